@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Many blocks in one round trip, all or none. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include "block.h"
+#include "cleanup.h"
+
+/* What one request can carry: the protocol's own bound, or less where the daemon says so. */
+static int check_count(const struct shmb_session *session, size_t count)
+{
+	if (count == 0 || count > SHMB_BATCH_MAX)
+		return last_error_set(ERROR_INVALID_ARGUMENT, "a batch has 1 to %d blocks, not %zu", SHMB_BATCH_MAX, count);
+	if (count > session->max_batch)
+		return last_error_set(ERROR_LIMIT, "this daemon takes %" PRIu32 " blocks in one batch at most, not %zu",
+		                      session->max_batch, count);
+	return 0;
+}
+
+struct batch_call {
+	struct call call;
+	const struct shmb_session *session;
+	const uint64_t *sizes;
+	size_t count;
+	uint64_t alignment;
+	shmb_block *out_blocks;
+};
+
+static shmb_handle nth_handle(const Shmbuddy__V1__BlockBatch *from, size_t n)
+{
+	return (shmb_handle){.id = from->first_id + n, .index = from->index[n], .incarnation = from->incarnation};
+}
+
+static int take_blocks(struct call *call, const Shmbuddy__V1__Reply *reply)
+{
+	const struct batch_call *batch = (const struct batch_call *)call;
+	const Shmbuddy__V1__BlockBatch *from = reply->block_batch;
+	shmb_block block;
+
+	if (reply->result_case != SHMBUDDY__V1__REPLY__RESULT_BLOCK_BATCH || from->n_index != batch->count ||
+	    from->n_offset != batch->count || from->n_granted != batch->count || from->first_id > UINT64_MAX - batch->count)
+		return -EPROTO;
+	/* All are checked before the first is written. */
+	for (size_t i = 0; i < batch->count; i++)
+		if (block_accept(batch->session, nth_handle(from, i), from->offset[i], batch->sizes[i], from->granted[i],
+		                 &block) < 0 ||
+		    (batch->alignment && block.offset & (batch->alignment - 1)))
+			return -EPROTO;
+	for (size_t i = 0; i < batch->count; i++)
+		block_accept(batch->session, nth_handle(from, i), from->offset[i], batch->sizes[i], from->granted[i],
+		             &batch->out_blocks[i]);
+	return 0;
+}
+
+int shmb_alloc_batch(shmb_session *session, const uint64_t *sizes, size_t count, const shmb_alloc_options *options,
+                     shmb_block *out_blocks)
+{
+	Shmbuddy__V1__Request request = SHMBUDDY__V1__REQUEST__INIT;
+	Shmbuddy__V1__AllocateBatch body = SHMBUDDY__V1__ALLOCATE_BATCH__INIT;
+	struct batch_call batch;
+	int r;
+
+	if (!sizes || !out_blocks)
+		return last_error_set(ERROR_INVALID_ARGUMENT, "%s is NULL", sizes ? "out_blocks" : "sizes");
+	r = session_enter(session);
+	if (r == 0)
+		r = check_count(session, count);
+	if (r == 0)
+		r = block_check_options(session, options);
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < count; i++)
+		if (sizes[i] == 0)
+			return last_error_set(ERROR_INVALID_ARGUMENT, "a block has 1 byte or more, not 0: sizes[%zu]", i);
+	if (options) {
+		if (options->name)
+			return last_error_set(ERROR_INVALID_ARGUMENT, "the blocks of a batch cannot all have the name \"%s\"",
+			                      options->name);
+		body.alignment = options->alignment;
+		body.tag = options->tag ? (char *)(uintptr_t)options->tag : body.tag;
+	}
+	body.n_size = count;
+	body.size = (uint64_t *)(uintptr_t)sizes; /* protobuf-c only reads it */
+	request.operation_case = SHMBUDDY__V1__REQUEST__OPERATION_ALLOCATE_BATCH;
+	request.allocate_batch = &body;
+	call_init(&batch.call, take_blocks);
+	batch.session = session;
+	batch.sizes = sizes;
+	batch.count = count;
+	batch.alignment = body.alignment;
+	batch.out_blocks = out_blocks;
+	return session_perform(session, &batch.call, &request);
+}
+
+int shmb_free_batch(shmb_session *session, const shmb_handle *handles, size_t count)
+{
+	Shmbuddy__V1__Request request = SHMBUDDY__V1__REQUEST__INIT;
+	Shmbuddy__V1__FreeBatch body = SHMBUDDY__V1__FREE_BATCH__INIT;
+	CLEANUP_FREE uint64_t *ids = NULL;
+	CLEANUP_FREE uint32_t *indexes = NULL;
+	struct call call;
+	int r;
+
+	if (!handles)
+		return last_error_set(ERROR_INVALID_ARGUMENT, "handles is NULL");
+	r = session_enter(session);
+	if (r == 0)
+		r = check_count(session, count);
+	if (r < 0)
+		return r;
+	ids = malloc(count * sizeof *ids);
+	indexes = malloc(count * sizeof *indexes);
+	if (!ids || !indexes)
+		return last_error_system(ENOMEM, "cannot free a batch");
+	for (size_t i = 0; i < count; i++) {
+		r = block_check_handle(handles[i]);
+		if (r < 0)
+			return r;
+		if (handles[i].incarnation != session->incarnation)
+			return last_error_set(ERROR_OTHER_POOL, "handles[%zu] comes from another pool, or a former life of this one",
+			                      i);
+		ids[i] = handles[i].id;
+		indexes[i] = handles[i].index;
+	}
+	body.incarnation = session->incarnation;
+	body.n_id = body.n_index = count;
+	body.id = ids;
+	body.index = indexes;
+	request.operation_case = SHMBUDDY__V1__REQUEST__OPERATION_FREE_BATCH;
+	request.free_batch = &body;
+	call_init(&call, NULL);
+	return session_perform(session, &call, &request);
+}

@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One block: allocating, freeing, removing, and its address. */
+#include "block.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+
+#include "name.h"
+#include "size.h"
+
+int block_accept(const struct shmb_session *session, shmb_handle handle, uint64_t offset, uint64_t size, uint64_t granted,
+                 shmb_block *out_block)
+{
+	const struct mapping *mapping = session->mapping;
+
+	if (handle.id == 0 || handle.incarnation != session->incarnation || size == 0 || size > granted ||
+	    !mapping_holds(mapping, offset, granted))
+		return -EPROTO;
+	*out_block = (shmb_block){
+		.handle = handle, .offset = offset, .size = size, .granted = granted, .data = mapping->base + offset};
+	return 0;
+}
+
+int block_from_reply(const struct shmb_session *session, const Shmbuddy__V1__Reply *reply, shmb_block *out_block)
+{
+	const Shmbuddy__V1__Block *block = reply->block;
+	shmb_handle handle;
+
+	if (reply->result_case != SHMBUDDY__V1__REPLY__RESULT_BLOCK || !block->handle)
+		return -EPROTO;
+	handle = (shmb_handle){
+		.id = block->handle->id, .index = block->handle->index, .incarnation = block->handle->incarnation};
+	return block_accept(session, handle, block->offset, block->size, block->granted, out_block);
+}
+
+int block_check_options(const struct shmb_session *session, const shmb_alloc_options *options)
+{
+	if (!options)
+		return 0;
+	if (options->alignment && (!size_is_power_of_two(options->alignment) || options->alignment > SHMB_ALIGNMENT_MAX))
+		return last_error_set(ERROR_INVALID_ARGUMENT,
+		                      "an alignment is a power of two up to %" PRIu64 ", which %" PRIu64 " is not",
+		                      SHMB_ALIGNMENT_MAX, options->alignment);
+	if (options->alignment > session->mapping->alignment)
+		return last_error_set(ERROR_INVALID_ARGUMENT,
+		                      "in a pool of %" PRIu64 " bytes the largest alignment is %" PRIu64 ", not %" PRIu64,
+		                      session->mapping->size, session->mapping->alignment, options->alignment);
+	if (options->tag && tag_check(options->tag, strlen(options->tag)) < 0)
+		return last_error_set(ERROR_INVALID_ARGUMENT,
+		                      "a tag is up to %d bytes of UTF-8 without control characters", SHMB_TAG_MAX);
+	return 0;
+}
+
+int block_check_handle(shmb_handle handle)
+{
+	if (handle.id == 0)
+		return last_error_set(ERROR_INVALID_ARGUMENT, "the handle is that of no block: its id is 0");
+	return 0;
+}
+
+Shmbuddy__V1__Handle block_wire_handle(shmb_handle handle)
+{
+	Shmbuddy__V1__Handle wire = SHMBUDDY__V1__HANDLE__INIT;
+
+	wire.id = handle.id;
+	wire.index = handle.index;
+	wire.incarnation = handle.incarnation;
+	return wire;
+}
+
+int block_find_handle(struct shmb_session *session, uint64_t id, Shmbuddy__V1__Handle *out_wire)
+{
+	shmb_block_info info;
+	int r = shmb_find_block(session, id, &info);
+
+	if (r == 0)
+		*out_wire = block_wire_handle(info.handle);
+	return r;
+}
+
+int block_gone(int result, uint64_t id)
+{
+	if (result == -ERROR_STALE_HANDLE)
+		return last_error_set(ERROR_NO_SUCH_BLOCK, "no live block has the id %" PRIu64, id);
+	return result;
+}
+
+/* ---- Allocating ------------------------------------------------------------------------------------------------- */
+
+struct alloc_call {
+	struct call call;
+	const struct shmb_session *session;
+	uint64_t size, alignment;
+	shmb_block *out_block;
+};
+
+static int take_block(struct call *call, const Shmbuddy__V1__Reply *reply)
+{
+	const struct alloc_call *alloc = (const struct alloc_call *)call;
+	shmb_block block;
+	int r = block_from_reply(alloc->session, reply, &block);
+
+	if (r < 0)
+		return r;
+	if (block.size != alloc->size || (alloc->alignment && block.offset & (alloc->alignment - 1)))
+		return -EPROTO;
+	*alloc->out_block = block;
+	return 0;
+}
+
+int shmb_alloc(shmb_session *session, uint64_t size, const shmb_alloc_options *options, shmb_block *out_block)
+{
+	Shmbuddy__V1__Request request = SHMBUDDY__V1__REQUEST__INIT;
+	Shmbuddy__V1__Allocate allocate = SHMBUDDY__V1__ALLOCATE__INIT;
+	struct alloc_call alloc;
+	int r;
+
+	if (!out_block)
+		return last_error_set(ERROR_INVALID_ARGUMENT, "out_block is NULL");
+	if (size == 0)
+		return last_error_set(ERROR_INVALID_ARGUMENT, "a block has 1 byte or more, not 0");
+	r = session_enter(session);
+	if (r == 0)
+		r = block_check_options(session, options);
+	if (r < 0)
+		return r;
+	allocate.size = size;
+	if (options) {
+		if (options->name && name_check(options->name, strlen(options->name)) < 0)
+			return last_error_set(ERROR_BAD_NAME, "%s", error_sentence(ERROR_BAD_NAME));
+		allocate.alignment = options->alignment;
+		allocate.name = options->name ? (char *)(uintptr_t)options->name : allocate.name;
+		allocate.tag = options->tag ? (char *)(uintptr_t)options->tag : allocate.tag;
+	}
+	request.operation_case = SHMBUDDY__V1__REQUEST__OPERATION_ALLOCATE;
+	request.allocate = &allocate;
+	call_init(&alloc.call, take_block);
+	alloc.session = session;
+	alloc.size = size;
+	alloc.alignment = allocate.alignment;
+	alloc.out_block = out_block;
+	return session_perform(session, &alloc.call, &request);
+}
+
+int shmb_free(shmb_session *session, shmb_handle handle)
+{
+	Shmbuddy__V1__Request request = SHMBUDDY__V1__REQUEST__INIT;
+	Shmbuddy__V1__Free body = SHMBUDDY__V1__FREE__INIT;
+	Shmbuddy__V1__Handle wire = block_wire_handle(handle);
+	struct call call;
+	int r = block_check_handle(handle);
+
+	if (r < 0)
+		return r;
+	body.handle = &wire;
+	request.operation_case = SHMBUDDY__V1__REQUEST__OPERATION_FREE;
+	request.free = &body;
+	call_init(&call, NULL);
+	return session_perform(session, &call, &request);
+}
+
+int shmb_remove(shmb_session *session, uint64_t id)
+{
+	Shmbuddy__V1__Request request = SHMBUDDY__V1__REQUEST__INIT;
+	Shmbuddy__V1__Remove body = SHMBUDDY__V1__REMOVE__INIT;
+	Shmbuddy__V1__Handle wire;
+	struct call call;
+	int r = block_find_handle(session, id, &wire);
+
+	if (r < 0)
+		return r;
+	body.handle = &wire;
+	request.operation_case = SHMBUDDY__V1__REQUEST__OPERATION_REMOVE;
+	request.remove = &body;
+	call_init(&call, NULL);
+	return block_gone(session_perform(session, &call, &request), id);
+}
+
+/* ---- Addresses -------------------------------------------------------------------------------------------------- */
+
+void *shmb_pointer(shmb_session *session, uint64_t offset)
+{
+	if (session_enter(session) < 0)
+		return NULL;
+	return mapping_holds(session->mapping, offset, 1) ? session->mapping->base + offset : NULL;
+}
+
+int shmb_offset(shmb_session *session, const void *pointer, uint64_t *out_offset)
+{
+	uint64_t offset;
+	int r;
+
+	if (!out_offset)
+		return last_error_set(ERROR_INVALID_ARGUMENT, "out_offset is NULL");
+	r = session_enter(session);
+	if (r < 0)
+		return r;
+	offset = (uint64_t)((uintptr_t)pointer - (uintptr_t)session->mapping->base); /* wraps, and is too large, below it */
+	if (!mapping_holds(session->mapping, offset, 1))
+		return last_error_set(ERROR_INVALID_ARGUMENT, "the address does not lie in the pool");
+	*out_offset = offset;
+	return 0;
+}

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Blocks as they come from the daemon, and the checks that they get. No state: any thread. */
+#ifndef CLIENT_BLOCK_H
+#define CLIENT_BLOCK_H
+
+#include "session.h"
+
+/*
+ * Writes the block that a reply describes, with its address in this process. -EPROTO: it does not lie in the pool, or cannot
+ * be one.
+ */
+int block_accept(const struct shmb_session *session, shmb_handle handle, uint64_t offset, uint64_t size, uint64_t granted,
+                 shmb_block *out_block);
+
+/* block_accept for the block of a reply, which may have none. */
+int block_from_reply(const struct shmb_session *session, const Shmbuddy__V1__Reply *reply, shmb_block *out_block);
+
+/* A negative SHMB_E_* with its sentence, where alignment or tag are none that a pool of this session could take. */
+int block_check_options(const struct shmb_session *session, const shmb_alloc_options *options);
+
+/* The same where the handle is all zeros. */
+int block_check_handle(shmb_handle handle);
+
+/*
+ * The handle of a live block, from the view. A block that is gone by the time the daemon hears of it is no such block
+ * either: block_gone turns that result into the one that callers who have but an id expect.
+ */
+int block_find_handle(struct shmb_session *session, uint64_t id, Shmbuddy__V1__Handle *out_wire);
+int block_gone(int result, uint64_t id);
+
+/* A handle for the wire. */
+Shmbuddy__V1__Handle block_wire_handle(shmb_handle handle);
+
+#endif

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One request and what becomes of it. Made by the function that calls, usually on its stack and with the operation's own
+ * fields behind it; the connection borrows it from connection_submit until `done` has been called or connection_abandon has
+ * given it back. `take` and `done` run in whichever thread reads the socket, under the connection's lock.
+ */
+#ifndef CLIENT_CALL_H
+#define CLIENT_CALL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "last_error.h"
+#include "shmbuddy.h"
+#include "shmbuddy.pb-c.h"
+
+enum call_state {
+	CALL_WAITING, /* for a slot */
+	CALL_GRANTED, /* has a slot, is not sent */
+	CALL_SENT,    /* queued for the daemon */
+	CALL_DONE,
+};
+
+struct call {
+	/*
+	 * Copies what is wanted out of a reply whose status is OK: `reply` is gone when it returns. 0; or -EPROTO, where such a
+	 * reply was never asked for: the connection ends; or -ENOMEM. NULL: the status is all there is.
+	 */
+	int (*take)(struct call *call, const Shmbuddy__V1__Reply *reply);
+	/* The state is CALL_DONE, or CALL_GRANTED where it was CALL_WAITING. NULL: nobody needs to know. */
+	void (*done)(struct call *call);
+	void *owner; /* for `done` */
+
+	enum call_state state;
+	uint32_t slot;             /* from CALL_GRANTED on */
+	struct call *next_waiting; /* for a slot */
+	int result;                /* 0 or a negative SHMB_E_*, once done */
+	bool has_oom;              /* `oom` is set */
+	char text[LAST_ERROR_MAX]; /* the sentence, where `result` is negative */
+	shmb_oom oom;
+};
+
+/* A call that will use `take`, which may be NULL. */
+void call_init(struct call *call, int (*take)(struct call *, const Shmbuddy__V1__Reply *));
+
+/* Ends it as failed. `text` may be empty or NULL: the code's own sentence. */
+void call_fail(struct call *call, enum error_code code, const char *text);
+
+/* Ends it by its reply. -EPROTO: the reply is none that the protocol knows; the call is then not ended. */
+int call_finish(struct call *call, const Shmbuddy__V1__Reply *reply);
+
+/* Makes its failure the calling thread's last one. Returns its result. */
+int call_report(const struct call *call);
+
+#endif

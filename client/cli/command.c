@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "command.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "json.h"
+#include "listing.h"
+#include "size.h"
+
+static const char *verb_name(const struct command *command)
+{
+	return command->verb ? command->verb->name : NULL;
+}
+
+void command_help(const struct verb *verb)
+{
+	if (verb) {
+		printf("usage: shmbuddy [OPTION…] %s%s%s\n\n%s", verb->name, verb->synopsis[0] ? " " : "", verb->synopsis,
+		       verb->help);
+		if (verb->listing)
+			listing_help(verb->listing);
+	} else {
+		printf("usage: shmbuddy [OPTION…] VERB …\n\n"
+		       "Looks into the shared memory that shmbuddyd manages, and changes it.\n\nVerbs:\n");
+		for (const struct verb *const *each = verb_table; *each; each++)
+			printf("  %-9s%s\n", (*each)->name, (*each)->summary);
+	}
+	printf("  -V, --version      show the version\n\n"
+	       "`shmbuddy VERB --help` says more about one verb.\n"
+	       "Exit status: 0 done, 1 refused or failed, 2 wrong usage, 3 no daemon.\n");
+}
+
+/* What getopt_long could not take. */
+static int wrong_option(const struct command *command, char **argv, int kind)
+{
+	const char *word = argv[optind - 1];
+	bool is_long = strncmp(word, "--", 2) == 0;
+
+	if (kind == ':')
+		return report_usage(verb_name(command), "the option %s needs a value", word);
+	if (is_long && optopt != 0)
+		return report_usage(verb_name(command), "the option in %s takes no value", word);
+	if (is_long)
+		return report_usage(verb_name(command), "there is no option %s", word);
+	return report_usage(verb_name(command), "there is no option -%c", optopt); /* perhaps one of several in the word */
+}
+
+int command_next_option(struct command *command, int argc, char **argv, const char *letters, const struct option *options)
+{
+	for (;;) {
+		int option = getopt_long(argc, argv, letters, options, NULL);
+
+		switch (option) {
+		case COMMAND_SOCKET: command->socket_path = optarg; break;
+		case COMMAND_POOL: command->pool = optarg; break;
+		case COMMAND_BYTES: command->bytes = true; break;
+		case 'h':
+			command_help(command->verb);
+			command->status = EXIT_DONE;
+			return COMMAND_ENDED;
+		case '?':
+		case ':': command->status = wrong_option(command, argv, option); return COMMAND_ENDED;
+		default: return option;
+		}
+	}
+}
+
+int command_connect(struct command *command, enum shmb_access access, shmb_session **out_session)
+{
+	shmb_connect_options options = {
+		.socket_path = command->socket_path,
+		.pool = command->pool,
+		.access = access,
+	};
+	int result = shmb_connect(&options, out_session);
+
+	if (result == 0)
+		return EXIT_DONE;
+	return report_failure(command->verb->name, result, "cannot connect");
+}
+
+int command_block_id(struct command *command, const char *text, uint64_t *out_id)
+{
+	size_t digits = strspn(text, "0123456789");
+	uint64_t id;
+
+	errno = 0;
+	id = strtoull(text, NULL, 10);
+	if (digits == 0 || text[digits] != '\0' || errno != 0)
+		return report_usage(command->verb->name,
+		                    "'%s' is no block: a block is its id, a decimal number that `shmbuddy ls` shows", text);
+	*out_id = id;
+	return EXIT_DONE;
+}
+
+int command_size(struct command *command, const char *what, const char *text, uint64_t *out_bytes)
+{
+	uint64_t bytes;
+	int result = size_parse(text, &bytes);
+
+	if (result == -ERANGE)
+		return report_usage(command->verb->name, "the %s '%s' does not fit 64 bits", what, text);
+	if (result < 0)
+		return report_usage(command->verb->name, "the %s '%s' is not a size such as 4096, 64K or 1.5G", what, text);
+	if (bytes == 0)
+		return report_usage(command->verb->name, "the %s must be 1 byte or more", what);
+	*out_bytes = bytes;
+	return EXIT_DONE;
+}
+
+const char *command_format_size(const struct command *command, uint64_t bytes, char out_text[COMMAND_SIZE_MAX])
+{
+	_Static_assert(COMMAND_SIZE_MAX >= SIZE_TEXT_MAX, "size_format needs its room");
+
+	if (command->bytes)
+		snprintf(out_text, COMMAND_SIZE_MAX, "%" PRIu64, bytes);
+	else
+		size_format(bytes, out_text);
+	return out_text;
+}
+
+uint64_t command_now_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	return (uint64_t)now.tv_sec * UINT64_C(1000000000) + (uint64_t)now.tv_nsec;
+}
+
+double command_fragmentation(const shmb_status *status)
+{
+	if (status->free == 0)
+		return 0.0;
+	return 1.0 - (double)status->longest_free / (double)status->free;
+}
+
+void command_print_block(const shmb_block *block, const char *name, bool as_json)
+{
+	struct json json = JSON_INIT;
+
+	if (!as_json) {
+		printf("%" PRIu64 "\n", block->handle.id);
+		return;
+	}
+	json_open(&json, NULL, '{');
+	json_number(&json, "id", block->handle.id);
+	json_text(&json, "name", name);
+	json_number(&json, "offset", block->offset);
+	json_number(&json, "size", block->size);
+	json_number(&json, "granted", block->granted);
+	json_close(&json, '}');
+}

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "listing.h"
+
+#include <ctype.h>
+#include <stdio.h>
+
+int listing_run(const struct listing *listing, struct command *command, int argc, char **argv)
+{
+	static const struct option options[] = {TABLE_OPTIONS, COMMAND_OPTIONS};
+	struct table_view view = {0};
+	struct table *table;
+	shmb_session *session;
+	int option, status;
+
+	while ((option = command_next_option(command, argc, argv, ":o:h", options)) != -1) {
+		if (option == COMMAND_ENDED)
+			return command->status;
+		table_option(&view, option);
+	}
+	if (optind < argc)
+		return report_usage(command->verb->name, "it takes no operands");
+	/* first what the reader wants: a wrong column is wrong without a daemon too */
+	status = table_new(command, listing->name, listing->columns, listing->count, &view, &table);
+	if (status != EXIT_DONE)
+		return status;
+	status = command_connect(command, SHMB_READ_ONLY, &session);
+	if (status == EXIT_DONE) {
+		status = listing->fill(session, table);
+		shmb_close(session);
+	}
+	if (status == EXIT_DONE)
+		status = table_print(table);
+	table_free(table);
+	return status;
+}
+
+void listing_help(const struct listing *listing)
+{
+	printf("\nColumns:\n");
+	for (size_t i = 0; i < listing->count; i++) {
+		const struct table_column *column = &listing->columns[i];
+		char name[16];
+		size_t length = 0;
+
+		for (; column->name[length] && length + 1 < sizeof(name); length++)
+			name[length] = (char)tolower((unsigned char)column->name[length]);
+		name[length] = '\0';
+		printf("  %-11s%s%s\n", name, column->help, column->extra ? " (only with -o, or in JSON)" : "");
+	}
+	printf("\nOptions:\n"
+	       "  -o, --output COL,…  show these columns, in this order\n"
+	       "      --sort COL      sort by a column; COL:desc turns the order round\n"
+	       "      --no-headings   leave out the headings\n"
+	       "      --json          print JSON, with all columns unless -o chooses\n");
+}

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What ls, names and clients have in common: a table filled from a session. Static and read-only; one thread. */
+#ifndef CLI_LISTING_H
+#define CLI_LISTING_H
+
+#include "table.h"
+
+struct listing {
+	const char *name; /* of the array in JSON */
+	const struct table_column *columns;
+	size_t count;
+
+	/* Adds all lines. Returns an exit status, having reported what failed. */
+	int (*fill)(shmb_session *session, struct table *table);
+};
+
+/* Stands after the verb's name in its synopsis. */
+#define LISTING_SYNOPSIS "[-o COL,…] [--sort COL] [--no-headings] [--json]"
+
+/* All of a listing verb's run(). */
+int listing_run(const struct listing *listing, struct command *command, int argc, char **argv);
+
+/* Prints the columns and the options. */
+void listing_help(const struct listing *listing);
+
+#endif

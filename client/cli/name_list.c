@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "name_list.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+static int compare(const void *left, const void *right)
+{
+	const shmb_name_info *a = left, *b = right;
+
+	if (a->block != b->block)
+		return a->block < b->block ? -1 : 1;
+	return strcmp(a->name, b->name);
+}
+
+static int append(struct name_list *list, size_t *capacity, const shmb_name_info *name)
+{
+	if (list->count == *capacity) {
+		size_t grown = *capacity ? 2 * *capacity : 64;
+		shmb_name_info *items = reallocarray(list->items, grown, sizeof(*items));
+
+		if (items == NULL)
+			return -ENOMEM;
+		list->items = items;
+		*capacity = grown;
+	}
+	list->items[list->count++] = *name;
+	return 0;
+}
+
+int name_list_load(shmb_session *session, struct name_list *out_list)
+{
+	struct name_list list = NAME_LIST_INIT;
+	shmb_name_info name;
+	size_t capacity = 0;
+	uint32_t cursor = 0;
+	int result;
+
+	while ((result = shmb_next_name(session, &cursor, &name)) > 0) {
+		result = append(&list, &capacity, &name);
+		if (result < 0)
+			break;
+	}
+	if (result < 0) {
+		name_list_deinit(&list);
+		return result;
+	}
+	name_list_sort(&list);
+	*out_list = list;
+	return 0;
+}
+
+void name_list_sort(struct name_list *list)
+{
+	if (list->count > 1)
+		qsort(list->items, list->count, sizeof(*list->items), compare);
+}
+
+size_t name_list_of_block(const struct name_list *list, uint64_t block, size_t *out_first)
+{
+	size_t low = 0, high = list->count, first;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (list->items[middle].block < block)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	first = low;
+	while (low < list->count && list->items[low].block == block)
+		low++;
+	*out_first = first;
+	return low - first;
+}
+
+void name_list_deinit(struct name_list *list)
+{
+	free(list->items);
+	list->items = NULL;
+	list->count = 0;
+}

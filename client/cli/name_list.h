@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* All names of a pool by the block that they stand for, as they were at one moment. Owned by whoever loaded it; one thread. */
+#ifndef CLI_NAME_LIST_H
+#define CLI_NAME_LIST_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "shmbuddy.h"
+
+struct name_list {
+	shmb_name_info *items; /* by block, then by name */
+	size_t count;
+};
+
+#define NAME_LIST_INIT                                                                                                      \
+	{                                                                                                                       \
+		NULL, 0                                                                                                             \
+	}
+
+/* Reads the names out of the view. 0, a negative SHMB_E_*, or -ENOMEM. */
+int name_list_load(shmb_session *session, struct name_list *out_list);
+
+/* Sorts what was put together by hand. */
+void name_list_sort(struct name_list *list);
+
+/* How many names the block has; they stand one after the other from `*out_first` on, which may lie behind the last. */
+size_t name_list_of_block(const struct name_list *list, uint64_t block, size_t *out_first);
+
+void name_list_deinit(struct name_list *list);
+
+#endif

@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A block into a file. write(2) takes the bytes straight out of the block. Looking the name up takes a reference, so the block
+ * stays whole until this command ends, even if the name is taken away meanwhile; who may write into it may still do so.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "command.h"
+#include "copy.h"
+#include "output.h"
+
+/* To standard output. `wanted`: the reader said -, and gets whatever is in the block on a terminal too. */
+static int get_stream(const shmb_block *block, const char *name, bool wanted)
+{
+	struct progress progress;
+	int result;
+
+	if (!wanted && isatty(STDOUT_FILENO) == 1 && !copy_is_text(block->data, block->size)) {
+		report("get", "'%s' is not text, and standard output is a terminal", name);
+		report_remedy("try: `shmbuddy get '%s' FILE`, or - as FILE to see it all the same", name);
+		return EXIT_REFUSED;
+	}
+	progress_start(&progress, "get", block->size);
+	result = copy_write(STDOUT_FILENO, block->data, block->size, &progress);
+	progress_end(&progress);
+	if (result < 0)
+		return report_system("get", -result, "standard output");
+	return EXIT_DONE;
+}
+
+static int get_file(const shmb_block *block, const char *path)
+{
+	struct output output = OUTPUT_INIT;
+	struct progress progress;
+	int result = output_open(path, &output);
+
+	if (result < 0)
+		return report_system("get", -result, "opening %s", path);
+	progress_start(&progress, "get", block->size);
+	result = copy_write(output.fd, block->data, block->size, &progress);
+	progress_end(&progress);
+	if (result == 0)
+		result = output_finish(&output);
+	else
+		output_discard(&output);
+	if (result < 0)
+		return report_system("get", -result, "writing %s", path);
+	return EXIT_DONE;
+}
+
+static int get(shmb_session *session, const char *name, const char *path)
+{
+	shmb_block block;
+	int result = shmb_lookup(session, name, &block), status;
+
+	if (result < 0) {
+		status = report_failure("get", result, "name '%s'", name);
+		if (result == -SHMB_E_NO_SUCH_NAME)
+			report_remedy("`shmbuddy names` lists the names there are");
+		return status;
+	}
+	if (path == NULL || strcmp(path, "-") == 0)
+		status = get_stream(&block, name, path != NULL);
+	else
+		status = get_file(&block, path);
+	return status; /* closing the session gives the reference back */
+}
+
+static int get_run(struct command *command, int argc, char **argv)
+{
+	static const struct option options[] = {COMMAND_OPTIONS};
+	shmb_session *session;
+	int status;
+
+	if (command_next_option(command, argc, argv, ":h", options) != -1) /* it has no options of its own */
+		return command->status;
+	if (argc - optind < 1 || argc - optind > 2)
+		return report_usage("get", "say which name, and perhaps a file");
+	status = command_connect(command, SHMB_READ_ONLY, &session);
+	if (status != EXIT_DONE)
+		return status;
+	status = get(session, argv[optind], argc - optind == 2 ? argv[optind + 1] : NULL);
+	shmb_close(session);
+	return status;
+}
+
+const struct verb verb_get = {
+	.name = "get",
+	.synopsis = "NAME [FILE]",
+	.summary = "get a block's bytes into a file",
+	.help = "Writes what is published under NAME to FILE, or to standard output where there\n"
+			"is none or it is -. A regular file appears, or is replaced, when it is\n"
+			"complete; whatever fails before leaves what was there. Devices and pipes are\n"
+			"written to directly. A terminal gets text only, unless FILE is -.\n",
+	.run = get_run,
+};

@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <stdio.h>
+
+#include "age.h"
+#include "listing.h"
+#include "name_list.h"
+#include "user.h"
+
+enum column {
+	ID,
+	OFFSET,
+	SIZE,
+	GRANTED,
+	OWNER,
+	USER,
+	UID,
+	AGE,
+	TAG,
+	NAME,
+	NAMES,
+	COLUMN_COUNT,
+};
+
+static const struct table_column columns[COLUMN_COUNT] = {
+	[ID] = {"ID", TABLE_NUMBER, false, "the block's id"},
+	[OFFSET] = {"OFFSET", TABLE_NUMBER, false, "where it starts in the segment"},
+	[SIZE] = {"SIZE", TABLE_NUMBER, false, "bytes asked for"},
+	[GRANTED] = {"GRANTED", TABLE_NUMBER, false, "bytes set aside"},
+	[OWNER] = {"OWNER", TABLE_NUMBER, false, "session that allocated it and holds it"},
+	[USER] = {"USER", TABLE_TEXT, false, "user that allocated it"},
+	[UID] = {"UID", TABLE_NUMBER, true, "the same as a number"},
+	[AGE] = {"AGE", TABLE_NUMBER, false, "since it was allocated"},
+	[TAG] = {"TAG", TABLE_TEXT, false, "its label"},
+	[NAME] = {"NAME", TABLE_TEXT, false, "its first name, and how many more"},
+	[NAMES] = {"NAMES", TABLE_NUMBER, true, "how many names it has"},
+};
+
+static void add_names(struct table *table, const struct name_list *names, uint64_t block)
+{
+	char text[SHMB_NAME_MAX + 32];
+	size_t first, count = name_list_of_block(names, block, &first);
+
+	table_number(table, NAMES, count, NULL);
+	if (count > 1 && !table_is_json(table)) {
+		snprintf(text, sizeof(text), "%s +%zu", names->items[first].name, count - 1);
+		table_text(table, NAME, text);
+	} else if (count > 0) {
+		table_text(table, NAME, names->items[first].name);
+	}
+}
+
+static void add_block(struct table *table, const shmb_block_info *block, uint64_t now)
+{
+	table_line(table);
+	table_number(table, ID, block->handle.id, NULL);
+	table_size(table, OFFSET, block->offset);
+	table_size(table, SIZE, block->size);
+	table_size(table, GRANTED, block->granted);
+	if (block->owner != 0)
+		table_number(table, OWNER, block->owner, NULL);
+	table_text(table, USER, user_name(block->uid));
+	table_number(table, UID, block->uid, NULL);
+	table_age(table, AGE, age_between(block->created_ns, now));
+	table_text(table, TAG, block->tag);
+}
+
+static int fill(shmb_session *session, struct table *table)
+{
+	struct name_list names = NAME_LIST_INIT;
+	uint64_t now = command_now_ns();
+	shmb_block_info block;
+	uint32_t cursor = 0;
+	int result = name_list_load(session, &names);
+
+	if (result == -ENOMEM)
+		return report_system("ls", ENOMEM, "reading the names");
+	if (result < 0)
+		return report_failure("ls", result, "cannot read the names");
+	while ((result = shmb_next_block(session, &cursor, &block)) > 0) {
+		add_block(table, &block, now);
+		add_names(table, &names, block.handle.id);
+	}
+	name_list_deinit(&names);
+	if (result < 0)
+		return report_failure("ls", result, "cannot read the blocks");
+	return EXIT_DONE;
+}
+
+static const struct listing listing = {"blocks", columns, COLUMN_COUNT, fill};
+
+static int ls_run(struct command *command, int argc, char **argv)
+{
+	return listing_run(&listing, command, argc, argv);
+}
+
+const struct verb verb_ls = {
+	.name = "ls",
+	.synopsis = LISTING_SYNOPSIS,
+	.summary = "list the blocks",
+	.help = "Lists the live blocks.\n",
+	.listing = &listing,
+	.run = ls_run,
+};

@@ -1,0 +1,261 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A file into a block. Happy path, length known: the block is allocated without a name, read(2) fills it (each byte is copied
+ * once, by the kernel), and the name is published at the very end. Whatever ends this command before that moment leaves
+ * nothing, because a block without a name dies with the session.
+ * Length not known (a pipe, a terminal, files of /proc): what comes is collected in memory of this process, a byte more than
+ * the pool's longest free run at most, and copied into a block of exactly that size at the end of the input.
+ * A file that grows or shrinks while it is read is refused: half of the old and half of the new is no copy of either.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cleanup.h"
+#include "command.h"
+#include "copy.h"
+#include "input.h"
+#include "size.h"
+
+enum {
+	PUT_NAME = COMMAND_FIRST_FREE,
+	PUT_TAG,
+};
+
+/* Bytes that are collected first; doubled whenever they are full. */
+#define COLLECT_FIRST ((size_t)64 << 10)
+
+struct put {
+	shmb_session *session;
+	const char *name, *tag;
+	struct input input;
+	struct progress progress;
+	shmb_block block; /* once it is allocated */
+};
+
+/* Reports that there is something else under the name. */
+static int report_taken(const struct put *put, const char *why)
+{
+	report("put", "name '%s': %s", put->name, why);
+	report_remedy("try: another name, or `shmbuddy free --name '%s'` first", put->name);
+	return EXIT_REFUSED;
+}
+
+/* Refuses a name that is taken or can never be one, before anything is read. */
+static int check_name(const struct put *put)
+{
+	shmb_block block;
+	int result = shmb_lookup(put->session, put->name, &block);
+
+	if (result == -SHMB_E_NO_SUCH_NAME)
+		return EXIT_DONE;
+	if (result < 0)
+		return report_failure("put", result, "name '%s'", put->name);
+	shmb_free(put->session, block.handle); /* and if that fails, the end of the session does it */
+	return report_taken(put, shmb_error_text(SHMB_E_NAME_TAKEN));
+}
+
+static int allocate(struct put *put, uint64_t size)
+{
+	shmb_alloc_options options = {.tag = put->tag};
+	char text[SIZE_TEXT_MAX];
+	int result = shmb_alloc(put->session, size, &options, &put->block);
+
+	if (result == 0)
+		return EXIT_DONE;
+	progress_end(&put->progress);
+	size_format(size, text);
+	return report_failure("put", result, "%s for %s", text, put->input.name);
+}
+
+static int report_empty(const struct put *put)
+{
+	report("put", "%s: it is empty, and a block has at least 1 byte", put->input.name);
+	return EXIT_REFUSED;
+}
+
+/* Fills a block of `size` bytes, which is what the file had a moment ago. */
+static int put_known(struct put *put, uint64_t size)
+{
+	size_t done;
+	int status = allocate(put, size), result;
+
+	if (status != EXIT_DONE)
+		return status;
+	progress_start(&put->progress, "put", size);
+	result = copy_read(put->input.fd, put->block.data, size, &put->progress, &done);
+	if (result == 0 && done == size)
+		result = copy_at_end(put->input.fd);
+	progress_end(&put->progress);
+	if (result < 0)
+		return report_system("put", -result, "reading %s", put->input.name);
+	if (done == size && result == 1)
+		return EXIT_DONE;
+	report("put", "%s: it %s while it was read: nothing is published", put->input.name,
+	       done < size ? "became shorter" : "grew");
+	return EXIT_REFUSED;
+}
+
+/*
+ * How much memory to collect in, once `collected` bytes have filled what there was: never more than a byte over the longest
+ * free run. Where the pool has no room for another byte its refusal is the answer, out-of-memory detail and all.
+ */
+static int next_capacity(struct put *put, size_t collected, size_t *out_capacity)
+{
+	size_t wanted = collected ? 2 * collected : COLLECT_FIRST;
+	shmb_status status;
+	int result = shmb_get_status(put->session, &status), exit_status;
+
+	if (result < 0)
+		return report_failure("put", result, "cannot read the state of the pool");
+	if (collected < status.longest_free) {
+		*out_capacity = wanted <= status.longest_free ? wanted : status.longest_free + 1;
+		return EXIT_DONE;
+	}
+	exit_status = allocate(put, collected + 1);
+	if (exit_status != EXIT_DONE)
+		return exit_status;
+	shmb_free(put->session, put->block.handle); /* memory has become free in between */
+	*out_capacity = wanted;
+	return EXIT_DONE;
+}
+
+/* Reads to the end of the input into memory that the caller frees. */
+static int collect(struct put *put, char **out_memory, size_t *out_size)
+{
+	CLEANUP_FREE char *memory = NULL;
+	size_t size = 0, capacity = COLLECT_FIRST, done = 0;
+
+	progress_start(&put->progress, "put", 0);
+	do {
+		int status = next_capacity(put, size, &capacity), result;
+		char *grown;
+
+		if (status != EXIT_DONE)
+			return status;
+		grown = realloc(memory, capacity); /* glibc moves large ones with mremap, without copying */
+		if (grown == NULL)
+			return report_system("put", ENOMEM, "collecting %s", put->input.name);
+		memory = grown;
+		result = copy_read(put->input.fd, memory + size, capacity - size, &put->progress, &done);
+		if (result < 0) {
+			progress_end(&put->progress);
+			return report_system("put", -result, "reading %s", put->input.name);
+		}
+		size += done;
+	} while (size == capacity);
+	*out_memory = take_pointer(&memory);
+	*out_size = size;
+	return EXIT_DONE;
+}
+
+static int put_unknown(struct put *put)
+{
+	CLEANUP_FREE char *memory = NULL;
+	size_t size = 0;
+	int status = collect(put, &memory, &size);
+
+	if (status != EXIT_DONE)
+		return status;
+	if (size == 0)
+		return report_empty(put);
+	status = allocate(put, size);
+	if (status == EXIT_DONE)
+		memcpy(put->block.data, memory, size);
+	progress_end(&put->progress);
+	return status;
+}
+
+/* Reads the input into a block. */
+static int fill(struct put *put)
+{
+	uint64_t size = 0;
+	int known = input_length(&put->input, &size);
+
+	if (known < 0)
+		return report_system("put", -known, "%s", put->input.name);
+	return known ? put_known(put, size) : put_unknown(put);
+}
+
+static int publish(const struct put *put)
+{
+	int result = shmb_publish(put->session, put->block.handle, put->name);
+
+	if (result == -SHMB_E_NAME_TAKEN)
+		return report_taken(put, shmb_last_error());
+	if (result < 0)
+		return report_failure("put", result, "publishing '%s'", put->name);
+	return EXIT_DONE;
+}
+
+static int put_session(struct put *put, bool json)
+{
+	int status = check_name(put);
+
+	if (status == EXIT_DONE)
+		status = fill(put);
+	if (status == EXIT_DONE)
+		status = publish(put);
+	if (status != EXIT_DONE)
+		return status;
+	command_print_block(&put->block, put->name, json);
+	return EXIT_DONE;
+}
+
+static int put_file(struct command *command, const char *path, struct put *put, bool json)
+{
+	int result = input_open(path, &put->input), status;
+
+	if (result < 0)
+		return report_system("put", -result, "opening %s", path);
+	status = command_connect(command, SHMB_READ_WRITE, &put->session);
+	if (status == EXIT_DONE) {
+		status = put_session(put, json);
+		shmb_close(put->session);
+	}
+	input_close(&put->input);
+	return status;
+}
+
+static int put_run(struct command *command, int argc, char **argv)
+{
+	static const struct option options[] = {{"name", required_argument, NULL, PUT_NAME},
+	                                        {"tag", required_argument, NULL, PUT_TAG},
+	                                        {"json", no_argument, NULL, COMMAND_JSON},
+	                                        COMMAND_OPTIONS};
+	struct put put = {0};
+	bool json = false;
+	int option;
+
+	while ((option = command_next_option(command, argc, argv, ":h", options)) != -1) {
+		if (option == COMMAND_ENDED)
+			return command->status;
+		if (option == PUT_NAME)
+			put.name = optarg;
+		else if (option == PUT_TAG)
+			put.tag = optarg;
+		else
+			json = true;
+	}
+	if (argc - optind != 1)
+		return report_usage("put", "say which file: one path, or - for standard input");
+	if (put.name == NULL)
+		return report_usage("put", "it needs --name: a block that nothing holds is freed when this command ends");
+	return put_file(command, argv[optind], &put, json);
+}
+
+const struct verb verb_put = {
+	.name = "put",
+	.synopsis = "FILE --name N [--tag T] [--json]",
+	.summary = "put a file into a block",
+	.help = "Reads FILE, or with - standard input, into a block of exactly its length, gives\n"
+			"that a name and prints its id. The name appears when the block is complete;\n"
+			"whatever fails before leaves nothing. A file that changes its length meanwhile,\n"
+			"an empty one and a name that is taken are refused. Where the length is not\n"
+			"known beforehand, the input is collected in memory first.\n"
+			"\n"
+			"      --name N        publish the block under this name\n"
+			"      --tag T         label for listings, up to 15 bytes\n"
+			"      --json          print JSON\n",
+	.run = put_run,
+};

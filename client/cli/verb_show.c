@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "age.h"
+#include "cleanup.h"
+#include "command.h"
+#include "json.h"
+#include "name.h"
+#include "name_list.h"
+#include "user.h"
+
+/* All that is known of one block. */
+struct portrait {
+	shmb_block_info block;
+	struct name_list names; /* of the whole pool */
+	size_t first, count;    /* which of them are the block's */
+	shmb_holder_info *holders;
+	size_t holder_count;
+};
+
+static void portrait_deinit(struct portrait *portrait)
+{
+	name_list_deinit(&portrait->names);
+	free(portrait->holders);
+}
+
+static int portrait_load(shmb_session *session, uint64_t id, struct portrait *out_portrait)
+{
+	struct portrait portrait = {0};
+	int result = shmb_find_block(session, id, &portrait.block);
+
+	if (result < 0)
+		return report_failure("show", result, "block %" PRIu64, id);
+	result = shmb_list_holders(session, id, &portrait.holders, &portrait.holder_count);
+	if (result < 0)
+		return report_failure("show", result, "cannot list the holders of block %" PRIu64, id);
+	result = name_list_load(session, &portrait.names);
+	if (result < 0) {
+		portrait_deinit(&portrait);
+		if (result == -ENOMEM)
+			return report_system("show", ENOMEM, "reading the names");
+		return report_failure("show", result, "cannot read the names");
+	}
+	portrait.count = name_list_of_block(&portrait.names, id, &portrait.first);
+	*out_portrait = portrait;
+	return EXIT_DONE;
+}
+
+/* Why the block is still there, as a sentence. */
+static void print_reason(const struct portrait *portrait)
+{
+	size_t names = portrait->count, sessions = portrait->holder_count;
+	const char *name_word = names == 1 ? "name" : "names", *session_word = sessions == 1 ? "session" : "sessions";
+
+	if (names == 0 && sessions == 0)
+		printf("Nothing held it any more at the time of asking: it is being freed.\n");
+	else if (sessions == 0)
+		printf("It lives because of its %zu %s: removing %s frees it.\n", names, name_word, names == 1 ? "it" : "them all");
+	else if (names == 0)
+		printf("It lives because %zu %s %s it: it is freed when %s.\n", sessions, session_word,
+		       sessions == 1 ? "holds" : "hold",
+		       sessions == 1 ? "that one frees it or ends" : "all of them have freed it or ended");
+	else
+		printf("It lives because of its %zu %s and the %zu %s that %s it.\n", names, name_word, sessions, session_word,
+		       sessions == 1 ? "holds" : "hold");
+}
+
+static void print_holder(const shmb_holder_info *holder)
+{
+	char program[SHMB_PROGRAM_MAX + 1];
+
+	name_clean(holder->program, strlen(holder->program), sizeof(program), program);
+	printf("held by     session %" PRIu32 ", %s, pid %" PRIu32 ", user %s, %" PRIu32 " %s%s\n", holder->session, program,
+	       holder->pid, user_name(holder->uid), holder->references, holder->references == 1 ? "reference" : "references",
+	       holder->allocated ? ", allocated it" : "");
+}
+
+static void print_text(const struct command *command, const struct portrait *portrait)
+{
+	const shmb_block_info *block = &portrait->block;
+	char text[COMMAND_SIZE_MAX], more[COMMAND_SIZE_MAX], age[AGE_TEXT_MAX], clean[SHMB_NAME_MAX + 1];
+
+	age_format(age_between(block->created_ns, command_now_ns()), age);
+	printf("block       %" PRIu64 "\n", block->handle.id);
+	printf("offset      %s (0x%" PRIx64 ")\n", command_format_size(command, block->offset, text), block->offset);
+	printf("size        %s (%" PRIu64 " bytes)\n", command_format_size(command, block->size, text), block->size);
+	printf("granted     %s, %s lost to rounding\n", command_format_size(command, block->granted, text),
+	       command_format_size(command, block->granted - block->size, more));
+	printf("allocated   %s ago by user %s\n", age, user_name(block->uid));
+	if (block->owner)
+		printf("owner       session %" PRIu32 "\n", block->owner);
+	else
+		printf("owner       none: who allocated it has let go of it\n");
+	if (block->tag[0]) {
+		name_clean(block->tag, strlen(block->tag), sizeof(clean), clean);
+		printf("tag         %s\n", clean);
+	}
+	for (size_t i = portrait->first; i < portrait->first + portrait->count; i++) {
+		const shmb_name_info *name = &portrait->names.items[i];
+
+		name_clean(name->name, strlen(name->name), sizeof(clean), clean);
+		age_format(age_between(name->created_ns, command_now_ns()), age);
+		printf("name        %s, published %s ago by user %s\n", clean, age, user_name(name->uid));
+	}
+	for (size_t i = 0; i < portrait->holder_count; i++)
+		print_holder(&portrait->holders[i]);
+	print_reason(portrait);
+}
+
+static double seconds_since(uint64_t then_ns)
+{
+	return (double)age_between(then_ns, command_now_ns()) / 1e9;
+}
+
+static void print_json(const struct portrait *portrait)
+{
+	const shmb_block_info *block = &portrait->block;
+	struct json json = JSON_INIT;
+
+	json_open(&json, NULL, '{');
+	json_number(&json, "id", block->handle.id);
+	json_number(&json, "offset", block->offset);
+	json_number(&json, "size", block->size);
+	json_number(&json, "granted", block->granted);
+	json_number(&json, "uid", block->uid);
+	json_text(&json, "user", user_name(block->uid));
+	if (block->owner)
+		json_number(&json, "owner", block->owner);
+	else
+		json_text(&json, "owner", NULL);
+	json_text(&json, "tag", block->tag[0] ? block->tag : NULL);
+	json_decimal(&json, "age", seconds_since(block->created_ns));
+	json_open(&json, "names", '[');
+	for (size_t i = portrait->first; i < portrait->first + portrait->count; i++) {
+		const shmb_name_info *name = &portrait->names.items[i];
+
+		json_open(&json, NULL, '{');
+		json_text(&json, "name", name->name);
+		json_number(&json, "offset", name->offset);
+		json_number(&json, "size", name->length);
+		json_number(&json, "uid", name->uid);
+		json_decimal(&json, "age", seconds_since(name->created_ns));
+		json_close(&json, '}');
+	}
+	json_close(&json, ']');
+	json_open(&json, "holders", '[');
+	for (size_t i = 0; i < portrait->holder_count; i++) {
+		const shmb_holder_info *holder = &portrait->holders[i];
+
+		json_open(&json, NULL, '{');
+		json_number(&json, "session", holder->session);
+		if (holder->pid)
+			json_number(&json, "pid", holder->pid);
+		else
+			json_text(&json, "pid", NULL); /* not visible to the daemon */
+		json_number(&json, "uid", holder->uid);
+		json_text(&json, "program", holder->program);
+		json_number(&json, "references", holder->references);
+		json_bool(&json, "allocated", holder->allocated);
+		json_close(&json, '}');
+	}
+	json_close(&json, ']');
+	json_close(&json, '}');
+}
+
+static int show_run(struct command *command, int argc, char **argv)
+{
+	static const struct option options[] = {{"json", no_argument, NULL, COMMAND_JSON}, COMMAND_OPTIONS};
+	struct portrait portrait = {0};
+	shmb_session *session;
+	bool json = false;
+	int option, status;
+	uint64_t id = 0;
+
+	while ((option = command_next_option(command, argc, argv, ":h", options)) != -1) {
+		if (option != COMMAND_JSON)
+			return command->status;
+		json = true;
+	}
+	if (argc - optind != 1)
+		return report_usage("show", "say which block: one id");
+	status = command_block_id(command, argv[optind], &id);
+	if (status != EXIT_DONE)
+		return status;
+	status = command_connect(command, SHMB_READ_ONLY, &session);
+	if (status != EXIT_DONE)
+		return status;
+	status = portrait_load(session, id, &portrait);
+	shmb_close(session);
+	if (status != EXIT_DONE)
+		return status;
+	if (json)
+		print_json(&portrait);
+	else
+		print_text(command, &portrait);
+	portrait_deinit(&portrait);
+	return EXIT_DONE;
+}
+
+const struct verb verb_show = {
+	.name = "show",
+	.synopsis = "BLOCK [--json]",
+	.summary = "show all about one block, and why it lives",
+	.help = "Shows one block: its place, its names, the sessions that hold it, and why it\n"
+			"lives. BLOCK is an id as `shmbuddy ls` shows it.\n"
+			"\n"
+			"      --json          print JSON\n",
+	.run = show_run,
+};

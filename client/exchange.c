@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Leader and followers. Whoever waits for a reply while nobody reads becomes the leader: it reads the socket without the
+ * mutex, takes the mutex, and hands out whatever came, to itself and to others. The others wait on a condition of their own,
+ * which is signalled when their call is done. A leader whose own call is done leaves, and the last act of every call is to
+ * wake one follower where somebody is needed to read or to write. So there is never a reply in the socket, a thread that
+ * waits for it, and nobody who reads.
+ *
+ * Where the socket takes no more bytes, one thread waits for room while the leader goes on reading: a daemon that has stopped
+ * reading us until we read its replies is not waited for in a circle.
+ *
+ * A thread alone is always its own leader: one send, one receive, no other system call and no malloc.
+ */
+#include "exchange.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+
+#include "deadline.h"
+
+/* A thread within exchange_perform. On its stack. */
+struct caller {
+	struct call *call;
+	struct caller *next, **place; /* among the followers; `place` points here */
+	bool following;
+	pthread_cond_t wake;          /* exists while following */
+};
+
+void exchange_condition_init(pthread_cond_t *condition)
+{
+	pthread_condattr_t attributes;
+
+	pthread_condattr_init(&attributes);
+	pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+	pthread_cond_init(condition, &attributes); /* cannot fail in glibc */
+	pthread_condattr_destroy(&attributes);
+}
+
+int exchange_init(struct exchange *exchange)
+{
+	connection_init(&exchange->connection);
+	exchange->followers = NULL;
+	exchange->reading = exchange->writing = false;
+	return -pthread_mutex_init(&exchange->mutex, NULL);
+}
+
+void exchange_deinit(struct exchange *exchange)
+{
+	connection_deinit(&exchange->connection);
+	pthread_mutex_destroy(&exchange->mutex);
+}
+
+void exchange_after_fork(struct exchange *exchange, bool orderly)
+{
+	struct connection *connection = &exchange->connection;
+
+	exchange->followers = NULL;
+	exchange->reading = exchange->writing = false;
+	if (!orderly) {
+		byte_queue_init(&connection->in);
+		byte_queue_init(&connection->out);
+		arena_init(&connection->arena, connection->arena.limit);
+	}
+	connection_deinit(connection);
+	if (orderly)
+		pthread_mutex_unlock(&exchange->mutex);
+	else
+		pthread_mutex_init(&exchange->mutex, NULL);
+}
+
+/* The connection's word that a call got its slot or is done. Under the mutex. */
+static void wake_caller(struct call *call)
+{
+	struct caller *caller = call->owner;
+
+	if (caller->following)
+		pthread_cond_signal(&caller->wake);
+}
+
+/* Reads for everybody. */
+static int lead(struct exchange *exchange, int64_t left, struct connection_patience *patience)
+{
+	struct connection *connection = &exchange->connection;
+	bool output = connection_has_output(connection);
+	ssize_t got;
+	int r = connection_prepare(connection);
+
+	if (r < 0)
+		return r;
+	exchange->reading = true;
+	pthread_mutex_unlock(&exchange->mutex);
+	got = connection_read(connection, left, output, patience);
+	pthread_mutex_lock(&exchange->mutex);
+	exchange->reading = false;
+	connection_dispatch(connection, got);
+	connection_flush(connection);
+	return 0;
+}
+
+/* Waits for the socket to take bytes, beside a leader who may have begun to read before there was anything to write. */
+static void push(struct exchange *exchange, int64_t left)
+{
+	exchange->writing = true;
+	pthread_mutex_unlock(&exchange->mutex);
+	connection_poll(&exchange->connection, POLLOUT, left);
+	pthread_mutex_lock(&exchange->mutex);
+	exchange->writing = false;
+	connection_flush(&exchange->connection);
+}
+
+static void follow(struct exchange *exchange, struct caller *caller, int64_t deadline)
+{
+	struct timespec until = deadline_timespec(deadline);
+
+	exchange_condition_init(&caller->wake);
+	caller->following = true;
+	caller->next = exchange->followers;
+	caller->place = &exchange->followers;
+	if (caller->next)
+		caller->next->place = &caller->next;
+	exchange->followers = caller;
+
+	if (deadline == DEADLINE_NEVER)
+		pthread_cond_wait(&caller->wake, &exchange->mutex);
+	else
+		pthread_cond_timedwait(&caller->wake, &exchange->mutex, &until);
+
+	*caller->place = caller->next;
+	if (caller->next)
+		caller->next->place = caller->place;
+	caller->following = false;
+	pthread_cond_destroy(&caller->wake);
+}
+
+/* Until the call's state is another one than now. -ETIMEDOUT; -ENOMEM. */
+static int await(struct exchange *exchange, struct caller *caller, int64_t deadline)
+{
+	struct connection_patience patience = {0};
+	enum call_state state = caller->call->state;
+
+	while (caller->call->state == state) {
+		int64_t left = deadline_left(deadline);
+		int r = 0;
+
+		if (left == 0)
+			return -ETIMEDOUT;
+		if (!exchange->reading)
+			r = lead(exchange, left, &patience);
+		else if (connection_has_output(&exchange->connection) && !exchange->writing)
+			push(exchange, left);
+		else
+			follow(exchange, caller, deadline);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+/* Before a thread leaves: is there still somebody who reads, and somebody who writes? */
+static void pass_on(struct exchange *exchange)
+{
+	bool wanted = !exchange->reading || (connection_has_output(&exchange->connection) && !exchange->writing);
+
+	if (exchange->followers && wanted)
+		pthread_cond_signal(&exchange->followers->wake);
+}
+
+static void give_up(struct exchange *exchange, struct call *call, int error, uint32_t timeout_ms)
+{
+	char text[160];
+
+	connection_abandon(&exchange->connection, call);
+	if (error == -ETIMEDOUT) {
+		snprintf(text, sizeof text, "the daemon did not answer within %u ms; it may still do what was asked for",
+		         timeout_ms);
+		call_fail(call, ERROR_TIMEOUT, text);
+	} else {
+		call_fail(call, ERROR_SYSTEM, "this program has no memory left for the answer");
+	}
+}
+
+int exchange_perform(struct exchange *exchange, struct call *call, Shmbuddy__V1__Request *request, int64_t deadline,
+                     uint32_t timeout_ms)
+{
+	struct connection *connection = &exchange->connection;
+	struct caller caller = {.call = call};
+	int r = 0;
+
+	call->owner = &caller;
+	call->done = wake_caller;
+	pthread_mutex_lock(&exchange->mutex);
+	connection_claim(connection, call);
+	if (call->state == CALL_WAITING)
+		r = await(exchange, &caller, deadline);
+	if (call->state == CALL_GRANTED && r == 0)
+		connection_submit(connection, call, request);
+	if (call->state == CALL_SENT) {
+		connection_flush(connection);
+		r = await(exchange, &caller, deadline);
+	}
+	if (call->state != CALL_DONE)
+		give_up(exchange, call, r, timeout_ms);
+	pass_on(exchange);
+	pthread_mutex_unlock(&exchange->mutex);
+	return call_report(call);
+}

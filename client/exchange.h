@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Blocking calls of any number of threads over one connection. Belongs to one session; `mutex` also guards what the session
+ * says it does. It is held for short stretches only, never while anything blocks.
+ */
+#ifndef CLIENT_EXCHANGE_H
+#define CLIENT_EXCHANGE_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "connection.h"
+
+struct caller;
+
+struct exchange {
+	pthread_mutex_t mutex;
+	struct connection connection;
+	struct caller *followers; /* threads that wait for another one to read, the newest first */
+	bool reading;             /* some thread reads the socket: the leader */
+	bool writing;             /* some thread waits until the socket takes bytes again */
+};
+
+/* 0, or -ENOMEM and the like from pthread_mutex_init. */
+int exchange_init(struct exchange *exchange);
+void exchange_deinit(struct exchange *exchange);
+
+/*
+ * Sends the request and waits until the call is done or `deadline` (deadline.h) passes; `timeout_ms` is for the sentence.
+ * Returns the call's result, which is the calling thread's last error where it is negative.
+ */
+int exchange_perform(struct exchange *exchange, struct call *call, Shmbuddy__V1__Request *request, int64_t deadline,
+                     uint32_t timeout_ms);
+
+/*
+ * In a child: closes the socket and forgets what was outstanding. `orderly`: the mutex was taken before the fork, by this
+ * thread, and is free afterwards; else nothing is known of the state, and no memory is given back.
+ */
+void exchange_after_fork(struct exchange *exchange, bool orderly);
+
+/* A condition whose timed waits go by CLOCK_MONOTONIC. */
+void exchange_condition_init(pthread_cond_t *condition);
+
+#endif

@@ -1,0 +1,327 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * shmbuddy: share memory between the processes of one machine, without copying and without leaking it.
+ *
+ *     shmb_session *session;
+ *     shmb_block block;
+ *     shmb_connect(NULL, &session);
+ *     shmb_alloc(session, 1 << 20, &block);         block.data is memory that every client of the pool can map
+ *     shmb_publish(session, block.handle, "frame");  another process: shmb_lookup(session, "frame", &block)
+ *     shmb_free(session, block.handle);
+ *     shmb_close(session);
+ *
+ * Results: every function that returns int returns 0, or a negative SHMB_E_* and leaves its outputs untouched.
+ * shmb_last_error() then has the sentence for people. Outputs come last and start with `out_`.
+ *
+ * Threads: a session may be used from any number of threads at a time, except that shmb_close must be the last call on
+ * it. Functions without a session may be called from anywhere.
+ *
+ * Signals, threads, output: the library installs no handler, starts no thread, prints nothing, and every descriptor it
+ * opens is close-on-exec.
+ *
+ * Fork: a child inherits neither the mappings nor the session. Its first call on an inherited session opens one of its
+ * own; blocks that the parent held stay the parent's (SHMB_E_NOT_HELD), and their addresses fault in the child. Call
+ * shmb_lookup, or ask the parent, to share a block with a child.
+ */
+#ifndef SHMBUDDY_H
+#define SHMBUDDY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined(__GNUC__)
+#define SHMB_PUBLIC __attribute__((visibility("default")))
+#else
+#define SHMB_PUBLIC
+#endif
+
+/* Longest name of a block, tag of a block, name of a pool and name of a program, in bytes without the final NUL. */
+#define SHMB_NAME_MAX 255
+#define SHMB_TAG_MAX 15
+#define SHMB_POOL_NAME_MAX 63
+#define SHMB_PROGRAM_MAX 63
+
+/* Largest alignment that an allocation may ask for, in bytes. */
+#define SHMB_ALIGNMENT_MAX (UINT64_C(1) << 30)
+
+/* Blocks in one batch at most. */
+#define SHMB_BATCH_MAX 4096
+
+/* Errors. Functions return the negative value. */
+enum shmb_error {
+	SHMB_E_INVALID_ARGUMENT = 1000,   /* a value that no pool would take */
+	SHMB_E_OUT_OF_MEMORY = 1001,      /* shmb_out_of_memory() says why and who holds it */
+	SHMB_E_STALE_HANDLE = 1002,       /* the block of this handle has been freed */
+	SHMB_E_NOT_HELD = 1003,           /* the block lives, but this session holds no reference to it */
+	SHMB_E_OTHER_POOL = 1004,         /* the handle comes from another pool, or from a former life of this one */
+	SHMB_E_NO_SUCH_BLOCK = 1005,      /* no live block has this id */
+	SHMB_E_NO_SUCH_NAME = 1006,       /* nothing is published under this name */
+	SHMB_E_NAME_TAKEN = 1007,         /* something else is published under this name */
+	SHMB_E_BAD_NAME = 1008,           /* empty, over SHMB_NAME_MAX, not UTF-8, or with control characters */
+	SHMB_E_READ_ONLY = 1009,          /* the session may read only */
+	SHMB_E_DENIED = 1010,             /* this user has no right to it */
+	SHMB_E_IN_USE = 1011,             /* others hold the block */
+	SHMB_E_LIMIT = 1012,              /* a limit other than memory is reached */
+	SHMB_E_NO_SUCH_POOL = 1013,       /* the daemon serves no pool of that name */
+	SHMB_E_VERSION = 1014,            /* daemon and library speak different versions of the protocol */
+	SHMB_E_PROTOCOL = 1015,           /* what came over the socket was not the protocol */
+	SHMB_E_UNKNOWN_OPERATION = 1016,  /* the daemon is older than this library and does not know the operation */
+	SHMB_E_NO_DAEMON = 1017,          /* nothing answers on the socket */
+	SHMB_E_DISCONNECTED = 1018,       /* the connection was lost; mappings stay valid until shmb_close */
+	SHMB_E_TIMEOUT = 1019,            /* no answer in time */
+	SHMB_E_CORRUPT = 1020,            /* the pool's tables contradict themselves */
+	SHMB_E_SYSTEM = 1021,             /* the operating system refused */
+};
+
+/* One session: this program's standing with one pool. Opaque; owned by whoever connected. */
+typedef struct shmb_session shmb_session;
+
+/* Which block. By value; never reused, so a stale one is always refused. All zeros is no block. */
+typedef struct shmb_handle {
+	uint64_t id;          /* unique within the pool for ever; in text, a block is its id in decimal */
+	uint32_t index;       /* its record in the pool's tables */
+	uint32_t incarnation; /* which life of the pool it belongs to */
+} shmb_handle;
+
+/* A block that this session holds. By value; shmb_free(handle) ends the hold, not the lifetime of this struct. */
+typedef struct shmb_block {
+	shmb_handle handle;
+	uint64_t offset;  /* bytes from the start of the segment; the same in every process */
+	uint64_t size;    /* bytes asked for */
+	uint64_t granted; /* bytes set aside, at least `size` */
+	void *data;       /* where the block is in this process, until it is freed; not writable in a read-only session */
+} shmb_block;
+
+/* ---- Sessions --------------------------------------------------------------------------------------------------- */
+
+enum shmb_access {
+	SHMB_READ_WRITE = 0,
+	SHMB_READ_ONLY = 1, /* look up, free what was looked up, list; the memory is mapped read-only */
+};
+
+/* How to connect. Zero-initialise, then set what differs: every zero means the default. */
+typedef struct shmb_connect_options {
+	const char *socket_path; /* default: $SHMBUDDY_SOCKET, else $XDG_RUNTIME_DIR/shmbuddy.sock where it exists, else
+	                            /run/shmbuddy/shmbuddy.sock */
+	const char *pool;        /* default: the daemon's first pool */
+	const char *program;     /* shown in listings; default: the name of the running program */
+	enum shmb_access access;
+	uint32_t timeout_ms;     /* for each call, connecting included; default 30000; UINT32_MAX: wait for ever */
+} shmb_connect_options;
+
+/*
+ * Connects, opens a session and maps the pool. `options` may be NULL. The caller owns the session and ends it with
+ * shmb_close. Errors: NO_DAEMON, NO_SUCH_POOL, VERSION, DENIED, LIMIT, TIMEOUT, INVALID_ARGUMENT, PROTOCOL, SYSTEM.
+ */
+SHMB_PUBLIC int shmb_connect(const shmb_connect_options *options, shmb_session **out_session);
+
+/*
+ * Unmaps the pool and ends the session; everything that it still holds is given back at once. Pointers into the pool
+ * are invalid from here on. NULL is fine. In a child that has not used the session since fork, frees it silently.
+ */
+SHMB_PUBLIC void shmb_close(shmb_session *session);
+
+/* Is the daemon there? One round trip. Errors: DISCONNECTED, TIMEOUT. */
+SHMB_PUBLIC int shmb_ping(shmb_session *session);
+
+/* ---- Blocks ----------------------------------------------------------------------------------------------------- */
+
+typedef struct shmb_alloc_options {
+	uint64_t alignment; /* bytes, a power of two up to SHMB_ALIGNMENT_MAX; 0: a block of 2^n bytes or more is aligned to 2^n
+	                       anyway, up to the size of the largest mapping alignment; both offset and address are aligned */
+	const char *name;   /* published in the same step; NULL: none. Not for batches. */
+	const char *tag;    /* label for listings and profiles, at most SHMB_TAG_MAX bytes of UTF-8; NULL: none */
+} shmb_alloc_options;
+
+/*
+ * Allocates `size` bytes, which is 1 or more. The contents are undefined. The memory is committed: touching it never
+ * raises SIGBUS. The session holds the block until shmb_free, shmb_close or the end of the process.
+ * `options` may be NULL. Errors: OUT_OF_MEMORY, INVALID_ARGUMENT, NAME_TAKEN, BAD_NAME, LIMIT, READ_ONLY,
+ * DISCONNECTED, TIMEOUT.
+ */
+SHMB_PUBLIC int shmb_alloc(shmb_session *session, uint64_t size, const shmb_alloc_options *options, shmb_block *out_block);
+
+/*
+ * Gives back one reference that this session holds, whether it came from shmb_alloc or from shmb_lookup. The block is
+ * freed when nothing holds it: no session, no name. Errors: STALE_HANDLE (freed already), NOT_HELD, OTHER_POOL,
+ * DISCONNECTED, TIMEOUT.
+ */
+SHMB_PUBLIC int shmb_free(shmb_session *session, shmb_handle handle);
+
+/*
+ * Allocates `count` blocks (1 to SHMB_BATCH_MAX), of sizes[0..count-1] bytes, all or none, in one round trip.
+ * `out_blocks` has room for `count`.
+ */
+SHMB_PUBLIC int shmb_alloc_batch(shmb_session *session, const uint64_t *sizes, size_t count, const shmb_alloc_options *options,
+                                 shmb_block *out_blocks);
+
+/* Gives back one reference for each handle, all or none, in one round trip. A handle may stand as often as it is held. */
+SHMB_PUBLIC int shmb_free_batch(shmb_session *session, const shmb_handle *handles, size_t count);
+
+/* Frees a block that only names published by this user hold, names included. Errors: NO_SUCH_BLOCK, IN_USE, DENIED. */
+SHMB_PUBLIC int shmb_remove(shmb_session *session, uint64_t id);
+
+/* ---- Addresses -------------------------------------------------------------------------------------------------- */
+
+/* The address of a byte of the segment in this process, or NULL where `offset` lies outside. No round trip. */
+SHMB_PUBLIC void *shmb_pointer(shmb_session *session, uint64_t offset);
+
+/* The offset of an address in this session's mapping. Errors: INVALID_ARGUMENT where it lies outside. No round trip. */
+SHMB_PUBLIC int shmb_offset(shmb_session *session, const void *pointer, uint64_t *out_offset);
+
+/* ---- Names ------------------------------------------------------------------------------------------------------ */
+
+/*
+ * Names are 1 to SHMB_NAME_MAX bytes of UTF-8 without control characters; those that start with `//` are reserved. A
+ * name holds its block: it outlives this session until somebody removes the name.
+ */
+
+/* Gives a block that this session holds a name. Errors: NAME_TAKEN, BAD_NAME, STALE_HANDLE, NOT_HELD, LIMIT, READ_ONLY. */
+SHMB_PUBLIC int shmb_publish(shmb_session *session, shmb_handle handle, const char *name);
+
+/* Takes a name away; its block is freed where nothing else holds it. Only for the publisher's uid and for root.
+ * Errors: NO_SUCH_NAME, DENIED, BAD_NAME, READ_ONLY. */
+SHMB_PUBLIC int shmb_unpublish(shmb_session *session, const char *name);
+
+/* Finds a block by its name and takes a reference to it; give it back with shmb_free. Errors: NO_SUCH_NAME, BAD_NAME. */
+SHMB_PUBLIC int shmb_lookup(shmb_session *session, const char *name, shmb_block *out_block);
+
+/* ---- Inspection ------------------------------------------------------------------------------------------------- */
+
+/* The state of a pool. Sizes in bytes. Read from shared memory without a round trip. */
+typedef struct shmb_status {
+	char pool[SHMB_POOL_NAME_MAX + 1];
+	uint32_t incarnation;
+	uint32_t daemon_pid;
+	uint64_t unit;           /* the smallest piece handed out */
+	uint64_t size;           /* of the segment */
+	uint64_t used;           /* set aside for blocks */
+	uint64_t requested;      /* asked for by their owners; used - requested is lost to rounding */
+	uint64_t free;           /* size - used */
+	uint64_t longest_free;   /* the largest request that would be met now */
+	uint64_t committed;      /* backed by memory of the kernel */
+	uint64_t blocks;         /* live */
+	uint64_t names;          /* published */
+	uint64_t clients;        /* sessions */
+	uint64_t max_blocks, max_names, max_clients;
+	uint64_t allocations;    /* blocks allocated since the pool was made */
+	uint64_t frees;          /* blocks freed since then */
+	uint64_t refusals;       /* allocations refused for want of memory since then */
+	uint64_t requests;       /* requests answered by the daemon since then */
+	uint64_t created_ns;     /* when the pool was made: nanoseconds since 1970-01-01 UTC */
+} shmb_status;
+
+SHMB_PUBLIC int shmb_get_status(shmb_session *session, shmb_status *out_status);
+
+/* One live block, for listings. */
+typedef struct shmb_block_info {
+	shmb_handle handle;
+	uint64_t offset, size, granted; /* bytes */
+	uint32_t uid;                   /* of the user that allocated it */
+	uint32_t owner;                 /* session that allocated it and still holds it; 0: none */
+	uint64_t created_ns;            /* nanoseconds since 1970-01-01 UTC */
+	char tag[SHMB_TAG_MAX + 1];
+} shmb_block_info;
+
+/* One name, for listings. */
+typedef struct shmb_name_info {
+	char name[SHMB_NAME_MAX + 1];
+	uint64_t block;      /* id */
+	uint64_t offset;     /* bytes from the start of the block */
+	uint64_t length;     /* bytes */
+	uint32_t uid;        /* of the publisher */
+	uint64_t created_ns; /* nanoseconds since 1970-01-01 UTC */
+} shmb_name_info;
+
+/*
+ * Walks the live blocks, or the names, in the order of their records. `*cursor` starts at 0 and belongs to the caller.
+ * Returns 1 with the next one, 0 at the end, or a negative SHMB_E_*. Reads shared memory, without a round trip and without
+ * stopping the daemon: each record is consistent by itself; what comes or goes during the walk may or may not be seen.
+ */
+SHMB_PUBLIC int shmb_next_block(shmb_session *session, uint32_t *cursor, shmb_block_info *out_block);
+SHMB_PUBLIC int shmb_next_name(shmb_session *session, uint32_t *cursor, shmb_name_info *out_name);
+
+/* The live block with this id. Errors: NO_SUCH_BLOCK. No round trip. */
+SHMB_PUBLIC int shmb_find_block(shmb_session *session, uint64_t id, shmb_block_info *out_block);
+
+/* One session, for listings. */
+typedef struct shmb_client_info {
+	uint32_t session; /* number, from 1; given to another once this one has ended */
+	uint32_t pid;     /* in the daemon's pid namespace; 0: not visible there */
+	uint32_t uid, gid;
+	char program[SHMB_PROGRAM_MAX + 1];
+	enum shmb_access access;
+	bool connected;        /* false: the connection was lost while the process lives */
+	uint64_t connected_ns; /* nanoseconds since 1970-01-01 UTC */
+	uint64_t blocks;       /* blocks it holds */
+	uint64_t bytes;        /* bytes set aside for blocks that it allocated and still holds */
+	uint64_t requests;     /* answered */
+} shmb_client_info;
+
+/* One session's hold on one block. */
+typedef struct shmb_holder_info {
+	uint32_t session; /* number */
+	uint32_t pid, uid;
+	char program[SHMB_PROGRAM_MAX + 1];
+	uint32_t references;
+	bool allocated; /* this session allocated the block */
+} shmb_holder_info;
+
+/*
+ * All sessions of the pool; all sessions that hold a block. The arrays belong to the caller, who frees them with free().
+ * As many round trips as there are pages. Errors: NO_SUCH_BLOCK, SYSTEM, DISCONNECTED, TIMEOUT.
+ */
+SHMB_PUBLIC int shmb_list_clients(shmb_session *session, shmb_client_info **out_clients, size_t *out_count);
+SHMB_PUBLIC int shmb_list_holders(shmb_session *session, uint64_t id, shmb_holder_info **out_holders, size_t *out_count);
+
+/* ---- Errors ----------------------------------------------------------------------------------------------------- */
+
+/* Name ("SHMB_E_STALE_HANDLE") and sentence of a result, negative or positive. Static strings, never NULL. */
+SHMB_PUBLIC const char *shmb_error_name(int error);
+SHMB_PUBLIC const char *shmb_error_text(int error);
+
+/* What went wrong in the calling thread's last call that failed: what, why, and the remedy where there is one. Valid until
+ * that thread's next call; never NULL. */
+SHMB_PUBLIC const char *shmb_last_error(void);
+
+#define SHMB_OOM_HOLDERS_MAX 5
+
+enum shmb_oom_limit {
+	SHMB_OOM_SEGMENT = 0, /* no free run of the segment is long enough */
+	SHMB_OOM_KERNEL = 1,  /* the kernel gives no memory for it: /dev/shm or a control group is full */
+	SHMB_OOM_BLOCKS = 2,  /* the pool has as many blocks as its table holds */
+};
+
+/* Why an allocation was refused. Sizes in bytes. */
+typedef struct shmb_oom {
+	enum shmb_oom_limit limit;
+	uint64_t requested;    /* asked for; in a batch, by the item that did not fit */
+	uint64_t granted;      /* would have been set aside; 0: no segment could hold it */
+	uint64_t free;         /* free in the segment */
+	uint64_t longest_free; /* the largest request that would be met now */
+	uint64_t kernel_free;  /* left in /dev/shm; with SHMB_OOM_KERNEL */
+	size_t holder_count;   /* of the largest holders, largest first */
+	struct shmb_oom_holder {
+		uint32_t session; /* number; 0: held by names alone */
+		uint32_t pid, uid;
+		char program[SHMB_PROGRAM_MAX + 1];
+		uint64_t bytes, blocks;
+	} holders[SHMB_OOM_HOLDERS_MAX];
+} shmb_oom;
+
+/* Detail of the calling thread's last SHMB_E_OUT_OF_MEMORY. False where there was none. */
+SHMB_PUBLIC bool shmb_out_of_memory(shmb_oom *out_oom);
+
+/* Version of the library, "MAJOR.MINOR.PATCH". */
+SHMB_PUBLIC const char *shmb_version(void);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What a session has of its pool: the descriptors that came with Welcome, and the segment and the view mapped. The address of
+ * the segment is aligned as far as any block in it can be, so that an aligned offset is an aligned address.
+ *
+ * Owned by its session. All but the reading of an open mapping happens under the session's mutex, so that a fork sees either
+ * all of a step or nothing of it: no descriptor of ours ever stays open in a child, and no page of the segment is ever mapped
+ * there.
+ */
+#ifndef CLIENT_MAPPING_H
+#define CLIENT_MAPPING_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "shmbuddy.pb-c.h"
+#include "view.h"
+
+/* The descriptors in the order in which they come. */
+enum mapping_descriptor {
+	MAPPING_SEGMENT, /* closed once it is mapped */
+	MAPPING_VIEW,    /* the same */
+	MAPPING_LOCK,    /* never used, only kept open: the lock that the daemon took on it says that this program lives */
+	MAPPING_DESCRIPTORS,
+};
+
+struct mapping {
+	int fds[MAPPING_DESCRIPTORS]; /* -1: none */
+	uint8_t *base;                /* of the segment, NULL: not mapped; in a child, reserved and not accessible */
+	size_t length;                /* bytes there, whole pages */
+	uint64_t size;                /* bytes of the segment that blocks can lie in, at most `length` */
+	uint64_t alignment;           /* of `base`, bytes */
+	void *view_base;              /* NULL: not mapped */
+	size_t view_length;
+	struct view view;             /* of view_base */
+	struct mapping *former;       /* the session's mapping in the process that forked this one, newest first */
+};
+
+/* Without descriptors, nothing mapped. NULL: no memory. */
+struct mapping *mapping_new(void);
+
+/* Closes and unmaps everything, `former` included, and frees it. NULL is fine. */
+void mapping_free(struct mapping *mapping);
+
+/*
+ * Maps what `welcome` describes by the descriptors in `fds` and checks it against what lies there; writable where
+ * `writable`. A negative SHMB_E_* with its sentence; whatever was mapped until then is mapping_free's.
+ */
+int mapping_open(struct mapping *mapping, const Shmbuddy__V1__Welcome *welcome, bool writable);
+
+/* Unmaps segment and view; the lock stays open. */
+void mapping_unmap(struct mapping *mapping);
+
+/* In a child: closes the descriptors and keeps the addresses of the segment inaccessible. Takes no locks. */
+void mapping_after_fork(struct mapping *mapping);
+
+/* Whether `size` bytes from `offset` on lie in the segment. */
+static inline bool mapping_holds(const struct mapping *mapping, uint64_t offset, uint64_t size)
+{
+	return offset <= mapping->size && size <= mapping->size - offset;
+}
+
+#endif

@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Names: publish, unpublish, look up. Which names there may be is shared/name.h's. */
+#include <string.h>
+
+#include "block.h"
+#include "name.h"
+
+static int check(const char *name)
+{
+	if (!name)
+		return last_error_set(ERROR_INVALID_ARGUMENT, "the name is NULL");
+	if (name_check(name, strlen(name)) < 0)
+		return last_error_set(ERROR_BAD_NAME, "%s", error_sentence(ERROR_BAD_NAME));
+	return 0;
+}
+
+int shmb_publish(shmb_session *session, shmb_handle handle, const char *name)
+{
+	Shmbuddy__V1__Request request = SHMBUDDY__V1__REQUEST__INIT;
+	Shmbuddy__V1__Publish publish = SHMBUDDY__V1__PUBLISH__INIT;
+	Shmbuddy__V1__Handle wire = block_wire_handle(handle);
+	struct call call;
+	int r = check(name);
+
+	if (r == 0)
+		r = block_check_handle(handle);
+	if (r < 0)
+		return r;
+	publish.handle = &wire;
+	publish.name = (char *)(uintptr_t)name;
+	request.operation_case = SHMBUDDY__V1__REQUEST__OPERATION_PUBLISH;
+	request.publish = &publish;
+	call_init(&call, NULL);
+	return session_perform(session, &call, &request);
+}
+
+int shmb_unpublish(shmb_session *session, const char *name)
+{
+	Shmbuddy__V1__Request request = SHMBUDDY__V1__REQUEST__INIT;
+	Shmbuddy__V1__Unpublish unpublish = SHMBUDDY__V1__UNPUBLISH__INIT;
+	struct call call;
+	int r = check(name);
+
+	if (r < 0)
+		return r;
+	unpublish.name = (char *)(uintptr_t)name;
+	request.operation_case = SHMBUDDY__V1__REQUEST__OPERATION_UNPUBLISH;
+	request.unpublish = &unpublish;
+	call_init(&call, NULL);
+	return session_perform(session, &call, &request);
+}
+
+struct lookup_call {
+	struct call call;
+	const struct shmb_session *session;
+	shmb_block *out_block;
+};
+
+static int take_found(struct call *call, const Shmbuddy__V1__Reply *reply)
+{
+	const struct lookup_call *lookup = (const struct lookup_call *)call;
+
+	return block_from_reply(lookup->session, reply, lookup->out_block);
+}
+
+int shmb_lookup(shmb_session *session, const char *name, shmb_block *out_block)
+{
+	Shmbuddy__V1__Request request = SHMBUDDY__V1__REQUEST__INIT;
+	Shmbuddy__V1__Lookup body = SHMBUDDY__V1__LOOKUP__INIT;
+	struct lookup_call lookup;
+	int r;
+
+	if (!out_block)
+		return last_error_set(ERROR_INVALID_ARGUMENT, "out_block is NULL");
+	r = check(name);
+	if (r < 0)
+		return r;
+	body.name = (char *)(uintptr_t)name;
+	request.operation_case = SHMBUDDY__V1__REQUEST__OPERATION_LOOKUP;
+	request.lookup = &body;
+	call_init(&lookup.call, take_found);
+	lookup.session = session;
+	lookup.out_block = out_block;
+	return session_perform(session, &lookup.call, &request);
+}

@@ -1,0 +1,321 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The life of a session. shmb_connect registers it for forks first, then opens it: socket, hello, mapping. Each descriptor
+ * and each mapping gets its place in the session under the mutex, so that a fork at any moment leaves the child a session
+ * whose parts it can close. shmb_close unmaps first and says goodbye then, since the daemon hands the memory to others at
+ * once.
+ *
+ * In a child the handler closes the parent's descriptors and keeps its addresses reserved. The first call there opens the
+ * session again; the reservation stays until shmb_close, so that the parent's pointers fault for as long as the session lives.
+ */
+#include "session.h"
+
+#include <errno.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "address.h"
+#include "deadline.h"
+#include "name.h"
+#include "process.h"
+
+#define SESSION_TIMEOUT_MS 30000
+#define SESSION_GOODBYE_MS 1000
+
+_Static_assert(PROCESS_NAME_MAX <= SHMB_PROGRAM_MAX + 1, "a process's name is a program's name");
+
+/* ---- Forks ------------------------------------------------------------------------------------------------------ */
+
+static struct shmb_session *session_of(struct fork_guard *guard)
+{
+	return (struct shmb_session *)((char *)guard - offsetof(struct shmb_session, guard));
+}
+
+static void before_fork(struct fork_guard *guard)
+{
+	pthread_mutex_lock(&session_of(guard)->exchange.mutex);
+}
+
+static void in_parent(struct fork_guard *guard)
+{
+	pthread_mutex_unlock(&session_of(guard)->exchange.mutex);
+}
+
+static void in_child(struct fork_guard *guard, bool orderly)
+{
+	struct shmb_session *session = session_of(guard);
+
+	if (session->mapping)
+		mapping_after_fork(session->mapping);
+	exchange_condition_init(&session->opened); /* those who waited on it are the parent's threads */
+	atomic_store(&session->state, SESSION_INHERITED);
+	exchange_after_fork(&session->exchange, orderly);
+}
+
+/* ---- Opening ---------------------------------------------------------------------------------------------------- */
+
+/* A new mapping in front of the former ones, and a socket. */
+static int begin(struct shmb_session *session)
+{
+	struct mapping *mapping = mapping_new();
+	int fd, error;
+
+	if (!mapping)
+		return last_error_system(ENOMEM, "cannot connect");
+	pthread_mutex_lock(&session->exchange.mutex);
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	error = errno;
+	if (fd >= 0) {
+		connection_start(&session->exchange.connection, fd);
+		mapping->former = session->mapping;
+		session->mapping = mapping;
+	}
+	pthread_mutex_unlock(&session->exchange.mutex);
+	if (fd >= 0)
+		return 0;
+	mapping_free(mapping);
+	return last_error_system(error, "cannot make a socket");
+}
+
+/* Undoes `begin` and whatever came after it. */
+static void abort_opening(struct shmb_session *session)
+{
+	struct mapping *mapping = session->mapping;
+
+	pthread_mutex_lock(&session->exchange.mutex);
+	session->mapping = mapping->former;
+	mapping->former = NULL;
+	mapping_free(mapping);
+	connection_deinit(&session->exchange.connection);
+	pthread_mutex_unlock(&session->exchange.mutex);
+}
+
+static int session_open(struct shmb_session *session, int64_t deadline)
+{
+	struct hello hello = {
+		.path = session->address.sun_path,
+		.pool = session->pool,
+		.program = session->program,
+		.access = session->access,
+		.timeout_ms = session->timeout_ms,
+	};
+	char own_name[PROCESS_NAME_MAX] = "";
+	int r = begin(session);
+
+	if (r < 0)
+		return r;
+	if (!*session->program) {
+		/* It opens a file of /proc: no descriptor of ours is open at a fork but those that the session knows. */
+		pthread_mutex_lock(&session->exchange.mutex);
+		if (process_name(0, own_name) == 0)
+			hello.program = own_name;
+		pthread_mutex_unlock(&session->exchange.mutex);
+	}
+	hello.mapping = session->mapping;
+	r = address_connect(&session->address, session->exchange.connection.fd, deadline);
+	if (r == 0)
+		r = hello_exchange(&hello, &session->exchange, deadline);
+	if (r < 0) {
+		abort_opening(session);
+		return r;
+	}
+	session->number = hello.session;
+	session->incarnation = hello.incarnation;
+	session->max_batch = hello.max_batch;
+	memcpy(session->token, hello.token, sizeof session->token);
+	return 0;
+}
+
+/* Opens a session that is not open, or waits for the thread that does. */
+static int session_reopen(struct shmb_session *session, int64_t deadline)
+{
+	struct timespec until = deadline_timespec(deadline);
+	int state, r;
+
+	pthread_mutex_lock(&session->exchange.mutex);
+	while (atomic_load(&session->state) == SESSION_OPENING && !deadline_passed(deadline)) {
+		if (deadline == DEADLINE_NEVER)
+			pthread_cond_wait(&session->opened, &session->exchange.mutex);
+		else
+			pthread_cond_timedwait(&session->opened, &session->exchange.mutex, &until);
+	}
+	state = atomic_load(&session->state);
+	if (state == SESSION_INHERITED)
+		atomic_store(&session->state, SESSION_OPENING);
+	pthread_mutex_unlock(&session->exchange.mutex);
+	if (state == SESSION_OPEN)
+		return 0;
+	if (state == SESSION_OPENING)
+		return last_error_set(ERROR_TIMEOUT, "the daemon did not answer within %u ms", session->timeout_ms);
+
+	r = session_open(session, deadline);
+	pthread_mutex_lock(&session->exchange.mutex);
+	atomic_store(&session->state, r < 0 ? SESSION_INHERITED : SESSION_OPEN);
+	pthread_cond_broadcast(&session->opened);
+	pthread_mutex_unlock(&session->exchange.mutex);
+	return r;
+}
+
+static int enter_until(struct shmb_session *session, int64_t deadline)
+{
+	fork_guard_check();
+	if (atomic_load_explicit(&session->state, memory_order_acquire) == SESSION_OPEN)
+		return 0;
+	return session_reopen(session, deadline);
+}
+
+int session_enter(struct shmb_session *session)
+{
+	if (!session)
+		return last_error_set(ERROR_INVALID_ARGUMENT, "the session is NULL");
+	return enter_until(session, deadline_in(session->timeout_ms));
+}
+
+int session_perform(struct shmb_session *session, struct call *call, Shmbuddy__V1__Request *request)
+{
+	int64_t deadline;
+	int r;
+
+	if (!session)
+		return last_error_set(ERROR_INVALID_ARGUMENT, "the session is NULL");
+	deadline = deadline_in(session->timeout_ms);
+	r = enter_until(session, deadline);
+	if (r < 0)
+		return r;
+	return exchange_perform(&session->exchange, call, request, deadline, session->timeout_ms);
+}
+
+/* ---- The public face -------------------------------------------------------------------------------------------- */
+
+static int take_options(struct shmb_session *session, const shmb_connect_options *options)
+{
+	static const shmb_connect_options defaults;
+	size_t length;
+
+	if (!options)
+		options = &defaults;
+	if (options->access != SHMB_READ_WRITE && options->access != SHMB_READ_ONLY)
+		return last_error_set(ERROR_INVALID_ARGUMENT, "%d is no kind of access", (int)options->access);
+	if (options->pool) {
+		length = strlen(options->pool);
+		if (pool_name_check(options->pool, length) < 0)
+			return last_error_set(ERROR_INVALID_ARGUMENT,
+			                      "the name of a pool is 1 to %d letters, digits, - and _, a letter or digit first",
+			                      SHMB_POOL_NAME_MAX);
+		memcpy(session->pool, options->pool, length + 1);
+	}
+	if (options->program) {
+		length = strlen(options->program);
+		if (program_check(options->program, length) < 0)
+			return last_error_set(ERROR_INVALID_ARGUMENT,
+			                      "the name of a program is up to %d bytes of UTF-8 without control characters",
+			                      SHMB_PROGRAM_MAX);
+		memcpy(session->program, options->program, length + 1);
+	}
+	session->access = options->access;
+	session->timeout_ms = options->timeout_ms ? options->timeout_ms : SESSION_TIMEOUT_MS;
+	return address_resolve(options->socket_path, &session->address);
+}
+
+/* After its entry in the registry is gone. */
+static void session_free(struct shmb_session *session)
+{
+	mapping_free(session->mapping);
+	exchange_deinit(&session->exchange);
+	pthread_cond_destroy(&session->opened);
+	free(session);
+}
+
+int shmb_connect(const shmb_connect_options *options, shmb_session **out_session)
+{
+	struct shmb_session *session;
+	int r;
+
+	if (!out_session)
+		return last_error_set(ERROR_INVALID_ARGUMENT, "out_session is NULL");
+	session = calloc(1, sizeof *session);
+	if (!session)
+		return last_error_system(ENOMEM, "cannot connect");
+	r = take_options(session, options);
+	if (r < 0) {
+		free(session);
+		return r;
+	}
+	r = exchange_init(&session->exchange);
+	if (r < 0) {
+		free(session);
+		return last_error_system(r, "cannot connect");
+	}
+	exchange_condition_init(&session->opened);
+	atomic_init(&session->state, SESSION_INHERITED);
+	session->guard.before = before_fork;
+	session->guard.parent = in_parent;
+	session->guard.child = in_child;
+	r = fork_guard_add(&session->guard);
+	if (r < 0) {
+		session_free(session);
+		return last_error_system(r, "cannot connect");
+	}
+	r = session_reopen(session, deadline_in(session->timeout_ms));
+	if (r < 0) {
+		fork_guard_remove(&session->guard);
+		session_free(session);
+		return r;
+	}
+	*out_session = session;
+	return 0;
+}
+
+/* Whatever comes of it, the session ends: without the goodbye as soon as the socket and the lock are closed. */
+static void say_goodbye(struct shmb_session *session)
+{
+	Shmbuddy__V1__Request request = SHMBUDDY__V1__REQUEST__INIT;
+	Shmbuddy__V1__Goodbye goodbye = SHMBUDDY__V1__GOODBYE__INIT;
+	uint32_t patience = session->timeout_ms < SESSION_GOODBYE_MS ? session->timeout_ms : SESSION_GOODBYE_MS;
+	struct call call;
+
+	request.operation_case = SHMBUDDY__V1__REQUEST__OPERATION_GOODBYE;
+	request.goodbye = &goodbye;
+	call_init(&call, NULL);
+	exchange_perform(&session->exchange, &call, &request, deadline_in(patience), patience);
+}
+
+void shmb_close(shmb_session *session)
+{
+	if (!session)
+		return;
+	fork_guard_check();
+	if (atomic_load(&session->state) == SESSION_OPEN) {
+		pthread_mutex_lock(&session->exchange.mutex);
+		mapping_unmap(session->mapping);
+		pthread_mutex_unlock(&session->exchange.mutex);
+		say_goodbye(session);
+	}
+	/* A fork from here on finds nothing left to close. */
+	pthread_mutex_lock(&session->exchange.mutex);
+	mapping_free(session->mapping);
+	session->mapping = NULL;
+	connection_deinit(&session->exchange.connection);
+	pthread_mutex_unlock(&session->exchange.mutex);
+	fork_guard_remove(&session->guard);
+	session_free(session);
+}
+
+int shmb_ping(shmb_session *session)
+{
+	Shmbuddy__V1__Request request = SHMBUDDY__V1__REQUEST__INIT;
+	Shmbuddy__V1__Ping ping = SHMBUDDY__V1__PING__INIT;
+	struct call call;
+
+	request.operation_case = SHMBUDDY__V1__REQUEST__OPERATION_PING;
+	request.ping = &ping;
+	call_init(&call, NULL);
+	return session_perform(session, &call, &request);
+}
+
+const char *shmb_version(void)
+{
+	return SHMB_VERSION;
+}

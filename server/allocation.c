@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Requests for blocks: see allocation.h; the order of the stores is told in state_layout.h. */
+#include "allocation.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+
+#include "clock.h"
+#include "errors.h"
+#include "lifetime.h"
+#include "pool.h"
+#include "session.h"
+#include "shmbuddy.pb-c.h"
+#include "size.h"
+
+int allocation_new(size_t count, struct allocation **out_allocation)
+{
+	struct allocation *allocation =
+		calloc(1, sizeof *allocation +
+	                  count * (sizeof *allocation->ranges + sizeof *allocation->sizes + sizeof *allocation->indexes));
+
+	if (!allocation)
+		return -ENOMEM;
+	allocation->count = count;
+	allocation->ranges = (struct commit_range *)(allocation + 1);
+	allocation->sizes = (uint64_t *)(allocation->ranges + count);
+	allocation->indexes = (uint32_t *)(allocation->sizes + count);
+	*out_allocation = allocation;
+	return 0;
+}
+
+void allocation_free(struct allocation *allocation)
+{
+	free(allocation);
+}
+
+static void release(struct pool *pool, const struct commit_range *ranges, size_t count)
+{
+	while (count--)
+		buddy_release(&pool->buddy, ranges[count].offset / pool->unit, ranges[count].length / pool->unit);
+}
+
+static void release_all(struct allocation *allocation)
+{
+	release(allocation->slot.session->pool, allocation->ranges, allocation->count);
+}
+
+/* Bytes that the segment would set aside for a request; 0 where no segment could hold it. */
+static uint64_t would_grant(const struct pool *pool, uint64_t size)
+{
+	uint64_t units;
+
+	if (size_round_up(size, pool->unit, &units) < 0 || units > UINT64_C(1) << 62)
+		return 0;
+	return (UINT64_C(1) << size_order_for(units / pool->unit)) * pool->unit;
+}
+
+static int find(struct allocation *allocation, uint64_t alignment)
+{
+	struct pool *pool = allocation->slot.session->pool;
+	uint64_t aligned_units = alignment > pool->unit ? alignment / pool->unit : 1;
+
+	for (size_t i = 0; i < allocation->count; i++) {
+		uint64_t size = allocation->sizes[i], bytes, offset, granted;
+		int result = -ENOMEM;
+
+		if (size_round_up(size, pool->unit, &bytes) == 0)
+			result = buddy_allocate(&pool->buddy, bytes / pool->unit, aligned_units, &offset, &granted);
+		if (result < 0) {
+			allocation->refusal = (struct allocation_refusal){
+				.requested = size,
+				.granted = would_grant(pool, size),
+				.limit = SHMBUDDY__V1__OUT_OF_MEMORY__LIMIT__SEGMENT,
+			};
+			release(pool, allocation->ranges, i);
+			return -ENOMEM;
+		}
+		allocation->ranges[i] = (struct commit_range){offset * pool->unit, granted * pool->unit};
+	}
+	return 0;
+}
+
+static int refused_by_kernel(struct allocation *allocation)
+{
+	uint64_t requested = 0, granted = 0;
+
+	for (size_t i = 0; i < allocation->count; i++) {
+		requested += allocation->sizes[i];
+		granted += allocation->ranges[i].length;
+	}
+	allocation->refusal = (struct allocation_refusal){
+		.requested = requested,
+		.granted = granted,
+		.kernel_free = allocation->job.kernel_free,
+		.limit = SHMBUDDY__V1__OUT_OF_MEMORY__LIMIT__KERNEL,
+	};
+	release_all(allocation);
+	return -ENOSPC;
+}
+
+static void committed(struct commit_job *job, int result)
+{
+	struct allocation *allocation = (struct allocation *)job; /* its first member */
+	struct session *session = allocation->slot.session;
+
+	if (result < 0 || session->dead)
+		release_all(allocation);
+	allocation->finished(allocation, session->dead ? -ECANCELED : result < 0 ? -ENOSPC : 0);
+	session_arrive(session, allocation->slot.index);
+}
+
+int allocation_start(struct allocation *allocation, uint64_t alignment)
+{
+	struct session *session = allocation->slot.session;
+	int result = find(allocation, alignment);
+
+	if (result < 0)
+		return result;
+	allocation->job.ranges = allocation->ranges;
+	allocation->job.range_count = allocation->count;
+	allocation->job.done = committed;
+	result = committer_ensure(&session->pool->committer, &allocation->job);
+	if (result < 0)
+		return refused_by_kernel(allocation);
+	if (result == 0)
+		session_depart(session, allocation->slot.index, &allocation->job);
+	return result;
+}
+
+/* The records' pages and indexes, so that nothing can fail once the first record is written. */
+static int prepare(struct allocation *allocation, uint32_t *out_name)
+{
+	struct pool *pool = allocation->slot.session->pool;
+	uint32_t taken;
+	int result;
+
+	*out_name = 0;
+	if (allocation->name_length && names_find(&pool->names, allocation->name, allocation->name_length, &taken) == 0)
+		return ERROR_NAME_TAKEN;
+	result = table_prepare(&pool->blocks.table, (uint32_t)allocation->count);
+	if (result < 0) {
+		allocation->refusal = (struct allocation_refusal){
+			.requested = allocation->sizes[0],
+			.granted = allocation->ranges[0].length,
+			.limit =
+				result == -EDQUOT ? SHMBUDDY__V1__OUT_OF_MEMORY__LIMIT__BLOCKS : SHMBUDDY__V1__OUT_OF_MEMORY__LIMIT__KERNEL,
+		};
+		return ERROR_OUT_OF_MEMORY;
+	}
+	if (!allocation->name_length)
+		return 0;
+	result = names_take(&pool->names, allocation->name, allocation->name_length, &taken);
+	if (result < 0)
+		return ERROR_LIMIT;
+	*out_name = taken + 1;
+	return 0;
+}
+
+int allocation_write(struct allocation *allocation)
+{
+	const struct slot *slot = &allocation->slot;
+	struct session *session = slot->session;
+	struct pool *pool = session->pool;
+	enum slot_operation operation = allocation->batch ? SLOT_ALLOCATE_BATCH : SLOT_ALLOCATE;
+	uint64_t now = clock_realtime_ns();
+	uint32_t name;
+	int error = prepare(allocation, &name);
+
+	if (error) {
+		release_all(allocation);
+		slot_refuse(slot, operation, (uint32_t)error);
+		return error;
+	}
+	struct slot_record *record = slot_begin(slot, operation);
+	uint64_t id = pool_take_ids(pool, (uint32_t)allocation->count);
+	for (size_t i = 0; i < allocation->count; i++) {
+		int taken = table_take(&pool->blocks.table, &allocation->indexes[i]);
+		assert(taken == 0);
+		(void)taken;
+		blocks_write(&pool->blocks, allocation->indexes[i],
+		             &(struct block_content){
+						 .id = id + i,
+						 .offset = allocation->ranges[i].offset,
+						 .size = allocation->sizes[i],
+						 .granted = allocation->ranges[i].length,
+						 .created_ns = now,
+						 .owner = session->number,
+						 .uid = session->record->uid,
+						 .tag = allocation->tag,
+						 .tag_length = allocation->tag_length,
+					 });
+	}
+	if (name) {
+		names_write(&pool->names, name - 1,
+		            &(struct name_content){
+						.id = pool_take_ids(pool, 1),
+						.block = allocation->indexes[0],
+						.block_id = id,
+						.length = allocation->sizes[0],
+						.created_ns = now,
+						.uid = session->record->uid,
+						.name = allocation->name,
+						.name_length = allocation->name_length,
+					});
+	}
+	record->id = id;
+	record->block = allocation->indexes[0];
+	record->count = (uint32_t)allocation->count;
+	record->name = name;
+	slot_decide(slot);
+	for (size_t i = 0; i < allocation->count; i++)
+		lifetime_add_owner(session, allocation->indexes[i]);
+	if (name)
+		lifetime_add_name(pool, name - 1);
+	slot_done(slot);
+	return 0;
+}

@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One request for blocks on its way: found in the segment, then committed, then written into the tables. Between the second and the third
+ * other requests may run; until then only the buddy allocator knows of it. Owned by whoever made it, until it is finished. Loop thread only.
+ */
+#ifndef SERVER_ALLOCATION_H
+#define SERVER_ALLOCATION_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "committer.h"
+#include "slot.h"
+
+/* What a refusal for want of memory was about. */
+struct allocation_refusal {
+	uint64_t requested, granted, kernel_free; /* bytes */
+	int limit;                                /* Shmbuddy__V1__OutOfMemory__Limit */
+};
+
+struct allocation {
+	struct commit_job job; /* first: the committer knows the allocation by it */
+	struct slot slot;
+	void (*finished)(struct allocation *allocation, int result); /* allocation_start's last word; frees the allocation */
+	struct allocation_refusal refusal;                           /* of what failed with -ENOMEM or -ENOSPC */
+	char name[256];                                              /* to publish; empty: none */
+	size_t name_length;
+	char tag[16];
+	size_t tag_length;
+	size_t count;
+	struct commit_range *ranges; /* what was found: offset and granted size, bytes */
+	uint64_t *sizes;             /* bytes asked for */
+	uint32_t *indexes;           /* of the records, once written */
+	bool batch;
+};
+
+/* With room for `count` blocks. */
+int allocation_new(size_t count, struct allocation **out_allocation);
+void allocation_free(struct allocation *allocation);
+
+/*
+ * Finds and commits memory for all blocks. 1: done, go on with allocation_write. 0: `finished` will be called, with 0, or
+ * -ECANCELED, or one of these errors, after which nothing is left of it but `refusal`: -ENOMEM: the segment has no room for one of
+ * the blocks; -ENOSPC: the kernel has no memory.
+ */
+int allocation_start(struct allocation *allocation, uint64_t alignment);
+
+/*
+ * Writes the blocks, and the name, into the tables, decides and records: the request has happened. 0, or ERROR_NAME_TAKEN,
+ * ERROR_LIMIT (no more names), ERROR_OUT_OF_MEMORY (no record left, or no memory for one; `refusal` says which): recorded as well, and
+ * nothing is left of it.
+ */
+int allocation_write(struct allocation *allocation);
+
+#endif

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The table of blocks: records in the view that every client reads, and beside each, privately, the lists that it is in and
+ * that hang on it. Owned by the pool; loop thread only. What holds a block: its owner field, references, names.
+ */
+#ifndef SERVER_BLOCKS_H
+#define SERVER_BLOCKS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "index_list.h"
+#include "table.h"
+#include "view_layout.h"
+
+struct blocks {
+	struct table table;
+	struct block_record *records;
+	struct index_link *owned; /* list of the blocks of one owner; its head is in the session */
+	uint32_t *references;     /* head of the list of references to the block */
+	uint32_t *names;          /* head of the list of names of the block */
+};
+
+/* What a new block says. */
+struct block_content {
+	uint64_t id, offset, size, granted, created_ns;
+	uint32_t owner; /* number of the session */
+	uint32_t uid;
+	const char *tag; /* tag_length bytes, at most 15 */
+	size_t tag_length;
+};
+
+int blocks_init(struct blocks *blocks, const struct shared_object *view, uint64_t at, uint32_t capacity);
+void blocks_deinit(struct blocks *blocks);
+
+/* Writes a record, still invisible (PENDING), at an index from table_take. */
+void blocks_write(struct blocks *blocks, uint32_t index, const struct block_content *content);
+
+/* Moves a record to another state; its body stays. To FREE, its index is given back as well. */
+void blocks_set_state(struct blocks *blocks, uint32_t index, enum record_state state);
+
+/* Takes the owner away, in one store that also makes the record LIVE. */
+void blocks_drop_owner(struct blocks *blocks, uint32_t index);
+
+static inline uint64_t blocks_word(const struct blocks *blocks, uint32_t index)
+{
+	return atomic_load_explicit(&blocks->records[index].word, memory_order_relaxed);
+}
+
+/* The body that counts. */
+static inline const struct block_body *blocks_body(const struct blocks *blocks, uint32_t index)
+{
+	return &blocks->records[index].body[record_body(blocks_word(blocks, index))];
+}
+
+/* Is the block with this id alive, at this index? */
+static inline bool blocks_is_live(const struct blocks *blocks, uint32_t index, uint64_t id)
+{
+	if (index >= blocks->table.used)
+		return false;
+	uint64_t word = blocks_word(blocks, index);
+	return record_id(word) == id && record_is_live(word);
+}
+
+/* Does nothing hold the block any more? */
+static inline bool blocks_is_unheld(const struct blocks *blocks, uint32_t index)
+{
+	return blocks_body(blocks, index)->owner == 0 && blocks->references[index] == 0 && blocks->names[index] == 0;
+}
+
+#endif

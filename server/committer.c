@@ -1,0 +1,321 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Committing memory: see committer.h.
+ *
+ * The kernel gives a page at the first touch, or kills the toucher with SIGBUS when there is none. So the daemon touches first,
+ * by fallocate, and marks the page in `extents` when that went well. A page is about half a microsecond, and every other
+ * fallocate on the object waits meanwhile; therefore
+ *
+ * - few pages (64 KiB) are committed right here, while nothing else is on its way: cheaper than a trip to another thread;
+ * - the rest goes to the thread pool in pieces of 1 MiB, one at a time, and jobs take turns: who wants little waits for one
+ *   piece of who wants much, never for all of it;
+ * - whoever asks for more than the file system has left is refused before anything was taken from the others; what waiting
+ *   jobs still need counts as taken.
+ *
+ * When the kernel refuses in the middle all the same, the job's own pages go back: unmarked first, then punched. A page that
+ * the job shares with its neighbours (its range does not cover it wholly) stays, for a neighbour may rely on it by now.
+ *
+ * While a job runs, its range is allocated in the buddy allocator and in no table: a daemon that dies leaves marks, or pages
+ * that are committed and not marked, and nothing else.
+ */
+#include "committer.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/statvfs.h>
+
+#include "extents.h"
+#include "shared_object.h"
+#include "state_layout.h"
+
+/* Pages committed on the loop's own thread at most, and the window that is filled then: 64 KiB. */
+#define INLINE_PAGES 16
+
+/* Pages in one trip to the thread pool: 1 MiB, a quarter to half a millisecond. */
+#define PIECE_PAGES 256
+
+void committer_init(struct committer *committer, uv_loop_t *loop, const struct shared_object *segment,
+                    struct extents *extents)
+{
+	*committer = (struct committer){.loop = loop, .segment = segment, .extents = extents};
+	committer->work.data = committer;
+}
+
+bool committer_is_busy(const struct committer *committer)
+{
+	return committer->current || committer->first;
+}
+
+void committer_cancel(struct commit_job *job)
+{
+	job->cancelled = true;
+}
+
+static struct page_run pages_of(const struct commit_range *range)
+{
+	return (struct page_run){
+		.from = range->offset / STATE_EXTENT,
+		.end = (range->offset + range->length + STATE_EXTENT - 1) / STATE_EXTENT,
+	};
+}
+
+/* The job's next gap at or after its cursor; moves the cursor over ranges that are whole. */
+static bool next_gap(const struct committer *committer, struct commit_job *job, struct page_run *out_gap)
+{
+	for (; job->range < job->range_count; job->range++) {
+		struct page_run pages = pages_of(&job->ranges[job->range]);
+		if (extents_next_gap(committer->extents, pages.from, pages.end, &out_gap->from, &out_gap->end))
+			return true;
+	}
+	return false;
+}
+
+/* Pages that the job still needs. A page that two of its ranges share is counted twice: an upper bound will do. */
+static uint64_t count_missing(const struct committer *committer, const struct commit_job *job)
+{
+	uint64_t missing = 0;
+
+	for (size_t i = 0; i < job->range_count; i++) {
+		struct page_run pages = pages_of(&job->ranges[i]), gap;
+		while (extents_next_gap(committer->extents, pages.from, pages.end, &gap.from, &gap.end)) {
+			missing += gap.end - gap.from;
+			pages.from = gap.end;
+		}
+	}
+	return missing;
+}
+
+/* Remembers, for a refusal, which pages of `run` the job made that lie wholly inside one of its ranges. */
+static void remember(struct commit_job *job, struct page_run run)
+{
+	for (size_t i = 0; i < job->range_count; i++) {
+		uint64_t from = (job->ranges[i].offset + STATE_EXTENT - 1) / STATE_EXTENT;
+		uint64_t end = (job->ranges[i].offset + job->ranges[i].length) / STATE_EXTENT;
+		from = from > run.from ? from : run.from;
+		end = end < run.end ? end : run.end;
+		if (from >= end)
+			continue;
+		if (job->made_count && job->made[job->made_count - 1].end == from) {
+			job->made[job->made_count - 1].end = end;
+			continue;
+		}
+		if (job->made_count == job->made_capacity) {
+			size_t capacity = job->made_capacity ? job->made_capacity * 2 : 4;
+			struct page_run *made = realloc(job->made, capacity * sizeof *made);
+			if (!made)
+				continue; /* then these stay committed: a cost, not an error */
+			job->made = made;
+			job->made_capacity = capacity;
+		}
+		job->made[job->made_count++] = (struct page_run){from, end};
+	}
+}
+
+static void mark(struct committer *committer, struct page_run run)
+{
+	extents_mark(committer->extents, run.from, run.end, true);
+}
+
+static int commit_run(const struct committer *committer, struct page_run run)
+{
+	int result = extents_prepare(committer->extents, run.from, run.end);
+
+	if (result < 0)
+		return result;
+	return shared_object_commit(committer->segment, run.from * STATE_EXTENT, (run.end - run.from) * STATE_EXTENT);
+}
+
+/* Commits the few pages of a small job at once, and the rest of the window that they lie in, for those that come next. */
+static int commit_inline(struct committer *committer, struct commit_job *job)
+{
+	struct page_run gap;
+
+	while (next_gap(committer, job, &gap)) {
+		struct page_run window = {gap.from, (gap.end + INLINE_PAGES - 1) / INLINE_PAGES * INLINE_PAGES};
+		if (window.end > committer->extents->pages)
+			window.end = committer->extents->pages;
+		extents_next_gap(committer->extents, window.from, window.end, &window.from, &window.end);
+		int result = commit_run(committer, window);
+		if (result < 0) {
+			window = gap;
+			result = commit_run(committer, window);
+		}
+		if (result < 0)
+			return result;
+		mark(committer, window);
+		remember(job, gap);
+	}
+	return 0;
+}
+
+static void run_piece(uv_work_t *work)
+{
+	struct committer_piece *piece = &((struct committer *)work->data)->piece;
+	int mode = piece->punch ? FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE : 0;
+
+	for (piece->finished = 0; piece->finished < piece->count; piece->finished++) {
+		struct page_run run = piece->runs[piece->finished];
+		int result;
+		do
+			result =
+				fallocate(piece->fd, mode, (off_t)(run.from * STATE_EXTENT), (off_t)((run.end - run.from) * STATE_EXTENT));
+		while (result < 0 && errno == EINTR);
+		if (result < 0) {
+			piece->result = -errno;
+			return;
+		}
+	}
+	piece->result = 0;
+}
+
+/* Fills the piece with what the job needs next. 0 runs: nothing is left to do. A page that two ranges share may come twice,
+ * which does no harm. */
+static int fill_piece(struct committer *committer, struct commit_job *job)
+{
+	struct committer_piece *piece = &committer->piece;
+	uint64_t room = PIECE_PAGES;
+	size_t range = job->range;
+
+	*piece = (struct committer_piece){.fd = committer->segment->fd, .punch = job->undoing};
+	if (job->undoing) {
+		while (room && job->made_count && piece->count < COMMITTER_PIECE_RUNS) {
+			struct page_run *made = &job->made[job->made_count - 1];
+			uint64_t pages = made->end - made->from < room ? made->end - made->from : room;
+			struct page_run run = {made->end - pages, made->end};
+			extents_mark(committer->extents, run.from, run.end, false);
+			piece->runs[piece->count++] = run;
+			made->end = run.from;
+			if (made->from == made->end)
+				job->made_count--;
+			room -= pages;
+		}
+		return 0;
+	}
+	for (; room && range < job->range_count && piece->count < COMMITTER_PIECE_RUNS; range++) {
+		struct page_run pages = pages_of(&job->ranges[range]), gap;
+		while (room && piece->count < COMMITTER_PIECE_RUNS &&
+		       extents_next_gap(committer->extents, pages.from, pages.end, &gap.from, &gap.end)) {
+			if (gap.end - gap.from > room)
+				gap.end = gap.from + room;
+			int result = extents_prepare(committer->extents, gap.from, gap.end);
+			if (result < 0)
+				return result;
+			piece->runs[piece->count++] = gap;
+			room -= gap.end - gap.from;
+			pages.from = gap.end;
+		}
+	}
+	return 0;
+}
+
+static void finish(struct committer *committer, struct commit_job *job)
+{
+	committer->promised -= job->missing;
+	free(job->made);
+	job->made = NULL;
+	job->done(job, job->result);
+}
+
+static void start_next(struct committer *committer);
+
+static void piece_finished(uv_work_t *work, int status)
+{
+	struct committer *committer = work->data;
+	struct committer_piece *piece = &committer->piece;
+	struct commit_job *job = committer->current;
+
+	(void)status; /* pieces are never cancelled */
+	for (size_t i = 0; i < piece->finished && !piece->punch; i++) {
+		uint64_t bytes = (piece->runs[i].end - piece->runs[i].from) * STATE_EXTENT;
+		mark(committer, piece->runs[i]);
+		remember(job, piece->runs[i]);
+		bytes = bytes < job->missing ? bytes : job->missing;
+		job->missing -= bytes;
+		committer->promised -= bytes;
+	}
+	if (piece->result < 0 && !piece->punch && job->result == 0)
+		job->result = piece->result;
+
+	/* To the end of the line: the others have a turn. */
+	committer->current = NULL;
+	job->next = NULL;
+	if (committer->last)
+		committer->last->next = job;
+	else
+		committer->first = job;
+	committer->last = job;
+	start_next(committer);
+}
+
+static void start_next(struct committer *committer)
+{
+	while (!committer->current && committer->first) {
+		struct commit_job *job = committer->first;
+		committer->first = job->next;
+		if (!committer->first)
+			committer->last = NULL;
+		job->next = NULL;
+
+		if (job->result == 0 && job->cancelled)
+			job->result = -ECANCELED;
+		/* A cancelled job gives its pages back as well: nobody was promised them. */
+		job->undoing = job->result < 0;
+		struct page_run gap;
+		if (!job->undoing && !next_gap(committer, job, &gap)) {
+			finish(committer, job);
+			continue;
+		}
+		int result = fill_piece(committer, job);
+		if (result < 0) {
+			job->result = result;
+			job->undoing = true;
+			fill_piece(committer, job);
+		}
+		if (committer->piece.count == 0) {
+			finish(committer, job);
+			continue;
+		}
+		committer->current = job;
+		uv_queue_work(committer->loop, &committer->work, run_piece, piece_finished);
+	}
+}
+
+int committer_ensure(struct committer *committer, struct commit_job *job)
+{
+	struct statvfs status;
+
+	job->next = NULL;
+	job->range = 0;
+	job->made = NULL;
+	job->made_count = job->made_capacity = 0;
+	job->result = 0;
+	job->cancelled = job->undoing = false;
+	uint64_t pages = count_missing(committer, job);
+	if (pages == 0)
+		return 1;
+
+	job->missing = pages * STATE_EXTENT;
+	/* A tmpfs without a limit says that it has no blocks at all, tmpfs(5). */
+	if (fstatvfs(committer->segment->fd, &status) == 0 && status.f_blocks) {
+		job->kernel_free = (uint64_t)status.f_bavail * status.f_frsize;
+		if (job->missing + committer->promised > job->kernel_free)
+			return -ENOSPC;
+	}
+	if (pages <= INLINE_PAGES && !committer_is_busy(committer)) {
+		int result = commit_inline(committer, job);
+		/* A refusal here leaves at most a few pages committed: not worth a punch. */
+		free(job->made);
+		job->made = NULL;
+		return result < 0 ? result : 1;
+	}
+	committer->promised += job->missing;
+	if (committer->last)
+		committer->last->next = job;
+	else
+		committer->first = job;
+	committer->last = job;
+	start_next(committer);
+	return 0;
+}

@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The daemon's life: see daemon.h.
+ *
+ * Start: claim the socket's path, then the pool (a daemon that may not listen must not touch a pool), listen, tell systemd. End,
+ * by SIGTERM or SIGINT: take nobody in, remove the socket, close the connections, wait for what is on the thread pool,
+ * close the pool. A pool that is not ephemeral stays for the next start.
+ */
+#include "daemon.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#ifdef SHMB_HAVE_SYSTEMD
+#include <systemd/sd-daemon.h>
+#endif
+
+#include "dispatch.h"
+#include "log.h"
+#include "session.h"
+#include "size.h"
+
+/* Descriptors that the daemon itself may need at a time, beside its clients'. */
+#define OWN_DESCRIPTORS 64
+
+/* Descriptors a client: socket and pidfd here, and three on their way to it until it has read hello's answer. */
+#define CLIENT_DESCRIPTORS 5
+
+/* Bytes that one message may take when decoded: a frame of packed numbers grows eightfold. */
+#define ARENA_LIMIT (16u << 20)
+
+/* As many descriptors as the system lets us have; returns how many that are. */
+static uint64_t raise_descriptor_limit(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+		return 1024;
+	rlim_t before = limit.rlim_cur;
+	limit.rlim_cur = limit.rlim_max;
+	if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
+		limit.rlim_cur = before;
+	return limit.rlim_cur;
+}
+
+static void frame(struct connection *connection, const uint8_t *payload, size_t size)
+{
+	struct listener *listener = connection->host->data;
+
+	dispatch_frame(listener->data, connection, payload, size);
+}
+
+static void lost(struct connection *connection)
+{
+	struct session *session = connection->session;
+
+	connection->session = NULL;
+	session_lost(session);
+}
+
+static void stop(uv_signal_t *signal, int number)
+{
+	struct daemon *daemon = signal->data;
+
+	if (daemon->stopping)
+		return;
+	daemon->stopping = true;
+	log_info("signal %d: stopping", number);
+#ifdef SHMB_HAVE_SYSTEMD
+	sd_notify(0, "STOPPING=1");
+#endif
+	listener_stop(&daemon->listener);
+	/* What is on the thread pool comes back; what still waits is called off, with its session. */
+	struct session *session;
+	for (uint32_t n = 1; (session = sessions_from(&daemon->pool.sessions, n)); n = session->number + 1) {
+		if (!session->dead)
+			session_end(session, "the daemon stops");
+	}
+	uv_close((uv_handle_t *)&daemon->terminate, NULL);
+	uv_close((uv_handle_t *)&daemon->interrupt, NULL);
+}
+
+static int watch_signals(struct daemon *daemon)
+{
+	int result = uv_signal_init(&daemon->loop, &daemon->terminate);
+
+	if (result == 0)
+		result = uv_signal_init(&daemon->loop, &daemon->interrupt);
+	if (result == 0) {
+		daemon->terminate.data = daemon->interrupt.data = daemon;
+		result = uv_signal_start(&daemon->terminate, stop, SIGTERM);
+	}
+	if (result == 0)
+		result = uv_signal_start(&daemon->interrupt, stop, SIGINT);
+	return result;
+}
+
+static int claim_endpoint(struct daemon *daemon, const struct options *options)
+{
+	char why[512] = "";
+	int result = endpoint_inherit(&daemon->endpoint, why);
+
+	if (result == 0)
+		result = endpoint_claim(&daemon->endpoint, options->socket_path, why);
+	if (result < 0)
+		log_error("%s", why[0] ? why : strerror(-result));
+	return result < 0 ? result : 0;
+}
+
+static void announce(const struct daemon *daemon, uint32_t max_connections)
+{
+	char size[SIZE_TEXT_MAX], unit[SIZE_TEXT_MAX];
+
+	size_format(daemon->pool.size, size);
+	size_format(daemon->pool.unit, unit);
+	log_info("ready: pool %s, %s in units of %s, on %s, up to %" PRIu32 " connections%s", daemon->pool.name, size, unit,
+	         daemon->endpoint.path[0] ? daemon->endpoint.path : "the socket from systemd", max_connections,
+	         daemon->pool.ephemeral ? ", ephemeral" : "");
+#ifdef SHMB_HAVE_SYSTEMD
+	sd_notifyf(0, "READY=1\nSTATUS=Serving pool %s, %s", daemon->pool.name, size);
+#endif
+}
+
+static int start(struct daemon *daemon, const struct options *options)
+{
+	static const struct listener_events events = {.frame = frame, .lost = lost};
+	uint64_t descriptors = raise_descriptor_limit();
+	uint64_t max = descriptors > OWN_DESCRIPTORS ? (descriptors - OWN_DESCRIPTORS) / CLIENT_DESCRIPTORS : 0;
+	uint32_t max_connections = max > UINT32_MAX ? UINT32_MAX : max ? (uint32_t)max : 1;
+
+	int result = claim_endpoint(daemon, options);
+	if (result < 0)
+		return result;
+	result = pool_open(&daemon->loop, &options->pool, &daemon->pool);
+	if (result < 0)
+		goto release_endpoint;
+	result = watch_signals(daemon);
+	if (result == 0)
+		result = listener_start(&daemon->listener, &daemon->loop, daemon->endpoint.fd, max_connections, &events, daemon);
+	if (result < 0) {
+		log_error("cannot listen: %s", uv_strerror(result));
+		goto close_pool;
+	}
+	daemon->endpoint.fd = -1; /* the listener's now */
+	announce(daemon, max_connections);
+	return 0;
+
+close_pool:
+	listener_stop(&daemon->listener);
+	uv_run(&daemon->loop, UV_RUN_NOWAIT);
+	pool_close(&daemon->pool);
+release_endpoint:
+	endpoint_release(&daemon->endpoint);
+	return result;
+}
+
+int daemon_run(const struct options *options)
+{
+	struct daemon *daemon = calloc(1, sizeof *daemon);
+	int result = daemon ? uv_loop_init(&daemon->loop) : -ENOMEM;
+
+	if (result < 0) {
+		log_error("cannot start: %s", strerror(-result));
+		free(daemon);
+		return result;
+	}
+	arena_init(&daemon->arena, ARENA_LIMIT);
+	result = start(daemon, options);
+	if (result == 0) {
+		uv_run(&daemon->loop, UV_RUN_DEFAULT);
+		endpoint_release(&daemon->endpoint);
+		pool_close(&daemon->pool);
+		listener_deinit(&daemon->listener);
+		uv_loop_close(&daemon->loop);
+		log_info("stopped");
+	}
+	arena_deinit(&daemon->arena);
+	free(daemon);
+	return result;
+}

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The daemon: owns the loop, the endpoint, the listener and the pool, and ends them in the right order. One thread.
+ */
+#ifndef SERVER_DAEMON_H
+#define SERVER_DAEMON_H
+
+#include <uv.h>
+
+#include "arena.h"
+#include "endpoint.h"
+#include "lifetime.h"
+#include "listener.h"
+#include "options.h"
+#include "pool.h"
+
+#define DAEMON_PROTOCOL_VERSION 1
+
+/* Blocks in one batch, as shmbuddy.h says: SHMB_BATCH_MAX. */
+#define DAEMON_BATCH_MAX 4096
+
+struct daemon {
+	uv_loop_t loop;
+	uv_signal_t terminate, interrupt;
+	struct endpoint endpoint;
+	struct listener listener;
+	struct pool pool;
+	struct arena arena;                  /* for the message that is being handled */
+	struct hold holds[DAEMON_BATCH_MAX]; /* for the batch that is being freed */
+	bool stopping;
+};
+
+/* Runs until SIGTERM or SIGINT. 0: ended as it should; -errno: could not start, and has said why. */
+int daemon_run(const struct options *options);
+
+#endif

@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What keeps a block alive: see lifetime.h. */
+#include "lifetime.h"
+
+#include <assert.h>
+
+#include "errors.h"
+
+int lifetime_find_block(const struct pool *pool, const struct handle *handle)
+{
+	if (handle->incarnation != pool->incarnation)
+		return ERROR_OTHER_POOL;
+	return blocks_is_live(&pool->blocks, handle->index, handle->id) ? 0 : ERROR_STALE_HANDLE;
+}
+
+uint32_t lifetime_find_reference(const struct session *session, uint32_t block)
+{
+	const struct references *references = &session->pool->references;
+	uint32_t link = session->pool->blocks.references[block];
+
+	while (link && references->records[link - 1].session != session->number)
+		link = references->of_block[link - 1].next;
+	return link;
+}
+
+int lifetime_find_hold(const struct session *session, const struct handle *handle, struct hold *out_hold)
+{
+	const struct pool *pool = session->pool;
+	int error = lifetime_find_block(pool, handle);
+
+	if (error)
+		return error;
+	uint32_t link = lifetime_find_reference(session, handle->index);
+	if (link && REFERENCE_NEXT(references_word(&pool->references, link - 1)) > 0) {
+		*out_hold = (struct hold){handle->index, link};
+		return 0;
+	}
+	if (blocks_body(&pool->blocks, handle->index)->owner == session->number &&
+	    record_state(blocks_word(&pool->blocks, handle->index)) == RECORD_LIVE) {
+		*out_hold = (struct hold){handle->index, 0};
+		return 0;
+	}
+	return ERROR_NOT_HELD;
+}
+
+/* Nothing holds the block any more: one store, and its memory is there for the next. */
+static void free_block(struct pool *pool, uint32_t index)
+{
+	const struct block_body *body = blocks_body(&pool->blocks, index);
+	uint64_t offset = pool->blocks.records[index].offset;
+	uint64_t size = body->size, granted = body->granted;
+
+	blocks_set_state(&pool->blocks, index, RECORD_FREE);
+	buddy_release(&pool->buddy, offset / pool->unit, granted / pool->unit);
+	pool->block_count--;
+	pool->requested -= size;
+	pool_count(&pool->counters->frees, 1);
+}
+
+/* After a reference or a name has gone. */
+static void free_if_unheld(struct pool *pool, uint32_t index)
+{
+	if (!blocks_is_unheld(&pool->blocks, index))
+		return;
+	pool->unowned_blocks--;
+	pool->unowned_bytes -= blocks_body(&pool->blocks, index)->granted;
+	free_block(pool, index);
+}
+
+void lifetime_add_owner(struct session *session, uint32_t index)
+{
+	struct pool *pool = session->pool;
+	const struct block_body *body = blocks_body(&pool->blocks, index);
+
+	blocks_set_state(&pool->blocks, index, RECORD_LIVE);
+	index_list_push(pool->blocks.owned, &session->blocks, index);
+	session->block_count++;
+	session->bytes += body->granted;
+	pool->block_count++;
+	pool->requested += body->size;
+	pool_count(&pool->counters->allocations, 1);
+}
+
+void lifetime_drop_owner(struct session *session, uint32_t index)
+{
+	struct pool *pool = session->pool;
+	const struct block_body *body = blocks_body(&pool->blocks, index);
+
+	index_list_remove(pool->blocks.owned, &session->blocks, index);
+	session->block_count--;
+	session->bytes -= body->granted;
+	if (pool->blocks.references[index] || pool->blocks.names[index]) {
+		pool->unowned_blocks++;
+		pool->unowned_bytes += body->granted;
+		blocks_drop_owner(&pool->blocks, index);
+		return;
+	}
+	free_block(pool, index); /* from owned to free in one store */
+}
+
+void lifetime_add_reference(struct session *session, uint32_t index)
+{
+	struct pool *pool = session->pool;
+	const struct reference_record *record = &pool->references.records[index];
+
+	references_set(&pool->references, index, 1, 1, RECORD_LIVE);
+	index_list_push(pool->references.of_block, &pool->blocks.references[record->block], index);
+	index_list_push(pool->references.of_session, &session->references, index);
+	session->reference_count++;
+}
+
+void lifetime_set_reference(struct session *session, uint32_t index, uint32_t count)
+{
+	struct pool *pool = session->pool;
+	uint32_t block = pool->references.records[index].block;
+
+	if (count) {
+		references_set(&pool->references, index, count, count, RECORD_LIVE);
+		return;
+	}
+	references_set(&pool->references, index, 0, 0, RECORD_FREE);
+	index_list_remove(pool->references.of_block, &pool->blocks.references[block], index);
+	index_list_remove(pool->references.of_session, &session->references, index);
+	session->reference_count--;
+	free_if_unheld(pool, block);
+}
+
+void lifetime_add_name(struct pool *pool, uint32_t index)
+{
+	names_set_live(&pool->names, index);
+	index_list_push(pool->names.of_block, &pool->blocks.names[pool->names.records[index].block], index);
+	pool->name_count++;
+}
+
+void lifetime_drop_name(struct pool *pool, uint32_t index)
+{
+	uint32_t block = pool->names.records[index].block;
+
+	index_list_remove(pool->names.of_block, &pool->blocks.names[block], index);
+	names_drop(&pool->names, index);
+	pool->name_count--;
+	free_if_unheld(pool, block);
+}
+
+void lifetime_drop_hold(struct session *session, const struct hold *hold)
+{
+	if (!hold->reference) {
+		lifetime_drop_owner(session, hold->block);
+		return;
+	}
+	uint64_t word = references_word(&session->pool->references, hold->reference - 1);
+	assert(REFERENCE_COUNT(word) > 0);
+	lifetime_set_reference(session, hold->reference - 1, REFERENCE_COUNT(word) - 1);
+}

@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What keeps a block alive, and what happens when nothing does any more. A block is held by the session that allocated it, by
+ * references of sessions, and by names. Each function makes one change count by one commit(), keeps the lists and sums that follow
+ * from it, and frees the block with its last holder. Loop thread only.
+ */
+#ifndef SERVER_LIFETIME_H
+#define SERVER_LIFETIME_H
+
+#include <stdint.h>
+
+#include "names.h"
+#include "pool.h"
+#include "session.h"
+
+/* A handle as it came over the wire. */
+struct handle {
+	uint64_t id;
+	uint32_t index, incarnation;
+};
+
+/* One hold of a session on a block. */
+struct hold {
+	uint32_t block;     /* index of its record */
+	uint32_t reference; /* index of the reference plus one; 0: the session holds it as its owner */
+};
+
+/* 0, or ERROR_OTHER_POOL, ERROR_STALE_HANDLE: is there a live block behind the handle? */
+int lifetime_find_block(const struct pool *pool, const struct handle *handle);
+
+/*
+ * The hold that the session gives back next: a reference before the ownership. 0, or an ERROR_*: as above, or ERROR_NOT_HELD. Holds
+ * that a batch under way has marked already do not count.
+ */
+int lifetime_find_hold(const struct session *session, const struct handle *handle, struct hold *out_hold);
+
+/* The session's reference to a block, as index plus one; 0: none. */
+uint32_t lifetime_find_reference(const struct session *session, uint32_t block);
+
+/* After a pending block was decided: it lives, and its session owns it. */
+void lifetime_add_owner(struct session *session, uint32_t block);
+void lifetime_drop_owner(struct session *session, uint32_t block);
+
+/* After a pending reference was decided. */
+void lifetime_add_reference(struct session *session, uint32_t reference);
+
+/* The reference's count becomes `count`; with 0 it is gone. */
+void lifetime_set_reference(struct session *session, uint32_t reference, uint32_t count);
+
+/* After a pending name was decided. */
+void lifetime_add_name(struct pool *pool, uint32_t name);
+void lifetime_drop_name(struct pool *pool, uint32_t name);
+
+/* Gives back one hold: drop_owner, or set_reference with one less. */
+void lifetime_drop_hold(struct session *session, const struct hold *hold);
+
+#endif

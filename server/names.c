@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The table of names: see names.h, and view_layout.h for what readers rely on. */
+#include "names.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <string.h>
+
+#include "commit.h"
+#include "hash.h"
+#include "region.h"
+#include "shared_object.h"
+#include "view.h"
+
+/* Bytes of records committed at a time: 199 names. */
+#define NAMES_STEP 65536
+
+/* Buckets on one page. */
+#define PAGE_BUCKETS (4096 / sizeof(uint32_t))
+
+static size_t bucket_page_count(const struct names *names)
+{
+	return (names->bucket_count + PAGE_BUCKETS - 1) / PAGE_BUCKETS;
+}
+
+int names_init(struct names *names, const struct shared_object *view, const struct view_header *header)
+{
+	uint8_t *base = view->base;
+
+	*names = (struct names){
+		.records = (struct name_record *)(base + header->names_at),
+		.buckets = (_Atomic uint32_t *)(base + VIEW_INDEX_AT),
+		.bucket_count = header->name_buckets,
+	};
+	int result =
+		table_init(&names->table, view, header->names_at, sizeof(struct name_record), header->max_names, NAMES_STEP);
+	if (result == 0)
+		result = region_new(header->max_names * sizeof *names->of_block, (void **)&names->of_block);
+	if (result == 0)
+		result = region_new(bucket_page_count(names), (void **)&names->bucket_pages);
+	if (result < 0)
+		names_deinit(names);
+	return result;
+}
+
+void names_deinit(struct names *names)
+{
+	region_free(names->of_block, names->table.capacity * sizeof *names->of_block);
+	region_free(names->bucket_pages, bucket_page_count(names));
+	table_deinit(&names->table);
+	*names = (struct names){0};
+}
+
+static uint32_t bucket_of(const struct names *names, uint64_t hash)
+{
+	return (uint32_t)hash & (names->bucket_count - 1);
+}
+
+int names_find(const struct names *names, const char *name, size_t length, uint32_t *out_index)
+{
+	uint64_t hash = hash_of(name, length);
+	uint32_t link = atomic_load_explicit(&names->buckets[bucket_of(names, hash)], memory_order_relaxed);
+
+	while (link) {
+		const struct name_record *record = &names->records[link - 1];
+		uint64_t word = atomic_load_explicit(&record->word, memory_order_relaxed);
+		if (record_is_live(word) && record->hash == hash && record->name_length == length &&
+		    memcmp(record->name, name, length) == 0) {
+			*out_index = link - 1;
+			return 0;
+		}
+		link = atomic_load_explicit(&record->next, memory_order_relaxed);
+	}
+	return -ENOENT;
+}
+
+/* Pages of the index are committed one by one, when the first name falls on them. */
+static int commit_bucket(struct names *names, uint32_t bucket)
+{
+	size_t page = bucket / PAGE_BUCKETS;
+
+	if (names->bucket_pages[page])
+		return 0;
+	int result = shared_object_commit(names->table.object, VIEW_INDEX_AT + page * 4096, 4096);
+	if (result == 0)
+		names->bucket_pages[page] = 1;
+	return result;
+}
+
+int names_take(struct names *names, const char *name, size_t length, uint32_t *out_index)
+{
+	int result = commit_bucket(names, bucket_of(names, hash_of(name, length)));
+
+	return result < 0 ? result : table_take(&names->table, out_index);
+}
+
+void names_write(struct names *names, uint32_t index, const struct name_content *content)
+{
+	struct name_record *record = &names->records[index];
+
+	assert(content->name_length < sizeof record->name);
+	record->block = content->block;
+	record->block_id = content->block_id;
+	record->offset = content->offset;
+	record->length = content->length;
+	record->created_ns = content->created_ns;
+	record->hash = hash_of(content->name, content->name_length);
+	record->uid = content->uid;
+	record->name_length = (uint32_t)content->name_length;
+	memset(record->name, 0, sizeof record->name);
+	memcpy(record->name, content->name, content->name_length);
+	record->checksum = name_record_checksum(record, content->id);
+	commit(&record->word, record_word(content->id, 0, RECORD_PENDING));
+
+	_Atomic uint32_t *bucket = &names->buckets[bucket_of(names, record->hash)];
+	atomic_store_explicit(&record->next, atomic_load_explicit(bucket, memory_order_relaxed), memory_order_relaxed);
+	atomic_store_explicit(bucket, index + 1, memory_order_release);
+}
+
+void names_set_live(struct names *names, uint32_t index)
+{
+	struct name_record *record = &names->records[index];
+
+	commit(&record->word, record_word(record_id(atomic_load_explicit(&record->word, memory_order_relaxed)), 0, RECORD_LIVE));
+}
+
+static void unlink_from_index(struct names *names, uint32_t index)
+{
+	struct name_record *record = &names->records[index];
+	_Atomic uint32_t *place = &names->buckets[bucket_of(names, record->hash)];
+
+	for (;;) {
+		uint32_t link = atomic_load_explicit(place, memory_order_relaxed);
+		assert(link);
+		if (link == index + 1)
+			break;
+		place = &names->records[link - 1].next;
+	}
+	atomic_store_explicit(place, atomic_load_explicit(&record->next, memory_order_relaxed), memory_order_release);
+}
+
+void names_drop(struct names *names, uint32_t index)
+{
+	struct name_record *record = &names->records[index];
+	uint64_t word = atomic_load_explicit(&record->word, memory_order_relaxed);
+
+	commit(&record->word, record_word(record_id(word), 0, RECORD_FREE));
+	unlink_from_index(names, index);
+	table_give(&names->table, index);
+}

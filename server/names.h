@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The table of names and its public index in the view. Owned by the pool; loop thread only. A name holds its block; the
+ * pool keeps the block's list of names.
+ */
+#ifndef SERVER_NAMES_H
+#define SERVER_NAMES_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "index_list.h"
+#include "table.h"
+#include "view_layout.h"
+
+struct names {
+	struct table table;
+	struct name_record *records;
+	_Atomic uint32_t *buckets;
+	uint32_t bucket_count;
+	struct index_link *of_block; /* list of the names of one block; its head is in `blocks` */
+	uint8_t *bucket_pages;       /* per page of buckets: is it committed? */
+};
+
+/* What a new name says. */
+struct name_content {
+	uint64_t id, block_id, offset, length, created_ns;
+	uint32_t block, uid;
+	const char *name; /* name_length bytes that name_check has passed */
+	size_t name_length;
+};
+
+int names_init(struct names *names, const struct shared_object *view, const struct view_header *header);
+void names_deinit(struct names *names);
+
+/* -ENOENT, or the index of the live name. */
+int names_find(const struct names *names, const char *name, size_t length, uint32_t *out_index);
+
+/*
+ * Takes an index for a name of this text and commits the pages that its record and its index entry need. -EDQUOT, -ENOSPC,
+ * -ENOMEM. To undo: table_give.
+ */
+int names_take(struct names *names, const char *name, size_t length, uint32_t *out_index);
+
+/* Writes a record, still invisible (PENDING), and links it into the index. */
+void names_write(struct names *names, uint32_t index, const struct name_content *content);
+
+/* Makes a pending name visible. */
+void names_set_live(struct names *names, uint32_t index);
+
+/* Makes a name invisible, takes it out of the index, and gives its index back. */
+void names_drop(struct names *names, uint32_t index);
+
+#endif

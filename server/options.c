@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The daemon's command line: see options.h. One table gives getopt and the help. */
+#include "options.h"
+
+#include <getopt.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "buddy.h"
+#include "name.h"
+#include "size.h"
+
+#define DEFAULT_SIZE (UINT64_C(1) << 30)
+#define DEFAULT_UNIT 64
+#define MIN_UNIT 16
+
+/* Records of a table: their indexes are 32 bits, and session numbers are kept well below. */
+#define MAX_RECORDS (UINT32_C(1) << 31)
+#define MAX_SESSIONS (UINT32_C(1) << 20)
+
+enum {
+	OPTION_SOCKET = 's',
+	OPTION_SIZE = 'S',
+	OPTION_MIN_BLOCK = 'm',
+	OPTION_POOL = 'p',
+	OPTION_EPHEMERAL = 'e',
+	OPTION_HELP = 'h',
+	OPTION_VERSION = 'V',
+	OPTION_OVERCOMMIT = 256,
+	OPTION_MAX_BLOCKS,
+	OPTION_MAX_NAMES,
+	OPTION_MAX_SESSIONS,
+	OPTION_LOG_LEVEL,
+};
+
+static const struct {
+	const char *name;
+	int value;
+	const char *argument; /* NULL: none */
+	const char *help;
+} table[] = {
+	{"socket", OPTION_SOCKET, "PATH",
+     "listen there (default: $SHMBUDDY_SOCKET, else\n$XDG_RUNTIME_DIR/shmbuddy.sock, else /run/shmbuddy/shmbuddy.sock)"},
+	{"pool", OPTION_POOL, "NAME", "name of the pool (default: default)"},
+	{"size", OPTION_SIZE, "SIZE", "bytes to manage, as 64K, 1.5G (default: 1G)"},
+	{"min-block", OPTION_MIN_BLOCK, "SIZE", "the smallest piece handed out, a power of two from 16\n(default: 64)"},
+	{"max-blocks", OPTION_MAX_BLOCKS, "N", "blocks at a time (default: as many as fit, at most 16M)"},
+	{"max-names", OPTION_MAX_NAMES, "N", "names at a time (default: as blocks, 1024 to 1M)"},
+	{"max-sessions", OPTION_MAX_SESSIONS, "N", "sessions at a time (default: 16384)"},
+	{"ephemeral", OPTION_EPHEMERAL, NULL, "remove everything at exit"},
+	{"overcommit", OPTION_OVERCOMMIT, NULL,
+     "allow a pool larger than /dev/shm; what does not fit is\nrefused when it is allocated"},
+	{"log-level", OPTION_LOG_LEVEL, "LEVEL", "error, warning, info (default) or debug"},
+	{"help", OPTION_HELP, NULL, "this"},
+	{"version", OPTION_VERSION, NULL, "the version"},
+};
+#define OPTION_COUNT (sizeof table / sizeof table[0])
+
+static void print_help(void)
+{
+	printf("Usage: shmbuddyd [OPTION...]\n\nServes a pool of shared memory to the processes of this machine.\n\n");
+	for (size_t i = 0; i < OPTION_COUNT; i++) {
+		char head[64];
+		const char *line = table[i].help, *end;
+		if (table[i].value < 128)
+			snprintf(head, sizeof head, "-%c, --%s %s", table[i].value, table[i].name,
+			         table[i].argument ? table[i].argument : "");
+		else
+			snprintf(head, sizeof head, "    --%s %s", table[i].name, table[i].argument ? table[i].argument : "");
+		printf("  %-26s", head);
+		for (; (end = strchr(line, '\n')); line = end + 1)
+			printf("%.*s\n  %-26s", (int)(end - line), line, "");
+		printf("%s\n", line);
+	}
+	printf("\nIt runs in the foreground and logs to standard error. See shmbuddyd(8).\n");
+}
+
+__attribute__((format(printf, 1, 2))) static enum options_result wrong(const char *format, ...)
+{
+	va_list arguments;
+
+	fputs("shmbuddyd: ", stderr);
+	va_start(arguments, format);
+	vfprintf(stderr, format, arguments);
+	va_end(arguments);
+	fputs("; see shmbuddyd --help\n", stderr);
+	return OPTIONS_WRONG;
+}
+
+static int parse_count(const char *text, uint32_t max, uint32_t *out_count)
+{
+	uint64_t value;
+
+	if (size_parse(text, &value) < 0 || value == 0 || value > max)
+		return -1;
+	*out_count = (uint32_t)value;
+	return 0;
+}
+
+/* The library looks in the same order: shmb_connect_options in shmbuddy.h. */
+static const char *default_socket(char *out_path, size_t size)
+{
+	const char *path = getenv("SHMBUDDY_SOCKET"), *runtime = getenv("XDG_RUNTIME_DIR");
+
+	if (path && *path)
+		return path;
+	if (runtime && *runtime && (size_t)snprintf(out_path, size, "%s/shmbuddy.sock", runtime) < size)
+		return out_path;
+	return "/run/shmbuddy/shmbuddy.sock";
+}
+
+static enum options_result check(const struct pool_options *pool)
+{
+	char text[SIZE_TEXT_MAX];
+
+	if (pool_name_check(pool->name, strlen(pool->name)) < 0)
+		return wrong("--pool %s: a name has 1 to 63 of A-Z a-z 0-9 _ - and starts with a letter or digit", pool->name);
+	if (!size_is_power_of_two(pool->unit) || pool->unit < MIN_UNIT)
+		return wrong("--min-block %llu: must be a power of two, at least 16", (unsigned long long)pool->unit);
+	if (pool->size < pool->unit || pool->size % pool->unit) {
+		size_format(pool->unit, text);
+		return wrong("--size %llu: must be a multiple of --min-block, which is %s", (unsigned long long)pool->size, text);
+	}
+	if (pool->size / pool->unit > BUDDY_UNITS_MAX || pool->size > INT64_MAX / 2) {
+		size_format(BUDDY_UNITS_MAX <= INT64_MAX / 2 / pool->unit ? BUDDY_UNITS_MAX * pool->unit : INT64_MAX / 2, text);
+		return wrong("--size %llu: the largest with this --min-block is %s", (unsigned long long)pool->size, text);
+	}
+	return OPTIONS_RUN;
+}
+
+static enum options_result take(int option, const char *argument, struct options *options)
+{
+	struct pool_options *pool = &options->pool;
+
+	switch (option) {
+	case OPTION_SOCKET:
+		if (!*argument)
+			return wrong("--socket: the path is empty");
+		options->socket_path = argument;
+		break;
+	case OPTION_POOL: pool->name = argument; break;
+	case OPTION_SIZE:
+		if (size_parse(argument, &pool->size) < 0)
+			return wrong("--size %s: not a size such as 64K or 1.5G", argument);
+		break;
+	case OPTION_MIN_BLOCK:
+		if (size_parse(argument, &pool->unit) < 0)
+			return wrong("--min-block %s: not a size such as 64 or 4K", argument);
+		break;
+	case OPTION_MAX_BLOCKS:
+		if (parse_count(argument, MAX_RECORDS, &pool->max_blocks) < 0)
+			return wrong("--max-blocks %s: must be 1 to 2G", argument);
+		break;
+	case OPTION_MAX_NAMES:
+		if (parse_count(argument, MAX_RECORDS, &pool->max_names) < 0)
+			return wrong("--max-names %s: must be 1 to 2G", argument);
+		break;
+	case OPTION_MAX_SESSIONS:
+		if (parse_count(argument, MAX_SESSIONS, &pool->max_sessions) < 0)
+			return wrong("--max-sessions %s: must be 1 to 1M", argument);
+		break;
+	case OPTION_EPHEMERAL: pool->ephemeral = true; break;
+	case OPTION_OVERCOMMIT: pool->overcommit = true; break;
+	case OPTION_LOG_LEVEL:
+		if (log_parse_level(argument, &options->log_level) < 0)
+			return wrong("--log-level %s: must be error, warning, info or debug", argument);
+		break;
+	case OPTION_HELP: print_help(); return OPTIONS_DONE;
+	case OPTION_VERSION: printf("shmbuddyd %s\n", SHMB_VERSION); return OPTIONS_DONE;
+	default: /* getopt has said what is wrong */ fputs("Try shmbuddyd --help\n", stderr); return OPTIONS_WRONG;
+	}
+	return OPTIONS_RUN;
+}
+
+enum options_result options_parse(int argc, char **argv, struct options *out_options)
+{
+	struct option options[OPTION_COUNT + 1] = {{0}};
+	char letters[2 * OPTION_COUNT + 1], *letter = letters;
+	int option;
+
+	for (size_t i = 0; i < OPTION_COUNT; i++) {
+		options[i] =
+			(struct option){table[i].name, table[i].argument ? required_argument : no_argument, NULL, table[i].value};
+		if (table[i].value >= 128)
+			continue;
+		*letter++ = (char)table[i].value;
+		if (table[i].argument)
+			*letter++ = ':';
+	}
+	*letter = '\0';
+	*out_options = (struct options){
+		.log_level = LOG_LEVEL_INFO,
+		.pool = {.name = "default", .size = DEFAULT_SIZE, .unit = DEFAULT_UNIT},
+	};
+	out_options->socket_path = default_socket(out_options->default_path, sizeof out_options->default_path);
+	optind = 1;
+	while ((option = getopt_long(argc, argv, letters, options, NULL)) != -1) {
+		enum options_result result = take(option, optarg, out_options);
+		if (result != OPTIONS_RUN)
+			return result;
+	}
+	if (optind < argc)
+		return wrong("\"%s\": an argument that is no option", argv[optind]);
+	return check(&out_options->pool);
+}

@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Out of memory is an answer: see out_of_memory.h. */
+#include "out_of_memory.h"
+
+#include <stdio.h>
+
+#include "errors.h"
+#include "pool.h"
+#include "reply.h"
+#include "session.h"
+#include "size.h"
+
+/* As many as shmbuddy.h has room for. */
+#define HOLDERS_MAX 5
+
+/* Puts one more into the list of the largest, which stays sorted. */
+static void consider(Shmbuddy__V1__Usage *usages, size_t *count, const Shmbuddy__V1__Usage *usage)
+{
+	size_t place = *count;
+
+	if (usage->bytes == 0)
+		return;
+	while (place > 0 && usages[place - 1].bytes < usage->bytes)
+		place--;
+	if (place == HOLDERS_MAX)
+		return;
+	if (*count < HOLDERS_MAX)
+		++*count;
+	for (size_t i = *count - 1; i > place; i--)
+		usages[i] = usages[i - 1];
+	usages[place] = *usage;
+}
+
+static size_t largest_holders(const struct pool *pool, Shmbuddy__V1__Usage *usages)
+{
+	size_t count = 0;
+	Shmbuddy__V1__Usage usage = SHMBUDDY__V1__USAGE__INIT;
+
+	usage.program = (char *)"";
+	usage.bytes = pool->unowned_bytes;
+	usage.blocks = pool->unowned_blocks;
+	consider(usages, &count, &usage);
+	for (struct session *session = sessions_from(&pool->sessions, 1); session;
+	     session = sessions_from(&pool->sessions, session->number + 1)) {
+		usage.session = session->number;
+		usage.pid = session->record->pid;
+		usage.uid = session->record->uid;
+		usage.program = session->program;
+		usage.bytes = session->bytes;
+		usage.blocks = session->block_count;
+		consider(usages, &count, &usage);
+	}
+	return count;
+}
+
+void out_of_memory_reply(struct connection *connection, const struct slot *slot, struct pool *pool,
+                         const struct allocation_refusal *refusal)
+{
+	Shmbuddy__V1__Reply reply = SHMBUDDY__V1__REPLY__INIT;
+	Shmbuddy__V1__OutOfMemory detail = SHMBUDDY__V1__OUT_OF_MEMORY__INIT;
+	Shmbuddy__V1__Usage usages[HOLDERS_MAX], *holders[HOLDERS_MAX];
+	char requested[SIZE_TEXT_MAX], free_text[SIZE_TEXT_MAX], longest[SIZE_TEXT_MAX], kernel[SIZE_TEXT_MAX], text[512];
+
+	pool_count(&pool->counters->refusals, 1);
+	detail.limit = (Shmbuddy__V1__OutOfMemory__Limit)refusal->limit;
+	detail.requested = refusal->requested;
+	detail.granted = refusal->granted;
+	detail.free_bytes = buddy_free_units(&pool->buddy) * pool->unit;
+	detail.longest_free = buddy_largest_free(&pool->buddy) * pool->unit;
+	detail.kernel_free = refusal->kernel_free;
+	detail.n_holder = largest_holders(pool, usages);
+	for (size_t i = 0; i < detail.n_holder; i++)
+		holders[i] = &usages[i];
+	detail.holder = holders;
+
+	size_format(detail.requested, requested);
+	size_format(detail.free_bytes, free_text);
+	size_format(detail.longest_free, longest);
+	size_format(detail.kernel_free, kernel);
+	if (refusal->limit == SHMBUDDY__V1__OUT_OF_MEMORY__LIMIT__KERNEL)
+		snprintf(text, sizeof text,
+		         "%s asked for, and the kernel has no memory for it: /dev/shm has %s left; free blocks, or enlarge it",
+		         requested, kernel);
+	else if (refusal->limit == SHMBUDDY__V1__OUT_OF_MEMORY__LIMIT__BLOCKS)
+		snprintf(text, sizeof text,
+		         "the pool has %u blocks, as many as it takes: free some, or start it with a larger --max-blocks",
+		         (unsigned)pool->blocks.table.capacity);
+	else
+		snprintf(text, sizeof text, "%s asked for, %s free, the longest free run is %s: free blocks, or start a larger pool",
+		         requested, free_text, longest);
+
+	reply.slot = slot->index;
+	reply.sequence = slot->sequence;
+	reply.status = (Shmbuddy__V1__Status)ERROR_OUT_OF_MEMORY;
+	reply.text = text;
+	reply.out_of_memory = &detail;
+	reply_send(connection, &reply);
+}

@@ -1,0 +1,374 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Making and closing a pool: see pool.h. */
+#include "pool.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "checksum.h"
+#include "clock.h"
+#include "commit.h"
+#include "log.h"
+#include "random.h"
+#include "region.h"
+#include "size.h"
+#include "state_layout.h"
+#include "view.h"
+
+/* Tables are sparse: a large capacity costs address space only. */
+#define DEFAULT_MAX_BLOCKS (UINT32_C(1) << 24)
+#define DEFAULT_MAX_NAMES (UINT32_C(1) << 20)
+#define DEFAULT_MAX_SESSIONS 16384
+#define MIN_MAX_NAMES 1024
+#define MAX_REFERENCES (UINT32_C(1) << 22)
+
+static uint64_t page_round(uint64_t bytes)
+{
+	return (bytes + 4095) & ~UINT64_C(4095);
+}
+
+static int read_boot_id(uint8_t out_id[16])
+{
+	char text[64] = {0};
+	int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0)
+		return -errno;
+	ssize_t length = read(fd, text, sizeof text - 1);
+	close(fd);
+	memset(out_id, 0, 16);
+	size_t digits = 0;
+	for (ssize_t i = 0; i < length && digits < 32; i++) {
+		int value = text[i] >= '0' && text[i] <= '9'   ? text[i] - '0'
+		            : text[i] >= 'a' && text[i] <= 'f' ? text[i] - 'a' + 10
+		                                               : -1;
+		if (value < 0)
+			continue; /* a dash */
+		out_id[digits / 2] = (uint8_t)(out_id[digits / 2] << 4 | value);
+		digits++;
+	}
+	return digits == 32 ? 0 : -EBADMSG;
+}
+
+static int inode_of(const char *path, uint64_t *out_inode)
+{
+	struct stat status;
+
+	if (stat(path, &status) < 0)
+		return -errno;
+	*out_inode = status.st_ino;
+	return 0;
+}
+
+/* The file system that holds POSIX shared memory must be there, and large enough for the segment. */
+static int check_room(const struct pool *pool, const struct pool_options *options)
+{
+	struct statvfs status;
+	char wanted[SIZE_TEXT_MAX], there[SIZE_TEXT_MAX];
+
+	if (fstatvfs(pool->state.fd, &status) < 0) {
+		int result = -errno;
+		log_error("pool %s: cannot look at the file system of shared memory: %s", pool->name, strerror(errno));
+		return result;
+	}
+	uint64_t size = (uint64_t)status.f_blocks * status.f_frsize;
+	if (size == 0 || options->size <= size || options->overcommit)
+		return 0;
+	size_format(options->size, wanted);
+	size_format(size, there);
+	log_error("pool %s: a segment of %s does not fit into /dev/shm, which holds %s: choose a smaller --size, enlarge it "
+	          "(mount -o remount,size=SIZE /dev/shm; in Docker --shm-size), or say --overcommit",
+	          pool->name, wanted, there);
+	return -ENOSPC;
+}
+
+static int lock_state(struct pool *pool, uint64_t *out_leftover)
+{
+	int result = shared_object_lock(&pool->state, out_leftover);
+
+	if (result == -EWOULDBLOCK)
+		log_error("pool %s: another daemon serves it: stop that one, or choose another name with --pool", pool->name);
+	else if (result == -EPERM)
+		log_error("pool %s: /dev/shm%s is not ours alone (owner, mode 0600 and a single name are required): remove it, or "
+		          "choose another name with --pool",
+		          pool->name, pool->state.name);
+	else if (result == -ENOENT || result == -ENOSYS)
+		log_error("pool %s: there is no POSIX shared memory here: mount a tmpfs on /dev/shm", pool->name);
+	else if (result == -EACCES)
+		log_error("pool %s: no permission for /dev/shm%s: it belongs to another user; choose another name with --pool",
+		          pool->name, pool->state.name);
+	else if (result < 0)
+		log_error("pool %s: cannot make shared memory %s: %s", pool->name, pool->state.name, strerror(-result));
+	return result;
+}
+
+/* Removes what an earlier pool of this name left. The state keeps its place, for it carries the lock. */
+static int discard(struct pool *pool, uint64_t leftover)
+{
+	const struct shared_object *objects[] = {&pool->view, &pool->segment};
+	bool found = leftover != 0;
+
+	/* Emptied first: from here on it is known as half made, whatever becomes of the rest. */
+	int emptied = shared_object_resize(&pool->state, 0);
+	if (emptied < 0) {
+		log_error("pool %s: cannot empty the leftover %s: %s", pool->name, pool->state.name, strerror(-emptied));
+		return emptied;
+	}
+
+	for (size_t i = 0; i < sizeof objects / sizeof objects[0]; i++) {
+		int result = shared_object_unlink(objects[i]);
+		if (result == 0)
+			found = true;
+		else if (result != -ENOENT) {
+			log_error("pool %s: cannot remove the leftover %s: %s", pool->name, objects[i]->name, strerror(-result));
+			return result;
+		}
+	}
+	if (found)
+		log_warning("pool %s: discarded what a former daemon left of it", pool->name);
+	return 0;
+}
+
+static void fill_headers(struct pool *pool, const struct pool_options *options, const struct view_geometry *geometry,
+                         const struct state_header *state)
+{
+	struct view_header *view = pool->header;
+
+	view->layout_version = VIEW_LAYOUT_VERSION;
+	view->incarnation = pool->incarnation;
+	memcpy(view->boot_id, state->boot_id, sizeof view->boot_id);
+	memcpy(view->pool, pool->name, sizeof view->pool);
+	view->created_ns = clock_realtime_ns();
+	view->unit = options->unit;
+	view->max_size = page_round(options->size);
+	view->view_size = geometry->view_size;
+	view->names_at = geometry->names_at;
+	view->blocks_at = geometry->blocks_at;
+	view->name_buckets = geometry->name_buckets;
+	view->max_names = state->max_names;
+	view->max_blocks = state->max_blocks;
+	view->max_sessions = state->max_sessions - 1;
+	view->checksum = view_header_checksum(view);
+	atomic_store_explicit(&view->size, options->size, memory_order_relaxed);
+	atomic_store_explicit(&view->daemon_pid, (uint32_t)getpid(), memory_order_relaxed);
+
+	struct state_header *header = pool->state_header;
+	const uint8_t *from = (const uint8_t *)&state->layout_version;
+	size_t length = offsetof(struct state_header, checksum) - offsetof(struct state_header, layout_version);
+	memcpy(&header->layout_version, from, length);
+	header->checksum = checksum_of(from, length);
+	atomic_store_explicit(&header->size, options->size, memory_order_relaxed);
+
+	commit(&header->magic, STATE_MAGIC);
+	commit(&view->magic, VIEW_MAGIC);
+}
+
+static int make_objects(struct pool *pool, const struct pool_options *options)
+{
+	struct view_geometry geometry;
+	uint64_t units = options->size / options->unit, pages = page_round(options->size) / STATE_EXTENT;
+	struct state_header state = {
+		.layout_version = STATE_LAYOUT_VERSION,
+		.incarnation = pool->incarnation,
+		.unit = options->unit,
+		.max_size = page_round(options->size),
+		.extent = STATE_EXTENT,
+		.max_blocks = options->max_blocks,
+		.max_names = options->max_names,
+		.max_sessions = options->max_sessions ? options->max_sessions : DEFAULT_MAX_SESSIONS,
+	};
+	if (!state.max_blocks)
+		state.max_blocks = units < DEFAULT_MAX_BLOCKS ? (uint32_t)units : DEFAULT_MAX_BLOCKS;
+	if (!state.max_names)
+		state.max_names = state.max_blocks < MIN_MAX_NAMES       ? MIN_MAX_NAMES
+		                  : state.max_blocks < DEFAULT_MAX_NAMES ? state.max_blocks
+		                                                         : DEFAULT_MAX_NAMES;
+	state.max_sessions++; /* number 0 is the daemon */
+	/* A reference for each block and client twice over, within reason. */
+	state.max_references = (MAX_REFERENCES - state.max_sessions) / 2 > state.max_blocks
+	                           ? 2 * state.max_blocks + state.max_sessions
+	                           : MAX_REFERENCES;
+	state.references_at = STATE_EXTENTS_AT + extents_footprint(pages);
+	state.sessions_at = page_round(state.references_at + state.max_references * sizeof(struct reference_record));
+	state.state_size = state.sessions_at + (uint64_t)state.max_sessions * sizeof(struct session_record);
+	view_geometry(state.max_blocks, state.max_names, &geometry);
+
+	memcpy(state.pool, pool->name, sizeof state.pool);
+	int result = read_boot_id(state.boot_id);
+	if (result == 0)
+		result = inode_of("/proc/self/ns/pid", &state.pid_namespace);
+	if (result == 0)
+		result = shared_object_resize(&pool->state, state.state_size);
+	if (result == 0)
+		result = shared_object_commit(&pool->state, 0, 4096);
+	if (result == 0)
+		result = shared_object_map(&pool->state);
+	if (result == 0)
+		result = shared_object_create(&pool->segment, page_round(options->size));
+	if (result == 0)
+		result = shared_object_create(&pool->view, geometry.view_size);
+	if (result == 0)
+		result = shared_object_inode(&pool->segment, &state.segment_inode);
+	if (result == 0)
+		result = shared_object_inode(&pool->view, &state.view_inode);
+	if (result == 0)
+		result = shared_object_commit(&pool->view, 0, VIEW_INDEX_AT);
+	if (result == 0)
+		result = shared_object_map(&pool->view);
+	if (result < 0)
+		return result;
+
+	pool->state_header = pool->state.base;
+	pool->header = pool->view.base;
+	pool->counters = (struct view_counters *)((uint8_t *)pool->view.base + VIEW_COUNTERS_AT);
+	fill_headers(pool, options, &geometry, &state);
+	return 0;
+}
+
+static int open_for_clients(struct pool *pool)
+{
+	int result = shared_object_reopen(&pool->segment, O_RDWR, &pool->segment_read_write);
+
+	if (result == 0)
+		result = shared_object_reopen(&pool->segment, O_RDONLY, &pool->segment_read_only);
+	if (result == 0)
+		result = shared_object_reopen(&pool->view, O_RDONLY, &pool->view_read_only);
+	return result;
+}
+
+static int make_tables(struct pool *pool)
+{
+	const struct state_header *state = pool->state_header;
+	uint64_t units = pool->size / pool->unit;
+	int result = region_new(buddy_footprint(units), &pool->buddy_memory);
+
+	if (result == 0)
+		result = buddy_init(&pool->buddy, pool->buddy_memory, units);
+	if (result == 0)
+		result = blocks_init(&pool->blocks, &pool->view, pool->header->blocks_at, state->max_blocks);
+	if (result == 0)
+		result = names_init(&pool->names, &pool->view, pool->header);
+	if (result == 0)
+		result = references_init(&pool->references, &pool->state, state->references_at, state->max_references);
+	if (result == 0)
+		result = extents_init(&pool->extents, &pool->state, STATE_EXTENTS_AT, pool->segment.size / STATE_EXTENT);
+	if (result == 0)
+		result = sessions_init(&pool->sessions, pool->loop, &pool->state, state->sessions_at, state->max_sessions);
+	if (result == 0)
+		committer_init(&pool->committer, pool->loop, &pool->segment, &pool->extents);
+	return result;
+}
+
+static void remove_objects(struct pool *pool)
+{
+	shared_object_unlink(&pool->view);
+	shared_object_unlink(&pool->segment);
+	/* Last: its lock says that the pool is ours. */
+	shared_object_unlink(&pool->state);
+}
+
+int pool_open(uv_loop_t *loop, const struct pool_options *options, struct pool *out_pool)
+{
+	struct pool *pool = out_pool;
+	uint64_t leftover;
+
+	*pool = (struct pool){
+		.loop = loop,
+		.ephemeral = options->ephemeral,
+		.unit = options->unit,
+		.size = options->size,
+		.segment_read_write = -1,
+		.segment_read_only = -1,
+		.view_read_only = -1,
+		.next_id = 1,
+	};
+	strncpy(pool->name, options->name, sizeof pool->name - 1);
+	shared_object_init(&pool->segment, pool->name, "");
+	shared_object_init(&pool->view, pool->name, ".view");
+	shared_object_init(&pool->state, pool->name, ".state");
+
+	int result = lock_state(pool, &leftover);
+	if (result < 0)
+		return result;
+	/* A wrong --size must not cost what is there: look before anything is discarded. */
+	result = check_room(pool, options);
+	if (result < 0) {
+		if (leftover == 0)
+			shared_object_unlink(&pool->state);
+		shared_object_deinit(&pool->state);
+		return result;
+	}
+	result = discard(pool, leftover);
+	while (result == 0 && pool->incarnation == 0)
+		result = random_bytes(&pool->incarnation, sizeof pool->incarnation);
+	if (result == 0) {
+		result = make_objects(pool, options);
+		if (result == 0)
+			result = open_for_clients(pool);
+		if (result == 0)
+			result = make_tables(pool);
+		if (result < 0)
+			log_error("pool %s: cannot make its shared memory: %s", pool->name, strerror(-result));
+	}
+	if (result < 0) {
+		remove_objects(pool);
+		pool->ephemeral = false;
+		pool_close(pool);
+		return result;
+	}
+	pool_publish_counters(pool);
+	return 0;
+}
+
+void pool_close(struct pool *pool)
+{
+	sessions_deinit(&pool->sessions);
+	extents_deinit(&pool->extents);
+	references_deinit(&pool->references);
+	names_deinit(&pool->names);
+	blocks_deinit(&pool->blocks);
+	region_free(pool->buddy_memory, buddy_footprint(pool->size / pool->unit));
+	if (pool->segment_read_write >= 0)
+		close(pool->segment_read_write);
+	if (pool->segment_read_only >= 0)
+		close(pool->segment_read_only);
+	if (pool->view_read_only >= 0)
+		close(pool->view_read_only);
+	if (pool->ephemeral)
+		remove_objects(pool);
+	shared_object_deinit(&pool->segment);
+	shared_object_deinit(&pool->view);
+	shared_object_deinit(&pool->state);
+}
+
+uint64_t pool_take_ids(struct pool *pool, uint32_t count)
+{
+	uint64_t first = pool->next_id;
+
+	pool->next_id += count;
+	if (pool->next_id > atomic_load_explicit(&pool->state_header->ids_reserved, memory_order_relaxed))
+		commit(&pool->state_header->ids_reserved, pool->next_id + STATE_ID_STRIDE);
+	return first;
+}
+
+void pool_publish_counters(struct pool *pool)
+{
+	struct view_counters *counters = pool->counters;
+	uint64_t used = (buddy_units(&pool->buddy) - buddy_free_units(&pool->buddy)) * pool->unit;
+
+	atomic_store_explicit(&counters->used, used, memory_order_relaxed);
+	atomic_store_explicit(&counters->requested, pool->requested, memory_order_relaxed);
+	atomic_store_explicit(&counters->longest_free, buddy_largest_free(&pool->buddy) * pool->unit, memory_order_relaxed);
+	atomic_store_explicit(&counters->committed, pool->extents.committed * STATE_EXTENT, memory_order_relaxed);
+	atomic_store_explicit(&counters->blocks, pool->block_count, memory_order_relaxed);
+	atomic_store_explicit(&counters->names, pool->name_count, memory_order_relaxed);
+	atomic_store_explicit(&counters->sessions, pool->sessions.count, memory_order_relaxed);
+	atomic_store_explicit(&counters->block_records, pool->blocks.table.used, memory_order_relaxed);
+	atomic_store_explicit(&counters->name_records, pool->names.table.used, memory_order_relaxed);
+}

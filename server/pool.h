@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A pool: one segment with its allocator, its tables and its rules. Owned by the daemon; loop thread only.
+ *
+ * Starting: the lock on the state is taken before anything is read; it lasts as long as the daemon. A leftover pool is discarded under
+ * that lock. The headers' magic is stored last, so that a half-made pool is known as such.
+ */
+#ifndef SERVER_POOL_H
+#define SERVER_POOL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <uv.h>
+
+#include "blocks.h"
+#include "buddy.h"
+#include "committer.h"
+#include "extents.h"
+#include "names.h"
+#include "references.h"
+#include "sessions.h"
+#include "shared_object.h"
+
+struct pool_options {
+	const char *name;
+	uint64_t size;                                /* bytes, a multiple of `unit` */
+	uint64_t unit;                                /* bytes, a power of two from 16 */
+	uint32_t max_blocks, max_names, max_sessions; /* 0: as the size gives it */
+	bool ephemeral;                               /* everything is removed at the end */
+	bool overcommit;                              /* the segment may be larger than the file system that holds it */
+};
+
+struct pool {
+	uv_loop_t *loop;
+	char name[64];
+	bool ephemeral;
+	uint32_t incarnation;
+	uint64_t unit, size; /* bytes */
+
+	struct shared_object segment, view, state;
+	int segment_read_write, segment_read_only, view_read_only; /* what clients are sent; -1: none */
+	struct view_header *header;
+	struct view_counters *counters;
+	struct state_header *state_header;
+
+	void *buddy_memory;
+	struct buddy buddy;
+	struct blocks blocks;
+	struct names names;
+	struct references references;
+	struct extents extents;
+	struct committer committer;
+	struct sessions sessions;
+
+	uint64_t next_id;
+	uint64_t requested; /* bytes asked for by the owners of the live blocks */
+	uint64_t block_count, name_count;
+	uint64_t unowned_blocks, unowned_bytes; /* held, but not by whoever allocated them */
+};
+
+/* Makes the pool, and logs what went wrong. */
+int pool_open(uv_loop_t *loop, const struct pool_options *options, struct pool *out_pool);
+
+/* Lets go of everything; an ephemeral pool is removed from the system. Nothing may be under way. */
+void pool_close(struct pool *pool);
+
+/* Sets `count` ids aside and returns the first. They are never handed out again. */
+uint64_t pool_take_ids(struct pool *pool, uint32_t count);
+
+/* Brings the view's counters up to date. Derived, and plain stores: nothing depends on them. */
+void pool_publish_counters(struct pool *pool);
+
+static inline void pool_count(_Atomic uint64_t *counter, uint64_t by)
+{
+	/* One writer: no locked instruction is needed. */
+	atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + by, memory_order_relaxed);
+}
+
+#endif

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One request on its way through the daemon, and the handlers, one a file (request_*.c). A handler validates what the client
+ * sent, does the work, and replies; or, if it must wait for memory, keeps the slot and replies later. Loop thread only.
+ */
+#ifndef SERVER_REQUEST_H
+#define SERVER_REQUEST_H
+
+#include "pool.h"
+#include "reply.h"
+#include "session.h"
+#include "slot.h"
+
+struct daemon;
+
+struct request {
+	struct daemon *daemon;
+	struct connection *connection;
+	struct pool *pool; /* the session's; NULL for hello */
+	struct slot slot;  /* slot.session is NULL for hello */
+	const Shmbuddy__V1__Request *message;
+};
+
+/* Replies to this request: see reply_status. */
+#define request_reply(request, status, ...)                                                                                 \
+	reply_status((request)->connection, (request)->slot.index, (request)->slot.sequence, status, __VA_ARGS__)
+
+void request_hello(struct request *request);
+void request_goodbye(struct request *request);
+void request_ping(struct request *request);
+void request_allocate(struct request *request);
+void request_allocate_batch(struct request *request);
+void request_free(struct request *request);
+void request_free_batch(struct request *request);
+void request_publish(struct request *request);
+void request_unpublish(struct request *request);
+void request_lookup(struct request *request);
+void request_remove(struct request *request);
+void request_list_clients(struct request *request);
+void request_list_holders(struct request *request);
+
+/* Sends the recorded outcome of a request that came again. */
+void request_repeat(struct request *request);
+
+#endif

@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Allocate, one block or a batch. Most requests find their memory committed and are answered at once; the others keep their
+ * slot, and are answered when the committer has been to the kernel.
+ */
+#include "request.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "allocation.h"
+#include "connection.h"
+#include "daemon.h"
+#include "errors.h"
+#include "name.h"
+#include "out_of_memory.h"
+#include "size.h"
+
+/* As shmbuddy.h says: SHMB_ALIGNMENT_MAX. */
+#define ALIGNMENT_MAX (UINT64_C(1) << 30)
+
+/* All that may refuse a request before memory is looked for. 0, or an ERROR_* with a sentence. */
+static int check(const struct pool *pool, uint64_t alignment, const char *name, const char *tag, const char **out_text)
+{
+	uint32_t taken;
+
+	if (alignment && (!size_is_power_of_two(alignment) || alignment > ALIGNMENT_MAX)) {
+		*out_text = "the alignment must be a power of two, at most 1G";
+		return ERROR_INVALID_ARGUMENT;
+	}
+	if (tag_check(tag, strlen(tag)) < 0) {
+		*out_text = "the tag must be at most 15 bytes of UTF-8 without control characters";
+		return ERROR_INVALID_ARGUMENT;
+	}
+	if (!name[0])
+		return 0;
+	if (name_check(name, strlen(name)) < 0) {
+		*out_text = "the name must be 1 to 255 bytes of UTF-8, without control characters, and not start with \"//\"";
+		return ERROR_BAD_NAME;
+	}
+	if (names_find(&pool->names, name, strlen(name), &taken) == 0) {
+		*out_text = "a block is published under this name already: choose another, or remove it first";
+		return ERROR_NAME_TAKEN;
+	}
+	return 0;
+}
+
+/* Memory has been found and committed: the blocks come to be. */
+static void finish(struct allocation *allocation, struct connection *connection)
+{
+	const struct slot *slot = &allocation->slot;
+	struct pool *pool = slot->session->pool;
+	const uint32_t *indexes = allocation->indexes;
+	int error = allocation_write(allocation);
+
+	if (error == ERROR_OUT_OF_MEMORY)
+		out_of_memory_reply(connection, slot, pool, &allocation->refusal);
+	else if (error)
+		reply_status(connection, slot->index, slot->sequence, error, NULL);
+	else if (allocation->batch)
+		reply_block_batch(connection, slot->index, slot->sequence, pool, record_id(blocks_word(&pool->blocks, indexes[0])),
+		                  allocation->indexes, allocation->count);
+	else
+		reply_block(connection, slot->index, slot->sequence, pool, indexes[0]);
+	pool_publish_counters(pool);
+}
+
+static void refuse(struct allocation *allocation, struct connection *connection)
+{
+	const struct slot *slot = &allocation->slot;
+
+	slot_refuse(slot, allocation->batch ? SLOT_ALLOCATE_BATCH : SLOT_ALLOCATE, ERROR_OUT_OF_MEMORY);
+	out_of_memory_reply(connection, slot, slot->session->pool, &allocation->refusal);
+	pool_publish_counters(slot->session->pool);
+}
+
+/* The committer has been to the kernel. The client may have another connection by now, or none. */
+static void finished(struct allocation *allocation, int result)
+{
+	struct connection *connection = allocation->slot.session->connection;
+
+	if (result == 0)
+		finish(allocation, connection);
+	else if (result == -ENOSPC)
+		refuse(allocation, connection);
+	allocation_free(allocation);
+	if (connection)
+		connection_flush(connection);
+}
+
+static void start(struct request *request, struct allocation *allocation, uint64_t alignment)
+{
+	allocation->slot = request->slot;
+	allocation->finished = finished;
+	int result = allocation_start(allocation, alignment);
+	if (result == 0)
+		return;
+	if (result < 0)
+		refuse(allocation, request->connection);
+	else
+		finish(allocation, request->connection);
+	allocation_free(allocation);
+}
+
+static void refuse_early(struct request *request, enum slot_operation operation, int error, const char *text)
+{
+	slot_refuse(&request->slot, operation, (uint32_t)error);
+	request_reply(request, error, "%s", text);
+}
+
+void request_allocate(struct request *request)
+{
+	const Shmbuddy__V1__Allocate *message = request->message->allocate;
+	struct allocation *allocation;
+	const char *text = "the size must be at least 1 byte";
+	int error = message->size ? check(request->pool, message->alignment, message->name, message->tag, &text)
+	                          : ERROR_INVALID_ARGUMENT;
+
+	if (!error && allocation_new(1, &allocation) < 0) {
+		text = "the daemon itself has no memory left";
+		error = ERROR_SYSTEM;
+	}
+	if (error) {
+		refuse_early(request, SLOT_ALLOCATE, error, text);
+		return;
+	}
+	allocation->sizes[0] = message->size;
+	allocation->name_length = strlen(message->name);
+	memcpy(allocation->name, message->name, allocation->name_length);
+	allocation->tag_length = strlen(message->tag);
+	memcpy(allocation->tag, message->tag, allocation->tag_length);
+	start(request, allocation, message->alignment);
+}
+
+void request_allocate_batch(struct request *request)
+{
+	const Shmbuddy__V1__AllocateBatch *message = request->message->allocate_batch;
+	struct allocation *allocation;
+	const char *text = "a batch has 1 to 4096 sizes, each at least 1 byte";
+	int error = message->n_size && message->n_size <= DAEMON_BATCH_MAX
+	                ? check(request->pool, message->alignment, "", message->tag, &text)
+	                : ERROR_INVALID_ARGUMENT;
+
+	for (size_t i = 0; i < message->n_size && !error; i++)
+		error = message->size[i] ? 0 : ERROR_INVALID_ARGUMENT;
+	if (!error && allocation_new(message->n_size, &allocation) < 0) {
+		text = "the daemon itself has no memory left";
+		error = ERROR_SYSTEM;
+	}
+	if (error) {
+		refuse_early(request, SLOT_ALLOCATE_BATCH, error, text);
+		return;
+	}
+	allocation->batch = true;
+	memcpy(allocation->sizes, message->size, message->n_size * sizeof *message->size);
+	allocation->tag_length = strlen(message->tag);
+	memcpy(allocation->tag, message->tag, allocation->tag_length);
+	start(request, allocation, message->alignment);
+}

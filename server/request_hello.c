@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Hello: a connection becomes a session.
+ *
+ * Who asks is what the kernel says (peer.h). The reply carries the descriptors of segment, view and liveness lock on its
+ * first byte. If it cannot be sent, the session ends at once: no client has seen its memory.
+ */
+#include "request.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cleanup.h"
+#include "connection.h"
+#include "daemon.h"
+#include "errors.h"
+#include "frame.h"
+#include "log.h"
+#include "name.h"
+
+/* Sessions of one process that have lost their connections: beyond this many it gets no new one. A polite client has none. */
+#define LOST_SESSIONS_MAX 16
+
+static void refuse(struct request *request, int status, const char *text)
+{
+	request_reply(request, status, "%s: the connection ends", text);
+	connection_end(request->connection);
+}
+
+static bool has_many_lost(const struct pool *pool, uint32_t pid)
+{
+	unsigned lost = 0;
+
+	for (const struct session *session = pool->sessions.lost; session; session = session->next)
+		lost += pid && session->record->pid == pid;
+	return lost >= LOST_SESSIONS_MAX;
+}
+
+static void send_welcome(struct request *request, struct session *session)
+{
+	Shmbuddy__V1__Welcome welcome = SHMBUDDY__V1__WELCOME__INIT;
+	Shmbuddy__V1__Reply reply = SHMBUDDY__V1__REPLY__INIT;
+	struct pool *pool = session->pool;
+	CLEANUP_CLOSE int lock = -1;
+
+	int result = session_open_lock(session, &lock);
+	if (result == 0) {
+		welcome.protocol_version = DAEMON_PROTOCOL_VERSION;
+		welcome.session = session->number;
+		welcome.token.data = session->record->token;
+		welcome.token.len = sizeof session->record->token;
+		welcome.incarnation = pool->incarnation;
+		welcome.access =
+			session->read_only ? SHMBUDDY__V1__ACCESS__ACCESS_READ_ONLY : SHMBUDDY__V1__ACCESS__ACCESS_READ_WRITE;
+		welcome.unit = pool->unit;
+		welcome.size = pool->size;
+		welcome.max_size = pool->header->max_size;
+		welcome.view_size = pool->header->view_size;
+		welcome.slots = SESSION_SLOTS;
+		welcome.max_frame = FRAME_MAX;
+		welcome.max_batch = DAEMON_BATCH_MAX;
+		welcome.pool = pool->name;
+		reply.slot = request->slot.index;
+		reply.sequence = request->slot.sequence;
+		reply.result_case = SHMBUDDY__V1__REPLY__RESULT_WELCOME;
+		reply.welcome = &welcome;
+		reply_send(request->connection, &reply);
+		const int descriptors[] = {session->read_only ? pool->segment_read_only : pool->segment_read_write,
+		                           pool->view_read_only, lock};
+		result = connection_flush_with(request->connection, descriptors, 3);
+	}
+	if (result < 0) {
+		/* ETOOMANYREFS: too many descriptors are on their way to clients that do not read, unix(7). */
+		log_warning("session %" PRIu32 ": its descriptors cannot be sent: %s", session->number, strerror(-result));
+		session_end(session, "hello could not be answered");
+	}
+}
+
+/* A session that lost its connection, taken up again by the process that it belongs to. */
+static void resume(struct request *request, const Shmbuddy__V1__Hello *hello)
+{
+	struct connection *connection = request->connection;
+	const struct peer *peer = &connection->peer;
+	struct session *session = session_find(&request->daemon->pool, hello->token.data, hello->token.len, peer->uid);
+
+	if (!session || session->record->pid != peer->pid || session->record->start_time != peer->start_time) {
+		refuse(request, ERROR_DENIED, "no session of this process has this token");
+		return;
+	}
+	session_found(session, connection);
+	connection->session = session;
+	listener_greeted(&request->daemon->listener, connection);
+	send_welcome(request, session);
+}
+
+void request_hello(struct request *request)
+{
+	const Shmbuddy__V1__Hello *hello = request->message->hello;
+	struct connection *connection = request->connection;
+	struct pool *pool = &request->daemon->pool;
+	size_t program_length = strlen(hello->program);
+	struct session *session;
+
+	if (hello->protocol_version != DAEMON_PROTOCOL_VERSION) {
+		request_reply(request, ERROR_VERSION,
+		              "the client speaks protocol version %" PRIu32 ", this daemon version %d: upgrade the older one",
+		              hello->protocol_version, DAEMON_PROTOCOL_VERSION);
+		connection_end(connection);
+		return;
+	}
+	if (hello->pool[0] && strcmp(hello->pool, pool->name) != 0) {
+		request_reply(request, ERROR_NO_SUCH_POOL, "this daemon serves the pool \"%s\" and no other", pool->name);
+		connection_end(connection);
+		return;
+	}
+	if (hello->access != SHMBUDDY__V1__ACCESS__ACCESS_READ_WRITE &&
+	    hello->access != SHMBUDDY__V1__ACCESS__ACCESS_READ_ONLY) {
+		refuse(request, ERROR_INVALID_ARGUMENT, "hello asks for a kind of access that this daemon does not know");
+		return;
+	}
+	if (program_check(hello->program, program_length) < 0) {
+		refuse(request, ERROR_INVALID_ARGUMENT,
+		       "hello's program name is over 63 bytes, not UTF-8, or has control characters");
+		return;
+	}
+	int result = peer_open_pidfd(connection_descriptor(connection), hello->start_time, &connection->peer);
+	if (result < 0 && result != -EOPNOTSUPP) {
+		refuse(request, result == -ESRCH ? ERROR_DENIED : ERROR_SYSTEM,
+		       result == -ESRCH ? "the process that connected is not the one that says hello, or has ended"
+		                        : "the daemon cannot watch the client's process");
+		return;
+	}
+	if (hello->token.len) {
+		resume(request, hello);
+		return;
+	}
+	if (has_many_lost(pool, connection->peer.pid)) {
+		refuse(request, ERROR_LIMIT, "too many sessions of this process have lost their connections");
+		return;
+	}
+	result = session_open(pool,
+	                      &(struct session_request){
+							  .peer = &connection->peer,
+							  .read_only = hello->access == SHMBUDDY__V1__ACCESS__ACCESS_READ_ONLY,
+							  .program = hello->program,
+						  },
+	                      &session);
+	if (result < 0) {
+		log_warning("hello of pid %" PRIu32 " refused: %s", connection->peer.pid, strerror(-result));
+		refuse(request, result == -EDQUOT ? ERROR_LIMIT : ERROR_SYSTEM,
+		       result == -EDQUOT ? "the pool has as many sessions as it takes (max-sessions)"
+		                         : "the daemon has no memory left for another session");
+		return;
+	}
+	connection->peer.pidfd = -1; /* the session's now */
+	session->connection = connection;
+	connection->session = session;
+	listener_greeted(&request->daemon->listener, connection);
+	log_info("session %" PRIu32 " (%s, pid %" PRIu32 ", uid %" PRIu32 ") opened, %s", session->number, session->program,
+	         connection->peer.pid, connection->peer.uid, session->read_only ? "read-only" : "read-write");
+	pool_publish_counters(pool);
+	send_welcome(request, session);
+}

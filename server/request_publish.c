@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Publish: a block that the session holds gets a name, which holds it from then on. */
+#include "request.h"
+
+#include <string.h>
+
+#include "clock.h"
+#include "errors.h"
+#include "lifetime.h"
+#include "name.h"
+
+static int check(const struct request *request, const char *name, struct hold *out_hold)
+{
+	const Shmbuddy__V1__Handle *handle = request->message->publish->handle;
+	uint32_t taken;
+
+	if (!handle)
+		return ERROR_INVALID_ARGUMENT;
+	if (name_check(name, strlen(name)) < 0)
+		return ERROR_BAD_NAME;
+	int error = lifetime_find_hold(request->slot.session, &(struct handle){handle->id, handle->index, handle->incarnation},
+	                               out_hold);
+	if (error)
+		return error;
+	return names_find(&request->pool->names, name, strlen(name), &taken) == 0 ? ERROR_NAME_TAKEN : 0;
+}
+
+void request_publish(struct request *request)
+{
+	const char *name = request->message->publish->name;
+	struct pool *pool = request->pool;
+	struct hold hold;
+	uint32_t index;
+	int error = check(request, name, &hold);
+
+	if (!error && names_take(&pool->names, name, strlen(name), &index) < 0)
+		error = ERROR_LIMIT;
+	if (error) {
+		slot_refuse(&request->slot, SLOT_PUBLISH, (uint32_t)error);
+		request_reply(request, error, NULL);
+		return;
+	}
+	struct slot_record *record = slot_begin(&request->slot, SLOT_PUBLISH);
+	record->block = hold.block;
+	record->id = record_id(blocks_word(&pool->blocks, hold.block));
+	record->name = index + 1;
+	names_write(&pool->names, index,
+	            &(struct name_content){
+					.id = pool_take_ids(pool, 1),
+					.block = hold.block,
+					.block_id = record->id,
+					.length = blocks_body(&pool->blocks, hold.block)->size,
+					.created_ns = clock_realtime_ns(),
+					.uid = request->slot.session->record->uid,
+					.name = name,
+					.name_length = strlen(name),
+				});
+	slot_decide(&request->slot);
+	lifetime_add_name(pool, index);
+	slot_done(&request->slot);
+	request_reply(request, 0, NULL);
+	pool_publish_counters(pool);
+}

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Remove: frees a block that only names of the caller's uid hold, names included. */
+#include "request.h"
+
+#include "errors.h"
+#include "lifetime.h"
+
+static int check(const struct request *request, const struct handle *handle)
+{
+	const struct pool *pool = request->pool;
+	uint32_t uid = request->slot.session->record->uid;
+
+	if (handle->incarnation != pool->incarnation)
+		return ERROR_OTHER_POOL;
+	if (!blocks_is_live(&pool->blocks, handle->index, handle->id))
+		return ERROR_NO_SUCH_BLOCK;
+	if (blocks_body(&pool->blocks, handle->index)->owner || pool->blocks.references[handle->index])
+		return ERROR_IN_USE;
+	for (uint32_t link = pool->blocks.names[handle->index]; link; link = pool->names.of_block[link - 1].next) {
+		if (pool->names.records[link - 1].uid != uid && uid != 0)
+			return ERROR_DENIED;
+	}
+	return 0;
+}
+
+void request_remove(struct request *request)
+{
+	const Shmbuddy__V1__Handle *message = request->message->remove->handle;
+	struct pool *pool = request->pool;
+	int error = ERROR_INVALID_ARGUMENT;
+
+	if (message)
+		error = check(request, &(struct handle){message->id, message->index, message->incarnation});
+	if (error) {
+		slot_refuse(&request->slot, SLOT_REMOVE, (uint32_t)error);
+		if (error == ERROR_IN_USE)
+			request_reply(request, error, "sessions hold block %llu: it is freed when they let go of it",
+			              (unsigned long long)message->id);
+		else
+			request_reply(request, error, NULL);
+		return;
+	}
+	struct slot_record *record = slot_begin(&request->slot, SLOT_REMOVE);
+	record->id = message->id;
+	record->block = message->index;
+	slot_decide(&request->slot);
+	/* The last name takes the block with it. */
+	for (uint32_t link = pool->blocks.names[message->index], next; link; link = next) {
+		next = pool->names.of_block[link - 1].next;
+		lifetime_drop_name(pool, link - 1);
+	}
+	slot_done(&request->slot);
+	request_reply(request, 0, NULL);
+	pool_publish_counters(pool);
+}

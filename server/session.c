@@ -1,0 +1,352 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A client's standing with a pool: see session.h.
+ *
+ * A session ends with its process, and with nothing else. Two things say that the process lives: its pidfd is not readable, and
+ * it holds the liveness lock, a read lock on a byte of the session's own, far beyond the view's end. The daemon takes that lock itself, on a
+ * description opened for this alone, and sends the description away: the lock is held exactly as long as the description is
+ * open in the client, or on its way there. So it vanishes at exit, at kill -9 and at exec, it stays while the process is
+ * stopped, and a restarted daemon can test it without believing in pids.
+ *
+ * The socket alone says nothing: a forked child may keep it open, and a connection may be lost while the process goes on
+ * writing into its blocks. So when a connection ends, the lock is looked at; if it is still held, the session is lost but
+ * lives: from then on its lock is looked at every LOST_INTERVAL, and its pidfd is watched as before.
+ *
+ * The end is one store. What the session held is dropped afterwards by the reaper, REAP_SLICE holds a turn of the loop, so that a
+ * client with 100,000 blocks delays nobody. A number is given to another only when nothing of its session is left.
+ *
+ * A process that locks other sessions' bytes through its own description can delay the end of a session whose process called
+ * exec, until either process ends; it gains nothing else.
+ */
+#include "session.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "clock.h"
+#include "commit.h"
+#include "connection.h"
+#include "lifetime.h"
+#include "log.h"
+#include "pool.h"
+#include "process.h"
+#include "random.h"
+#include "reply.h"
+
+/* Milliseconds between looks at the locks of lost sessions: their end is to be known within 10. */
+#define LOST_INTERVAL 5
+
+/* Holds dropped in one turn of the loop: about 50 microseconds. */
+#define REAP_SLICE 256
+
+static struct flock lock_of(const struct session *session, short type)
+{
+	return (struct flock){
+		.l_type = type,
+		.l_whence = SEEK_SET,
+		.l_start = VIEW_LOCKS_AT + (off_t)session->serial,
+		.l_len = 1,
+	};
+}
+
+int session_open_lock(const struct session *session, int *out_fd)
+{
+	struct flock lock = lock_of(session, F_RDLCK);
+	int fd, result = shared_object_reopen(&session->pool->view, O_RDONLY, &fd);
+
+	if (result < 0)
+		return result;
+	if (fcntl(fd, F_OFD_SETLK, &lock) < 0) {
+		result = -errno;
+		close(fd);
+		return result;
+	}
+	*out_fd = fd;
+	return 0;
+}
+
+/* Would a write lock on its byte be granted? Then nobody has the description any more. */
+static bool lock_is_free(const struct session *session)
+{
+	struct flock lock = lock_of(session, F_WRLCK);
+
+	return fcntl(session->pool->view.fd, F_OFD_GETLK, &lock) == 0 && lock.l_type == F_UNLCK;
+}
+
+static void unlink_session(struct session **list, const struct session *session)
+{
+	while (*list != session)
+		list = &(*list)->next;
+	*list = session->next;
+}
+
+static void look_at_lost(uv_timer_t *timer)
+{
+	struct sessions *sessions = timer->data;
+	struct session *session = sessions->lost;
+
+	while (session) {
+		struct session *next = session->next; /* session_end takes it off the list */
+		if (lock_is_free(session))
+			session_end(session, "its process let go of it");
+		session = next;
+	}
+	if (!sessions->lost)
+		uv_timer_stop(timer);
+}
+
+void session_lost(struct session *session)
+{
+	struct sessions *sessions = &session->pool->sessions;
+
+	session->connection = NULL;
+	if (session->dead)
+		return;
+	/* The pidfd first: it costs the same however many sessions there are; a look at the lock does not. */
+	if (session->pidfd >= 0 && peer_has_ended(session->pidfd)) {
+		session_end(session, "its process ended");
+		return;
+	}
+	if (lock_is_free(session)) {
+		session_end(session, "its process let go of it");
+		return;
+	}
+	log_info("session %" PRIu32 " (%s, pid %" PRIu32 "): connection lost, its process lives: kept", session->number,
+	         session->program, session->record->pid);
+	session->lost = true;
+	session->next = sessions->lost;
+	sessions->lost = session;
+	if (!uv_is_active((uv_handle_t *)&sessions->lost_timer))
+		uv_timer_start(&sessions->lost_timer, look_at_lost, LOST_INTERVAL, LOST_INTERVAL);
+}
+
+void session_found(struct session *session, struct connection *connection)
+{
+	struct connection *old = session->connection;
+
+	if (session->lost) {
+		unlink_session(&session->pool->sessions.lost, session);
+		session->lost = false;
+	}
+	session->connection = connection;
+	if (old) {
+		old->session = NULL;
+		connection_close(old);
+	}
+	log_info("session %" PRIu32 " (%s): connected again", session->number, session->program);
+}
+
+static void free_session(uv_handle_t *handle)
+{
+	struct session *session = handle->data;
+
+	if (session->pidfd >= 0)
+		close(session->pidfd);
+	free(session);
+}
+
+/* Drops up to `budget` holds of a dead session. True: nothing is left. */
+static bool drop_holds(struct session *session, unsigned budget)
+{
+	for (; budget && session->references; budget--)
+		lifetime_set_reference(session, session->references - 1, 0);
+	for (; budget && session->blocks; budget--)
+		lifetime_drop_owner(session, session->blocks - 1);
+	return !session->references && !session->blocks;
+}
+
+/* The answer to goodbye: all that the session held has been given back. */
+static void say_goodbye(struct session *session)
+{
+	struct connection *connection = session->connection;
+
+	connection->session = NULL;
+	reply_status(connection, session->goodbye_slot, session->goodbye_sequence, 0, NULL);
+	connection_end(connection);
+}
+
+/* Nothing of the session is left: its number may be given to another. */
+static void finish(struct session *session)
+{
+	struct pool *pool = session->pool;
+
+	if (session->connection)
+		say_goodbye(session);
+	unlink_session(&pool->sessions.dead, session);
+	commit(&session->record->word, session->serial << 8 | SESSION_FREE);
+	pool->sessions.by_number[session->number] = NULL;
+	pool->sessions.count--;
+	table_give(&pool->sessions.table, session->number);
+	if (session->watching)
+		uv_close((uv_handle_t *)&session->watch, free_session);
+	else
+		free_session(&(uv_handle_t){.data = session});
+}
+
+static void reap(uv_idle_t *idle)
+{
+	struct sessions *sessions = idle->data;
+	struct session *session = sessions->dead;
+	struct pool *pool = session ? session->pool : NULL;
+
+	/* One that waits for the committer is not in the list. */
+	if (session && drop_holds(session, REAP_SLICE))
+		finish(session);
+	if (pool)
+		pool_publish_counters(pool);
+	if (!sessions->dead)
+		uv_idle_stop(idle);
+}
+
+static void put_among_dead(struct session *session)
+{
+	struct sessions *sessions = &session->pool->sessions;
+
+	session->next = sessions->dead;
+	sessions->dead = session;
+	uv_idle_start(&sessions->reaper, reap);
+}
+
+void session_end(struct session *session, const char *why)
+{
+	struct sessions *sessions = &session->pool->sessions;
+
+	commit(&session->record->word, session->serial << 8 | SESSION_DEAD);
+	session->dead = true;
+	log_info("session %" PRIu32 " (%s, pid %" PRIu32 ") ended: %s; it held %" PRIu64 " blocks and %" PRIu64 " references",
+	         session->number, session->program, session->record->pid, why, session->block_count, session->reference_count);
+	if (session->watching)
+		uv_poll_stop(&session->watch);
+	if (!session->goodbye_sequence) {
+		pool_count(&session->pool->counters->sessions_died, 1);
+		if (session->lost)
+			unlink_session(&sessions->lost, session);
+		struct connection *connection = session->connection;
+		session->connection = NULL;
+		if (connection) {
+			connection->session = NULL;
+			connection_close(connection);
+		}
+	}
+	for (uint64_t busy = session->busy_slots; busy; busy &= busy - 1)
+		committer_cancel(session->jobs[__builtin_ctzll(busy)]);
+	if (!session->under_way)
+		put_among_dead(session);
+}
+
+void session_depart(struct session *session, uint32_t slot, struct commit_job *job)
+{
+	session->jobs[slot] = job;
+	session->busy_slots |= UINT64_C(1) << slot;
+	session->under_way++;
+}
+
+void session_arrive(struct session *session, uint32_t slot)
+{
+	session->busy_slots &= ~(UINT64_C(1) << slot);
+	session->jobs[slot] = NULL;
+	session->under_way--;
+	if (session->dead && !session->under_way)
+		put_among_dead(session);
+}
+
+static void process_ended(uv_poll_t *watch, int status, int events)
+{
+	(void)status;
+	(void)events;
+	session_end(watch->data, "its process ended");
+}
+
+static void write_record(struct session *session, const struct session_request *request)
+{
+	struct session_record *record = session->record;
+	const struct peer *peer = request->peer;
+
+	memset(record->slots, 0, sizeof record->slots);
+	record->start_time = peer->start_time;
+	record->opened_ns = clock_realtime_ns();
+	record->uid = peer->uid;
+	record->gid = peer->gid;
+	record->pid = peer->pid;
+	record->access = request->read_only;
+	memset(record->program, 0, sizeof record->program);
+	memcpy(record->program, session->program, strlen(session->program));
+	record->checksum = session_record_checksum(record);
+	commit(&record->word, session->serial << 8 | SESSION_LIVE);
+}
+
+int session_open(struct pool *pool, const struct session_request *request, struct session **out_session)
+{
+	struct sessions *sessions = &pool->sessions;
+	uint32_t number;
+	struct session *session = calloc(1, sizeof *session);
+
+	if (!session)
+		return -ENOMEM;
+	int result = table_take(&sessions->table, &number);
+	if (result < 0)
+		goto free_memory;
+	session->pool = pool;
+	session->number = number;
+	session->serial = ++sessions->serial;
+	session->record = &sessions->records[number];
+	session->read_only = request->read_only;
+	session->pidfd = -1;
+	strncpy(session->program, request->program, sizeof session->program - 1);
+	if (!session->program[0] && request->peer->pid)
+		process_name((pid_t)request->peer->pid, session->program);
+
+	result = random_bytes(session->record->token, sizeof session->record->token);
+	if (result < 0)
+		goto give_number;
+	if (request->peer->pidfd >= 0) {
+		result = uv_poll_init(pool->loop, &session->watch, request->peer->pidfd);
+		if (result == 0) {
+			session->watch.data = session;
+			session->watching = true;
+			result = uv_poll_start(&session->watch, UV_READABLE, process_ended);
+			if (result < 0) {
+				table_give(&sessions->table, number);
+				uv_close((uv_handle_t *)&session->watch, free_session);
+				return result;
+			}
+		}
+		if (result < 0)
+			goto give_number;
+	}
+	session->pidfd = request->peer->pidfd;
+	write_record(session, request);
+	sessions->by_number[number] = session;
+	sessions->count++;
+	pool_count(&pool->counters->sessions_opened, 1);
+	*out_session = session;
+	return 0;
+
+give_number:
+	table_give(&sessions->table, number);
+free_memory:
+	free(session);
+	return result;
+}
+
+struct session *session_find(const struct pool *pool, const uint8_t *token, size_t length, uint32_t uid)
+{
+	struct session *found = NULL;
+
+	if (length != sizeof pool->sessions.records->token)
+		return NULL;
+	for (struct session *session = sessions_from(&pool->sessions, 1); session;
+	     session = sessions_from(&pool->sessions, session->number + 1)) {
+		/* All of it is compared, and all sessions: the time taken tells nothing. */
+		uint8_t difference = 0;
+		for (size_t i = 0; i < length; i++)
+			difference |= (uint8_t)(session->record->token[i] ^ token[i]);
+		if (difference == 0 && session->record->uid == uid && !session->dead)
+			found = session;
+	}
+	return found;
+}

@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One client's standing with a pool: who it is, what it holds, which of its request slots are busy. Outlives its connection,
+ * ends with its process. Made by request_hello.c; owned by the pool's `sessions`; freed by the reaper once nothing of it is left.
+ * Loop thread only.
+ */
+#ifndef SERVER_SESSION_H
+#define SERVER_SESSION_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <uv.h>
+
+#include "peer.h"
+#include "state_layout.h"
+
+struct commit_job;
+struct connection;
+struct pool;
+
+struct session {
+	struct pool *pool;
+	struct session_record *record;
+	struct connection *connection; /* NULL: lost, while the process lives */
+	uint32_t number;
+	uint64_t serial; /* never given to another session of the pool */
+	bool read_only;
+	bool lost;
+	bool dead;
+	uint32_t blocks;     /* head of the list of the blocks that it allocated and holds */
+	uint32_t references; /* head of the list of its references */
+	uint64_t block_count, reference_count;
+	uint64_t bytes;                         /* set aside for its `blocks` */
+	uint64_t requests;                      /* answered */
+	uint64_t busy_slots;                    /* bit n: slot n has a request under way */
+	uint64_t seen[SESSION_SLOTS];           /* highest sequence of each slot, the requests of no consequence included */
+	unsigned under_way;                     /* allocations that the committer works on, */
+	struct commit_job *jobs[SESSION_SLOTS]; /* by slot: cancelled when the session ends */
+	uint32_t goodbye_slot;                  /* whose reply goes out once nothing of the session is left */
+	uint64_t goodbye_sequence;              /* 0: it did not say goodbye */
+	uv_poll_t watch;                        /* of the pidfd */
+	int pidfd;                              /* -1: none */
+	bool watching;                          /* `watch` is open or closing */
+	struct session *next;                   /* in the pool's list of lost, or of dead, sessions */
+	char program[64];
+};
+
+struct session_request {
+	const struct peer *peer;
+	bool read_only;
+	const char *program; /* NUL-terminated, checked */
+};
+
+/*
+ * Opens a session for a peer and takes over its pidfd. -EDQUOT: as many as the pool takes; -ENOSPC, -ENOMEM; -ESRCH: the peer has
+ * gone already.
+ */
+int session_open(struct pool *pool, const struct session_request *request, struct session **out_session);
+
+/* The live session that this token belongs to, or NULL. */
+struct session *session_find(const struct pool *pool, const uint8_t *token, size_t length, uint32_t uid);
+
+/* Its connection ended. The session goes on if its process does; whether it does is looked at now and then. */
+void session_lost(struct session *session);
+
+/* Another connection takes the session up; the old one, if it is still there, is closed. */
+void session_found(struct session *session, struct connection *connection);
+
+/* The session is over: marked dead in one store. What it held is dropped in slices by the reaper. Once only. */
+void session_end(struct session *session, const char *why);
+
+/* Requests that the committer works on, by slot: a dead session is kept until the last one has come back. */
+void session_depart(struct session *session, uint32_t slot, struct commit_job *job);
+void session_arrive(struct session *session, uint32_t slot);
+
+/* Opens the description that carries the session's liveness lock: it is locked, and the caller sends and closes it. */
+int session_open_lock(const struct session *session, int *out_fd);
+
+#endif

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What /proc says about a process. Pid 0 is the calling process. A pid can be reused at any time: whoever must be sure holds
+ * a pidfd and asks again whether it is readable. No state: any thread.
+ */
+#ifndef SHARED_PROCESS_H
+#define SHARED_PROCESS_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/* Room for a name of a process, the NUL included. */
+#define PROCESS_NAME_MAX 64
+
+/*
+ * When the process started, in clock ticks since boot: with the pid it tells a process from a later one of the same pid.
+ * -ESRCH: no such process, or not visible here. -EBADMSG: not what proc(5) says. Else a negative errno of open or read.
+ */
+int process_start_time(pid_t pid, uint64_t *out_ticks);
+
+/* The same from the `length` bytes of a /proc/PID/stat. -EBADMSG: they are not one. */
+int process_parse_start_time(const char *text, size_t length, uint64_t *out_ticks);
+
+/* The short name of the program (/proc/PID/comm), made printable as in name.h. Errors as process_start_time. */
+int process_name(pid_t pid, char out_name[PROCESS_NAME_MAX]);
+
+#endif

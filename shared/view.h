@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Reads a pool's view (view_layout.h) and trusts nothing in it: every index and offset is checked, records are copied before
+ * they are believed. Works on any mapping of the object, beside a daemon that writes, hangs or is dead. No memory, no locks;
+ * thread-safe as long as the mapping stays.
+ */
+#ifndef SHARED_VIEW_H
+#define SHARED_VIEW_H
+
+#include "view_layout.h"
+
+/* Where the tables lie in a view of given capacities, all in bytes. */
+struct view_geometry {
+	uint32_t name_buckets;
+	uint64_t names_at, blocks_at, view_size;
+};
+void view_geometry(uint32_t max_blocks, uint32_t max_names, struct view_geometry *out_geometry);
+
+/* An open view. Borrows the mapping. */
+struct view {
+	const struct view_header *header;
+	const struct view_counters *counters;
+	const _Atomic uint32_t *buckets;
+	const struct name_record *names;
+	const struct block_record *blocks;
+};
+
+/* What the checksums of header and records cover. */
+uint32_t view_header_checksum(const struct view_header *header);
+uint32_t block_record_checksum(const struct block_record *record, uint64_t id);
+uint32_t block_body_checksum(const struct block_body *body, uint64_t id);
+uint32_t name_record_checksum(const struct name_record *record, uint64_t id);
+
+/*
+ * Opens the view that lies at `base`, `size` bytes mapped. -EAGAIN: half made (no magic); -EPROTONOSUPPORT: another layout
+ * version; -EBADMSG: the header contradicts itself or the mapping.
+ */
+int view_open(const void *base, uint64_t size, struct view *out_view);
+
+/* A live block or name, as it was at one moment. */
+struct view_block {
+	uint64_t id, offset, size, granted, created_ns;
+	uint32_t owner; /* number of the session; 0: none */
+	uint32_t uid;
+	char tag[16];
+};
+struct view_name {
+	uint64_t id, block_id, offset, length, created_ns;
+	uint32_t block, uid;
+	char name[256];
+};
+
+/* 1: the record lives and was copied. 0: it does not live. -EBADMSG: its checksum or bounds are wrong. */
+int view_read_block(const struct view *view, uint32_t index, struct view_block *out_block);
+int view_read_name(const struct view *view, uint32_t index, struct view_name *out_name);
+
+/* The record of a live name. 1: found. 0: not found, which may be false beside a writer: ask the daemon. */
+int view_find_name(const struct view *view, const char *name, size_t length, uint32_t *out_index);
+
+#endif
