@@ -4,7 +4,7 @@
  *
  * Start: claim the socket's path, then the pool (a daemon that may not listen must not touch a pool), listen, tell systemd. End,
  * by SIGTERM or SIGINT: take nobody in, remove the socket, close the connections, wait for what is on the thread pool,
- * close the pool. A pool that is not ephemeral stays for the next start.
+ * close the pool. A pool that is not ephemeral stays for the next start, with its sessions and their blocks as they are.
  */
 #include "daemon.h"
 
@@ -28,8 +28,8 @@
 /* Descriptors that the daemon itself may need at a time, beside its clients'. */
 #define OWN_DESCRIPTORS 64
 
-/* Descriptors a client: socket and pidfd here, and three on their way to it until it has read hello's answer. */
-#define CLIENT_DESCRIPTORS 5
+/* Descriptors a client: socket and pidfd, and one for luck: three are on their way to it until it has read hello's answer. */
+#define CLIENT_DESCRIPTORS 3
 
 /* Bytes that one message may take when decoded: a frame of packed numbers grows eightfold. */
 #define ARENA_LIMIT (16u << 20)
@@ -74,13 +74,13 @@ static void stop(uv_signal_t *signal, int number)
 #ifdef SHMB_HAVE_SYSTEMD
 	sd_notify(0, "STOPPING=1");
 #endif
-	listener_stop(&daemon->listener);
-	/* What is on the thread pool comes back; what still waits is called off, with its session. */
+	/* What is on the thread pool comes back; what still waits is called off. */
 	struct session *session;
-	for (uint32_t n = 1; (session = sessions_from(&daemon->pool.sessions, n)); n = session->number + 1) {
-		if (!session->dead)
-			session_end(session, "the daemon stops");
+	for (uint32_t n = 1; (session = sessions_from(&daemon->pool.sessions, n)); n++) {
+		n = session->number;
+		session_forget(session);
 	}
+	listener_stop(&daemon->listener);
 	uv_close((uv_handle_t *)&daemon->terminate, NULL);
 	uv_close((uv_handle_t *)&daemon->interrupt, NULL);
 }

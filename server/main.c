@@ -5,9 +5,25 @@
  * To find the way: daemon.c starts everything and ends it; listener.c takes clients in; connection.c reads their frames;
  * dispatch.c finds the handler; request_*.c are the handlers; pool.h says what a pool consists of.
  */
+#include <fcntl.h>
+#include <signal.h>
+#include <unistd.h>
+
 #include "daemon.h"
 #include "log.h"
 #include "options.h"
+
+/* A daemon that is started with a closed standard error must not write its log into the first file that it opens. */
+static void open_standard_streams(void)
+{
+	int fd;
+
+	do
+		fd = open("/dev/null", O_RDWR);
+	while (fd >= 0 && fd <= STDERR_FILENO);
+	if (fd >= 0)
+		close(fd);
+}
 
 int main(int argc, char **argv)
 {
@@ -18,6 +34,9 @@ int main(int argc, char **argv)
 	case OPTIONS_WRONG: return 2;
 	case OPTIONS_RUN: break;
 	}
+	open_standard_streams();
+	signal(SIGPIPE, SIG_IGN); /* a client that is gone is an error of its connection, not an end of the daemon */
+	signal(SIGXFSZ, SIG_IGN); /* a limit on file sizes is an answer of ftruncate */
 	log_open(options.log_level);
 	return daemon_run(&options) < 0 ? 1 : 0;
 }

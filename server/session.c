@@ -149,6 +149,15 @@ static void free_session(uv_handle_t *handle)
 	free(session);
 }
 
+/* Frees the session, once the loop has let go of its pidfd. */
+static void close_watch(struct session *session)
+{
+	if (session->watching)
+		uv_close((uv_handle_t *)&session->watch, free_session);
+	else
+		free_session(&(uv_handle_t){.data = session});
+}
+
 /* Drops up to `budget` holds of a dead session. True: nothing is left. */
 static bool drop_holds(struct session *session, unsigned budget)
 {
@@ -181,10 +190,7 @@ static void finish(struct session *session)
 	pool->sessions.by_number[session->number] = NULL;
 	pool->sessions.count--;
 	table_give(&pool->sessions.table, session->number);
-	if (session->watching)
-		uv_close((uv_handle_t *)&session->watch, free_session);
-	else
-		free_session(&(uv_handle_t){.data = session});
+	close_watch(session);
 }
 
 static void reap(uv_idle_t *idle)
@@ -211,6 +217,12 @@ static void put_among_dead(struct session *session)
 	uv_idle_start(&sessions->reaper, reap);
 }
 
+static void cancel_jobs(struct session *session)
+{
+	for (uint64_t busy = session->busy_slots; busy; busy &= busy - 1)
+		committer_cancel(session->jobs[__builtin_ctzll(busy)]);
+}
+
 void session_end(struct session *session, const char *why)
 {
 	struct sessions *sessions = &session->pool->sessions;
@@ -232,10 +244,36 @@ void session_end(struct session *session, const char *why)
 			connection_close(connection);
 		}
 	}
-	for (uint64_t busy = session->busy_slots; busy; busy &= busy - 1)
-		committer_cancel(session->jobs[__builtin_ctzll(busy)]);
+	cancel_jobs(session);
 	if (!session->under_way)
 		put_among_dead(session);
+}
+
+static void free_forgotten(struct session *session)
+{
+	session->pool->sessions.by_number[session->number] = NULL;
+	close_watch(session);
+}
+
+void session_forget(struct session *session)
+{
+	struct connection *connection = session->connection;
+
+	if (session->dead)
+		return; /* the reaper has it */
+	session->dead = session->forgotten = true;
+	session->connection = NULL;
+	if (session->lost)
+		unlink_session(&session->pool->sessions.lost, session);
+	if (session->watching)
+		uv_poll_stop(&session->watch);
+	if (connection) {
+		connection->session = NULL;
+		connection_close(connection);
+	}
+	cancel_jobs(session);
+	if (!session->under_way)
+		free_forgotten(session);
 }
 
 void session_depart(struct session *session, uint32_t slot, struct commit_job *job)
@@ -250,7 +288,11 @@ void session_arrive(struct session *session, uint32_t slot)
 	session->busy_slots &= ~(UINT64_C(1) << slot);
 	session->jobs[slot] = NULL;
 	session->under_way--;
-	if (session->dead && !session->under_way)
+	if (!session->dead || session->under_way)
+		return;
+	if (session->forgotten)
+		free_forgotten(session);
+	else
 		put_among_dead(session);
 }
 

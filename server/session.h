@@ -27,6 +27,7 @@ struct session {
 	bool read_only;
 	bool lost;
 	bool dead;
+	bool forgotten;      /* the daemon stops: dead in private, not in its record */
 	uint32_t blocks;     /* head of the list of the blocks that it allocated and holds */
 	uint32_t references; /* head of the list of its references */
 	uint64_t block_count, reference_count;
@@ -68,6 +69,12 @@ void session_found(struct session *session, struct connection *connection);
 
 /* The session is over: marked dead in one store. What it held is dropped in slices by the reaper. Once only. */
 void session_end(struct session *session, const char *why);
+
+/*
+ * The daemon stops: the session's private part goes as soon as the committer has let go of it; its record and its blocks stay as they
+ * are, for the next daemon.
+ */
+void session_forget(struct session *session);
 
 /* Requests that the committer works on, by slot: a dead session is kept until the last one has come back. */
 void session_depart(struct session *session, uint32_t slot, struct commit_job *job);
