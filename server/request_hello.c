@@ -17,6 +17,7 @@
 #include "daemon.h"
 #include "errors.h"
 #include "frame.h"
+#include "liveness.h"
 #include "log.h"
 #include "name.h"
 
@@ -45,7 +46,7 @@ static void send_welcome(struct request *request, struct session *session)
 	struct pool *pool = session->pool;
 	CLEANUP_CLOSE int lock = -1;
 
-	int result = session_open_lock(session, &lock);
+	int result = liveness_open_lock(&pool->view, session->serial, &lock);
 	if (result == 0) {
 		welcome.protocol_version = DAEMON_PROTOCOL_VERSION;
 		welcome.session = session->number;

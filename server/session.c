@@ -2,21 +2,12 @@
 /*
  * A client's standing with a pool: see session.h.
  *
- * A session ends with its process, and with nothing else. Two things say that the process lives: its pidfd is not readable, and
- * it holds the liveness lock, a read lock on a byte of the session's own, far beyond the view's end. The daemon takes that lock itself, on a
- * description opened for this alone, and sends the description away: the lock is held exactly as long as the description is
- * open in the client, or on its way there. So it vanishes at exit, at kill -9 and at exec, it stays while the process is
- * stopped, and a restarted daemon can test it without believing in pids.
+ * A session ends with its process, and with nothing else: liveness.h tells by what that is known. The socket alone says nothing: a
+ * forked child may keep it open, and a connection may be lost while the process goes on writing into its blocks. So when a connection
+ * ends, pidfd and lock are looked at; if the process still lives, the session is lost but goes on: from then on its lock is looked at
+ * every LOST_INTERVAL, and its pidfd is watched as before.
  *
- * The socket alone says nothing: a forked child may keep it open, and a connection may be lost while the process goes on
- * writing into its blocks. So when a connection ends, the lock is looked at; if it is still held, the session is lost but
- * lives: from then on its lock is looked at every LOST_INTERVAL, and its pidfd is watched as before.
- *
- * The end is one store. What the session held is dropped afterwards by the reaper, REAP_SLICE holds a turn of the loop, so that a
- * client with 100,000 blocks delays nobody. A number is given to another only when nothing of its session is left.
- *
- * A process that locks other sessions' bytes through its own description can delay the end of a session whose process called
- * exec, until either process ends; it gains nothing else.
+ * The end is one store. What the session held is dropped afterwards, in slices, by the reaper.
  */
 #include "session.h"
 
@@ -30,59 +21,15 @@
 #include "clock.h"
 #include "commit.h"
 #include "connection.h"
-#include "lifetime.h"
+#include "liveness.h"
 #include "log.h"
 #include "pool.h"
 #include "process.h"
 #include "random.h"
-#include "reply.h"
+#include "reaper.h"
 
 /* Milliseconds between looks at the locks of lost sessions: their end is to be known within 10. */
 #define LOST_INTERVAL 5
-
-/* Holds dropped in one turn of the loop: about 50 microseconds. */
-#define REAP_SLICE 256
-
-static struct flock lock_of(const struct session *session, short type)
-{
-	return (struct flock){
-		.l_type = type,
-		.l_whence = SEEK_SET,
-		.l_start = VIEW_LOCKS_AT + (off_t)session->serial,
-		.l_len = 1,
-	};
-}
-
-int session_open_lock(const struct session *session, int *out_fd)
-{
-	struct flock lock = lock_of(session, F_RDLCK);
-	int fd, result = shared_object_reopen(&session->pool->view, O_RDONLY, &fd);
-
-	if (result < 0)
-		return result;
-	if (fcntl(fd, F_OFD_SETLK, &lock) < 0) {
-		result = -errno;
-		close(fd);
-		return result;
-	}
-	*out_fd = fd;
-	return 0;
-}
-
-/* Would a write lock on its byte be granted? Then nobody has the description any more. */
-static bool lock_is_free(const struct session *session)
-{
-	struct flock lock = lock_of(session, F_WRLCK);
-
-	return fcntl(session->pool->view.fd, F_OFD_GETLK, &lock) == 0 && lock.l_type == F_UNLCK;
-}
-
-static void unlink_session(struct session **list, const struct session *session)
-{
-	while (*list != session)
-		list = &(*list)->next;
-	*list = session->next;
-}
 
 static void look_at_lost(uv_timer_t *timer)
 {
@@ -91,7 +38,7 @@ static void look_at_lost(uv_timer_t *timer)
 
 	while (session) {
 		struct session *next = session->next; /* session_end takes it off the list */
-		if (lock_is_free(session))
+		if (liveness_lock_is_free(&session->pool->view, session->serial))
 			session_end(session, "its process let go of it");
 		session = next;
 	}
@@ -111,7 +58,7 @@ void session_lost(struct session *session)
 		session_end(session, "its process ended");
 		return;
 	}
-	if (lock_is_free(session)) {
+	if (liveness_lock_is_free(&session->pool->view, session->serial)) {
 		session_end(session, "its process let go of it");
 		return;
 	}
@@ -129,7 +76,7 @@ void session_found(struct session *session, struct connection *connection)
 	struct connection *old = session->connection;
 
 	if (session->lost) {
-		unlink_session(&session->pool->sessions.lost, session);
+		sessions_unlink(&session->pool->sessions.lost, session);
 		session->lost = false;
 	}
 	session->connection = connection;
@@ -138,83 +85,6 @@ void session_found(struct session *session, struct connection *connection)
 		connection_close(old);
 	}
 	log_info("session %" PRIu32 " (%s): connected again", session->number, session->program);
-}
-
-static void free_session(uv_handle_t *handle)
-{
-	struct session *session = handle->data;
-
-	if (session->pidfd >= 0)
-		close(session->pidfd);
-	free(session);
-}
-
-/* Frees the session, once the loop has let go of its pidfd. */
-static void close_watch(struct session *session)
-{
-	if (session->watching)
-		uv_close((uv_handle_t *)&session->watch, free_session);
-	else
-		free_session(&(uv_handle_t){.data = session});
-}
-
-/* Drops up to `budget` holds of a dead session. True: nothing is left. */
-static bool drop_holds(struct session *session, unsigned budget)
-{
-	for (; budget && session->references; budget--)
-		lifetime_set_reference(session, session->references - 1, 0);
-	for (; budget && session->blocks; budget--)
-		lifetime_drop_owner(session, session->blocks - 1);
-	return !session->references && !session->blocks;
-}
-
-/* The answer to goodbye: all that the session held has been given back. */
-static void say_goodbye(struct session *session)
-{
-	struct connection *connection = session->connection;
-
-	connection->session = NULL;
-	reply_status(connection, session->goodbye_slot, session->goodbye_sequence, 0, NULL);
-	connection_end(connection);
-}
-
-/* Nothing of the session is left: its number may be given to another. */
-static void finish(struct session *session)
-{
-	struct pool *pool = session->pool;
-
-	if (session->connection)
-		say_goodbye(session);
-	unlink_session(&pool->sessions.dead, session);
-	commit(&session->record->word, session->serial << 8 | SESSION_FREE);
-	pool->sessions.by_number[session->number] = NULL;
-	pool->sessions.count--;
-	table_give(&pool->sessions.table, session->number);
-	close_watch(session);
-}
-
-static void reap(uv_idle_t *idle)
-{
-	struct sessions *sessions = idle->data;
-	struct session *session = sessions->dead;
-	struct pool *pool = session ? session->pool : NULL;
-
-	/* One that waits for the committer is not in the list. */
-	if (session && drop_holds(session, REAP_SLICE))
-		finish(session);
-	if (pool)
-		pool_publish_counters(pool);
-	if (!sessions->dead)
-		uv_idle_stop(idle);
-}
-
-static void put_among_dead(struct session *session)
-{
-	struct sessions *sessions = &session->pool->sessions;
-
-	session->next = sessions->dead;
-	sessions->dead = session;
-	uv_idle_start(&sessions->reaper, reap);
 }
 
 static void cancel_jobs(struct session *session)
@@ -236,7 +106,7 @@ void session_end(struct session *session, const char *why)
 	if (!session->goodbye_sequence) {
 		pool_count(&session->pool->counters->sessions_died, 1);
 		if (session->lost)
-			unlink_session(&sessions->lost, session);
+			sessions_unlink(&sessions->lost, session);
 		struct connection *connection = session->connection;
 		session->connection = NULL;
 		if (connection) {
@@ -246,13 +116,7 @@ void session_end(struct session *session, const char *why)
 	}
 	cancel_jobs(session);
 	if (!session->under_way)
-		put_among_dead(session);
-}
-
-static void free_forgotten(struct session *session)
-{
-	session->pool->sessions.by_number[session->number] = NULL;
-	close_watch(session);
+		reaper_add(session);
 }
 
 void session_forget(struct session *session)
@@ -264,7 +128,7 @@ void session_forget(struct session *session)
 	session->dead = session->forgotten = true;
 	session->connection = NULL;
 	if (session->lost)
-		unlink_session(&session->pool->sessions.lost, session);
+		sessions_unlink(&session->pool->sessions.lost, session);
 	if (session->watching)
 		uv_poll_stop(&session->watch);
 	if (connection) {
@@ -273,7 +137,7 @@ void session_forget(struct session *session)
 	}
 	cancel_jobs(session);
 	if (!session->under_way)
-		free_forgotten(session);
+		reaper_bury(session);
 }
 
 void session_depart(struct session *session, uint32_t slot, struct commit_job *job)
@@ -291,9 +155,9 @@ void session_arrive(struct session *session, uint32_t slot)
 	if (!session->dead || session->under_way)
 		return;
 	if (session->forgotten)
-		free_forgotten(session);
+		reaper_bury(session);
 	else
-		put_among_dead(session);
+		reaper_add(session);
 }
 
 static void process_ended(uv_poll_t *watch, int status, int events)
@@ -353,7 +217,7 @@ int session_open(struct pool *pool, const struct session_request *request, struc
 			result = uv_poll_start(&session->watch, UV_READABLE, process_ended);
 			if (result < 0) {
 				table_give(&sessions->table, number);
-				uv_close((uv_handle_t *)&session->watch, free_session);
+				reaper_bury(session);
 				return result;
 			}
 		}

@@ -80,7 +80,4 @@ void session_forget(struct session *session);
 void session_depart(struct session *session, uint32_t slot, struct commit_job *job);
 void session_arrive(struct session *session, uint32_t slot);
 
-/* Opens the description that carries the session's liveness lock: it is locked, and the caller sends and closes it. */
-int session_open_lock(const struct session *session, int *out_fd);
-
 #endif

@@ -4,6 +4,7 @@
 
 #include "checksum.h"
 #include "region.h"
+#include "session.h"
 #include "shared_object.h"
 
 /* A session is a page; a few at a time. */
@@ -42,6 +43,13 @@ void sessions_deinit(struct sessions *sessions)
 	region_free(sessions->by_number, sessions->table.capacity * sizeof *sessions->by_number);
 	table_deinit(&sessions->table);
 	sessions->by_number = NULL;
+}
+
+void sessions_unlink(struct session **list, const struct session *session)
+{
+	while (*list != session)
+		list = &(*list)->next;
+	*list = session->next;
 }
 
 struct session *sessions_from(const struct sessions *sessions, uint32_t number)

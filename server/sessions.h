@@ -33,6 +33,9 @@ int sessions_init(struct sessions *sessions, uv_loop_t *loop, const struct share
 /* After the loop has run to its end; runs it once more to close timer and reaper. */
 void sessions_deinit(struct sessions *sessions);
 
+/* Takes a session off the list that it is in. */
+void sessions_unlink(struct session **list, const struct session *session);
+
 /* The session with this number or the next higher one, from 1; NULL at the end. */
 struct session *sessions_from(const struct sessions *sessions, uint32_t number);
 

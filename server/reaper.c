@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* After a session's end: see reaper.h. */
+#include "reaper.h"
+
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "commit.h"
+#include "connection.h"
+#include "lifetime.h"
+#include "pool.h"
+#include "reply.h"
+#include "session.h"
+
+/* Holds dropped in one turn of the loop: about 50 microseconds. */
+#define REAP_SLICE 256
+
+static void free_session(uv_handle_t *handle)
+{
+	struct session *session = handle->data;
+
+	if (session->pidfd >= 0)
+		close(session->pidfd);
+	free(session);
+}
+
+/* Frees the session, once the loop has let go of its pidfd. */
+static void close_watch(struct session *session)
+{
+	if (session->watching)
+		uv_close((uv_handle_t *)&session->watch, free_session);
+	else
+		free_session(&(uv_handle_t){.data = session});
+}
+
+/* Drops up to `budget` holds of a dead session. True: nothing is left. */
+static bool drop_holds(struct session *session, unsigned budget)
+{
+	for (; budget && session->references; budget--)
+		lifetime_set_reference(session, session->references - 1, 0);
+	for (; budget && session->blocks; budget--)
+		lifetime_drop_owner(session, session->blocks - 1);
+	return !session->references && !session->blocks;
+}
+
+/* The answer to goodbye: all that the session held has been given back. */
+static void say_goodbye(struct session *session)
+{
+	struct connection *connection = session->connection;
+
+	connection->session = NULL;
+	reply_status(connection, session->goodbye_slot, session->goodbye_sequence, 0, NULL);
+	connection_end(connection);
+}
+
+/* Nothing of the session is left: its number may be given to another. */
+static void finish(struct session *session)
+{
+	struct pool *pool = session->pool;
+
+	if (session->connection)
+		say_goodbye(session);
+	sessions_unlink(&pool->sessions.dead, session);
+	commit(&session->record->word, session->serial << 8 | SESSION_FREE);
+	pool->sessions.by_number[session->number] = NULL;
+	pool->sessions.count--;
+	table_give(&pool->sessions.table, session->number);
+	close_watch(session);
+}
+
+static void reap(uv_idle_t *idle)
+{
+	struct sessions *sessions = idle->data;
+	struct session *session = sessions->dead;
+	struct pool *pool = session ? session->pool : NULL;
+
+	/* One that waits for the committer is not in the list. */
+	if (session && drop_holds(session, REAP_SLICE))
+		finish(session);
+	if (pool)
+		pool_publish_counters(pool);
+	if (!sessions->dead)
+		uv_idle_stop(idle);
+}
+
+void reaper_add(struct session *session)
+{
+	struct sessions *sessions = &session->pool->sessions;
+
+	session->next = sessions->dead;
+	sessions->dead = session;
+	uv_idle_start(&sessions->reaper, reap);
+}
+
+void reaper_bury(struct session *session)
+{
+	session->pool->sessions.by_number[session->number] = NULL;
+	close_watch(session);
+}
