@@ -53,7 +53,8 @@ static uint64_t would_grant(const struct pool *pool, uint64_t size)
 
 	if (size_round_up(size, pool->unit, &units) < 0 || units > UINT64_C(1) << 62)
 		return 0;
-	return (UINT64_C(1) << size_order_for(units / pool->unit)) * pool->unit;
+	uint64_t granted = (UINT64_C(1) << size_order_for(units / pool->unit)) * pool->unit;
+	return granted <= pool->size ? granted : 0;
 }
 
 static int find(struct allocation *allocation, uint64_t alignment)
@@ -103,11 +104,12 @@ static void committed(struct commit_job *job, int result)
 {
 	struct allocation *allocation = (struct allocation *)job; /* its first member */
 	struct session *session = allocation->slot.session;
+	uint32_t slot = allocation->slot.index; /* `finished` frees the allocation */
 
 	if (result < 0 || session->dead)
 		release_all(allocation);
 	allocation->finished(allocation, session->dead ? -ECANCELED : result < 0 ? -ENOSPC : 0);
-	session_arrive(session, allocation->slot.index);
+	session_arrive(session, slot);
 }
 
 int allocation_start(struct allocation *allocation, uint64_t alignment)

@@ -8,31 +8,13 @@
 #include <string.h>
 #include <time.h>
 
+#include "help.h"
 #include "json.h"
-#include "listing.h"
 #include "size.h"
 
 static const char *verb_name(const struct command *command)
 {
 	return command->verb ? command->verb->name : NULL;
-}
-
-void command_help(const struct verb *verb)
-{
-	if (verb) {
-		printf("usage: shmbuddy [OPTION…] %s%s%s\n\n%s", verb->name, verb->synopsis[0] ? " " : "", verb->synopsis,
-		       verb->help);
-		if (verb->listing)
-			listing_help(verb->listing);
-	} else {
-		printf("usage: shmbuddy [OPTION…] VERB …\n\n"
-		       "Looks into the shared memory that shmbuddyd manages, and changes it.\n\nVerbs:\n");
-		for (const struct verb *const *each = verb_table; *each; each++)
-			printf("  %-9s%s\n", (*each)->name, (*each)->summary);
-	}
-	printf("  -V, --version      show the version\n\n"
-	       "`shmbuddy VERB --help` says more about one verb.\n"
-	       "Exit status: 0 done, 1 refused or failed, 2 wrong usage, 3 no daemon.\n");
 }
 
 /* What getopt_long could not take. */
@@ -60,7 +42,7 @@ int command_next_option(struct command *command, int argc, char **argv, const ch
 		case COMMAND_POOL: command->pool = optarg; break;
 		case COMMAND_BYTES: command->bytes = true; break;
 		case 'h':
-			command_help(command->verb);
+			help_print(command->verb);
 			command->status = EXIT_DONE;
 			return COMMAND_ENDED;
 		case '?':

@@ -51,9 +51,6 @@ enum {
  */
 int command_next_option(struct command *command, int argc, char **argv, const char *letters, const struct option *options);
 
-/* Prints on standard output the verb's help, or with NULL the program's. */
-void command_help(const struct verb *verb);
-
 /* Opens a session with the options of the command line. Reports what fails. Returns an exit status. */
 int command_connect(struct command *command, enum shmb_access access, shmb_session **out_session);
 

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "listing.h"
 
-#include <ctype.h>
 #include <stdio.h>
 
 int listing_run(const struct listing *listing, struct command *command, int argc, char **argv)
@@ -32,24 +31,4 @@ int listing_run(const struct listing *listing, struct command *command, int argc
 		status = table_print(table);
 	table_free(table);
 	return status;
-}
-
-void listing_help(const struct listing *listing)
-{
-	printf("\nColumns:\n");
-	for (size_t i = 0; i < listing->count; i++) {
-		const struct table_column *column = &listing->columns[i];
-		char name[16];
-		size_t length = 0;
-
-		for (; column->name[length] && length + 1 < sizeof(name); length++)
-			name[length] = (char)tolower((unsigned char)column->name[length]);
-		name[length] = '\0';
-		printf("  %-11s%s%s\n", name, column->help, column->extra ? " (only with -o, or in JSON)" : "");
-	}
-	printf("\nOptions:\n"
-	       "  -o, --output COL,…  show these columns, in this order\n"
-	       "      --sort COL      sort by a column; COL:desc turns the order round\n"
-	       "      --no-headings   leave out the headings\n"
-	       "      --json          print JSON, with all columns unless -o chooses\n");
 }

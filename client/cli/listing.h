@@ -20,7 +20,4 @@ struct listing {
 /* All of a listing verb's run(). */
 int listing_run(const struct listing *listing, struct command *command, int argc, char **argv);
 
-/* Prints the columns and the options. */
-void listing_help(const struct listing *listing);
-
 #endif

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "command.h"
+#include "help.h"
 
 static int help_run(struct command *command, int argc, char **argv)
 {
@@ -15,7 +16,7 @@ static int help_run(struct command *command, int argc, char **argv)
 		if (verb == NULL)
 			return report_usage(NULL, "there is no verb '%s'", argv[optind]);
 	}
-	command_help(verb);
+	help_print(verb);
 	return EXIT_DONE;
 }
 

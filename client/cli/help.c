@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "help.h"
+
+#include <ctype.h>
+#include <stdio.h>
+
+#include "listing.h"
+#include "verb.h"
+
+/* The columns of a listing, and the options that choose among them. */
+static void print_listing(const struct listing *listing)
+{
+	printf("\nColumns:\n");
+	for (size_t i = 0; i < listing->count; i++) {
+		const struct table_column *column = &listing->columns[i];
+		char name[16];
+		size_t length = 0;
+
+		for (; column->name[length] && length + 1 < sizeof(name); length++)
+			name[length] = (char)tolower((unsigned char)column->name[length]);
+		name[length] = '\0';
+		printf("  %-11s%s%s\n", name, column->help, column->extra ? " (only with -o, or in JSON)" : "");
+	}
+	printf("\nOptions:\n"
+	       "  -o, --output COL,…  show these columns, in this order\n"
+	       "      --sort COL      sort by a column; COL:desc turns the order round\n"
+	       "      --no-headings   leave out the headings\n"
+	       "      --json          print JSON, with all columns unless -o chooses\n");
+}
+
+void help_print(const struct verb *verb)
+{
+	if (verb) {
+		printf("usage: shmbuddy [OPTION…] %s%s%s\n\n%s", verb->name, verb->synopsis[0] ? " " : "", verb->synopsis,
+		       verb->help);
+		if (verb->listing)
+			print_listing(verb->listing);
+	} else {
+		printf("usage: shmbuddy [OPTION…] VERB …\n\n"
+		       "Looks into the shared memory that shmbuddyd manages, and changes it.\n\nVerbs:\n");
+		for (const struct verb *const *each = verb_table; *each; each++)
+			printf("  %-9s%s\n", (*each)->name, (*each)->summary);
+	}
+	printf("  -V, --version      show the version\n\n"
+	       "`shmbuddy VERB --help` says more about one verb.\n"
+	       "Exit status: 0 done, 1 refused or failed, 2 wrong usage, 3 no daemon.\n");
+}
