@@ -66,19 +66,18 @@ static int refused(const struct sockaddr_un *address, int error)
 	switch (error) {
 	case ENOENT:
 	case ENOTDIR:
-		return last_error_set(ERROR_NO_DAEMON,
-		                      "no daemon: there is no socket %s; start shmbuddyd, or set SHMBUDDY_SOCKET", path);
+		return last_error_set(ERROR_NO_DAEMON, "no daemon: there is no socket %s; start shmbuddyd, or set SHMBUDDY_SOCKET",
+		                      path);
 	case ECONNREFUSED:
-		return last_error_set(ERROR_NO_DAEMON,
-		                      "no daemon: nothing listens on %s; start shmbuddyd, or set SHMBUDDY_SOCKET", path);
+		return last_error_set(ERROR_NO_DAEMON, "no daemon: nothing listens on %s; start shmbuddyd, or set SHMBUDDY_SOCKET",
+		                      path);
 	case EACCES:
 	case EPERM:
-		return last_error_set(ERROR_DENIED,
-		                      "no permission to use %s; join the group that owns it, or set SHMBUDDY_SOCKET", path);
+		return last_error_set(ERROR_DENIED, "no permission to use %s; join the group that owns it, or set SHMBUDDY_SOCKET",
+		                      path);
 	case EPROTOTYPE:
 		return last_error_set(ERROR_PROTOCOL, "what listens on %s is not shmbuddyd: it is no stream socket", path);
-	default:
-		return last_error_system(error, "cannot connect to %s", path);
+	default: return last_error_system(error, "cannot connect to %s", path);
 	}
 }
 

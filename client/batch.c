@@ -43,8 +43,8 @@ static int take_blocks(struct call *call, const Shmbuddy__V1__Reply *reply)
 		return -EPROTO;
 	/* All are checked before the first is written. */
 	for (size_t i = 0; i < batch->count; i++)
-		if (block_accept(batch->session, nth_handle(from, i), from->offset[i], batch->sizes[i], from->granted[i],
-		                 &block) < 0 ||
+		if (block_accept(batch->session, nth_handle(from, i), from->offset[i], batch->sizes[i], from->granted[i], &block) <
+		        0 ||
 		    (batch->alignment && block.offset & (batch->alignment - 1)))
 			return -EPROTO;
 	for (size_t i = 0; i < batch->count; i++)
@@ -118,8 +118,7 @@ int shmb_free_batch(shmb_session *session, const shmb_handle *handles, size_t co
 		if (r < 0)
 			return r;
 		if (handles[i].incarnation != session->incarnation)
-			return last_error_set(ERROR_OTHER_POOL, "handles[%zu] comes from another pool, or a former life of this one",
-			                      i);
+			return last_error_set(ERROR_OTHER_POOL, "handles[%zu] comes from another pool, or a former life of this one", i);
 		ids[i] = handles[i].id;
 		indexes[i] = handles[i].index;
 	}

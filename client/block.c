@@ -17,8 +17,8 @@ int block_accept(const struct shmb_session *session, shmb_handle handle, uint64_
 	if (handle.id == 0 || handle.incarnation != session->incarnation || size == 0 || size > granted ||
 	    !mapping_holds(mapping, offset, granted))
 		return -EPROTO;
-	*out_block = (shmb_block){
-		.handle = handle, .offset = offset, .size = size, .granted = granted, .data = mapping->base + offset};
+	*out_block =
+		(shmb_block){.handle = handle, .offset = offset, .size = size, .granted = granted, .data = mapping->base + offset};
 	return 0;
 }
 
@@ -29,8 +29,8 @@ int block_from_reply(const struct shmb_session *session, const Shmbuddy__V1__Rep
 
 	if (reply->result_case != SHMBUDDY__V1__REPLY__RESULT_BLOCK || !block->handle)
 		return -EPROTO;
-	handle = (shmb_handle){
-		.id = block->handle->id, .index = block->handle->index, .incarnation = block->handle->incarnation};
+	handle =
+		(shmb_handle){.id = block->handle->id, .index = block->handle->index, .incarnation = block->handle->incarnation};
 	return block_accept(session, handle, block->offset, block->size, block->granted, out_block);
 }
 
@@ -47,8 +47,8 @@ int block_check_options(const struct shmb_session *session, const shmb_alloc_opt
 		                      "in a pool of %" PRIu64 " bytes the largest alignment is %" PRIu64 ", not %" PRIu64,
 		                      session->mapping->size, session->mapping->alignment, options->alignment);
 	if (options->tag && tag_check(options->tag, strlen(options->tag)) < 0)
-		return last_error_set(ERROR_INVALID_ARGUMENT,
-		                      "a tag is up to %d bytes of UTF-8 without control characters", SHMB_TAG_MAX);
+		return last_error_set(ERROR_INVALID_ARGUMENT, "a tag is up to %d bytes of UTF-8 without control characters",
+		                      SHMB_TAG_MAX);
 	return 0;
 }
 

@@ -84,5 +84,5 @@ int call_report(const struct call *call)
 		return 0;
 	if (call->result == -ERROR_OUT_OF_MEMORY)
 		last_error_set_oom(call->has_oom ? &call->oom : NULL);
-	return last_error_set((enum error_code)-call->result, "%s", call->text);
+	return last_error_set((enum error_code) - call->result, "%s", call->text);
 }

@@ -226,8 +226,7 @@ void connection_submit(struct connection *connection, struct call *call, Shmbudd
 	}
 	release(connection, call->slot);
 	if (r == -EMSGSIZE) {
-		snprintf(text, sizeof text, "the request is longer than the %u bytes that the daemon reads",
-		         connection->max_frame);
+		snprintf(text, sizeof text, "the request is longer than the %u bytes that the daemon reads", connection->max_frame);
 		call_fail(call, ERROR_LIMIT, text);
 	} else {
 		call_fail(call, ERROR_SYSTEM, "this program has no memory left for the request");
@@ -238,9 +237,9 @@ void connection_flush(struct connection *connection)
 {
 	while (connection_has_output(connection) && !connection->lost) {
 		size_t length = byte_queue_length(&connection->out);
-		ssize_t sent = connection->deaf ? -1
-		                                : send(connection->fd, byte_queue_bytes(&connection->out), length,
-		                                       MSG_DONTWAIT | MSG_NOSIGNAL);
+		ssize_t sent = connection->deaf
+		                   ? -1
+		                   : send(connection->fd, byte_queue_bytes(&connection->out), length, MSG_DONTWAIT | MSG_NOSIGNAL);
 
 		if (sent > 0) {
 			byte_queue_consume(&connection->out, (size_t)sent);
@@ -330,8 +329,7 @@ static void give_back(struct connection *connection, uint32_t slot, const Shmbud
 		request.free_batch = &many;
 	}
 	/* Without memory for the request the block stays the session's until that ends: late, but not for ever. */
-	if (request.operation_case == SHMBUDDY__V1__REQUEST__OPERATION__NOT_SET ||
-	    queue_request(connection, slot, &request) < 0)
+	if (request.operation_case == SHMBUDDY__V1__REQUEST__OPERATION__NOT_SET || queue_request(connection, slot, &request) < 0)
 		release(connection, slot);
 }
 

@@ -26,18 +26,18 @@ struct connection_slot {
 };
 
 struct connection {
-	int fd;                     /* owned; -1: none */
-	bool lost;                  /* nothing will be sent or received any more */
-	bool deaf;                  /* the daemon takes no more bytes; what it has said may still be read */
-	char why[LAST_ERROR_MAX];   /* it was lost */
+	int fd;                   /* owned; -1: none */
+	bool lost;                /* nothing will be sent or received any more */
+	bool deaf;                /* the daemon takes no more bytes; what it has said may still be read */
+	char why[LAST_ERROR_MAX]; /* it was lost */
 	struct byte_queue in, out;
-	uint32_t max_frame;         /* longest payload, either way */
+	uint32_t max_frame; /* longest payload, either way */
 	uint32_t slot_count;
-	uint64_t busy;              /* bit n: slot n */
+	uint64_t busy; /* bit n: slot n */
 	struct connection_slot slots[CONNECTION_SLOTS_MAX];
 	struct call *first_waiting; /* for a slot, the oldest; there is none while a slot is free */
 	struct call *last_waiting;
-	struct arena arena;         /* replies, decoded, while they are looked at */
+	struct arena arena; /* replies, decoded, while they are looked at */
 };
 
 /* No socket yet. */

@@ -24,7 +24,7 @@ struct caller {
 	struct call *call;
 	struct caller *next, **place; /* among the followers; `place` points here */
 	bool following;
-	pthread_cond_t wake;          /* exists while following */
+	pthread_cond_t wake; /* exists while following */
 };
 
 void exchange_condition_init(pthread_cond_t *condition)
@@ -184,10 +184,10 @@ int exchange_perform(struct exchange *exchange, struct call *call, Shmbuddy__V1_
                      uint32_t timeout_ms)
 {
 	struct connection *connection = &exchange->connection;
-	struct caller caller = {.call = call};
+	struct caller caller = {.call = call}, *self = &caller;
 	int r = 0;
 
-	call->owner = &caller;
+	call->owner = self; /* both live on this stack; nobody has the call any more when this function ends */
 	call->done = wake_caller;
 	pthread_mutex_lock(&exchange->mutex);
 	connection_claim(connection, call);

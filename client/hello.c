@@ -30,8 +30,8 @@ struct hello_call {
 
 static int refuse(struct hello_call *hello_call, const char *why)
 {
-	hello_call->result = last_error_set(ERROR_PROTOCOL, "the daemon on %s sent a welcome that cannot be: %s",
-	                                    hello_call->hello->path, why);
+	hello_call->result =
+		last_error_set(ERROR_PROTOCOL, "the daemon on %s sent a welcome that cannot be: %s", hello_call->hello->path, why);
 	return 0;
 }
 
@@ -46,9 +46,9 @@ static int take_welcome(struct call *call, const Shmbuddy__V1__Reply *reply)
 	if (reply->result_case != SHMBUDDY__V1__REPLY__RESULT_WELCOME)
 		return refuse(hello_call, "no welcome at all");
 	if (welcome->protocol_version != HELLO_PROTOCOL_VERSION) {
-		hello_call->result = last_error_set(ERROR_VERSION,
-		                                    "the daemon on %s speaks version %u of the protocol, this library %d",
-		                                    hello->path, welcome->protocol_version, HELLO_PROTOCOL_VERSION);
+		hello_call->result =
+			last_error_set(ERROR_VERSION, "the daemon on %s speaks version %u of the protocol, this library %d", hello->path,
+		                   welcome->protocol_version, HELLO_PROTOCOL_VERSION);
 		return 0;
 	}
 	if (hello_call->cut_off && hello_call->descriptors < MAPPING_DESCRIPTORS) {
@@ -60,8 +60,7 @@ static int take_welcome(struct call *call, const Shmbuddy__V1__Reply *reply)
 	if (welcome->token.len != sizeof hello->token || welcome->session == 0 || welcome->slots == 0 ||
 	    welcome->max_batch == 0 || welcome->max_frame < FRAME_MAX_BEFORE_HELLO)
 		return refuse(hello_call, "a field is missing");
-	if (welcome->access != (read_only ? SHMBUDDY__V1__ACCESS__ACCESS_READ_ONLY
-	                                  : SHMBUDDY__V1__ACCESS__ACCESS_READ_WRITE))
+	if (welcome->access != (read_only ? SHMBUDDY__V1__ACCESS__ACCESS_READ_ONLY : SHMBUDDY__V1__ACCESS__ACCESS_READ_WRITE))
 		return refuse(hello_call, "other access than asked for");
 
 	hello_call->result = mapping_open(hello->mapping, welcome, !read_only);
@@ -101,8 +100,7 @@ static ssize_t receive(struct hello_call *hello_call)
 	} control;
 	struct connection *connection = hello_call->connection;
 	struct iovec room;
-	struct msghdr message = {
-		.msg_iov = &room, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
+	struct msghdr message = {.msg_iov = &room, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
 	int r = connection_prepare(connection);
 	ssize_t got;
 
@@ -150,13 +148,11 @@ static int conclude(const struct hello_call *hello_call, int conversed)
 	const struct call *call = &hello_call->call;
 
 	if (conversed == -ETIMEDOUT)
-		return last_error_set(ERROR_TIMEOUT, "the daemon on %s did not answer within %u ms", hello->path,
-		                      hello->timeout_ms);
+		return last_error_set(ERROR_TIMEOUT, "the daemon on %s did not answer within %u ms", hello->path, hello->timeout_ms);
 	if (hello_call->connection->lost && call->result == -ERROR_PROTOCOL)
 		return last_error_set(ERROR_PROTOCOL, "what listens on %s is not shmbuddyd: %s", hello->path, call->text);
 	if (hello_call->connection->lost && call->result == -ERROR_DISCONNECTED)
-		return last_error_set(ERROR_DISCONNECTED, "the daemon on %s closed the connection without an answer",
-		                      hello->path);
+		return last_error_set(ERROR_DISCONNECTED, "the daemon on %s closed the connection without an answer", hello->path);
 	if (call->result < 0)
 		return call_report(call);
 	return hello_call->result;
@@ -173,8 +169,8 @@ int hello_exchange(struct hello *hello, struct exchange *exchange, int64_t deadl
 	body.protocol_version = HELLO_PROTOCOL_VERSION;
 	body.pool = (char *)(uintptr_t)hello->pool;
 	body.program = (char *)(uintptr_t)hello->program;
-	body.access = hello->access == SHMB_READ_ONLY ? SHMBUDDY__V1__ACCESS__ACCESS_READ_ONLY
-	                                              : SHMBUDDY__V1__ACCESS__ACCESS_READ_WRITE;
+	body.access =
+		hello->access == SHMB_READ_ONLY ? SHMBUDDY__V1__ACCESS__ACCESS_READ_ONLY : SHMBUDDY__V1__ACCESS__ACCESS_READ_WRITE;
 	request.operation_case = SHMBUDDY__V1__REQUEST__OPERATION_HELLO;
 	request.hello = &body;
 

@@ -16,8 +16,8 @@ struct hello {
 	const char *path;           /* of the socket, for sentences */
 	const char *pool, *program; /* never NULL */
 	enum shmb_access access;
-	uint32_t timeout_ms;        /* for sentences */
-	struct mapping *mapping;    /* borrowed, new: gets the descriptors, and is open at the end */
+	uint32_t timeout_ms;     /* for sentences */
+	struct mapping *mapping; /* borrowed, new: gets the descriptors, and is open at the end */
 
 	/* Granted. */
 	uint32_t session, incarnation, max_batch;

@@ -10,7 +10,7 @@
 /* A page's reader: one for each kind. Runs under the connection's lock. */
 struct listing {
 	struct call call;
-	void *items;    /* malloc */
+	void *items; /* malloc */
 	size_t count;
 	uint32_t after; /* last session seen */
 	bool more;

@@ -4,8 +4,12 @@
  * given back, and the segment goes over the rest. max_size is mapped at once, so that a segment that grows needs no new
  * mapping; no block ever lies beyond the end that the object has at the time.
  *
- * After a fork the kernel leaves holes where segment and view were (MADV_DONTFORK). The child fills the segment's with an
- * inaccessible reservation, so that a pointer of its parent's faults instead of meeting somebody else's memory.
+ * Children do not get the mappings (MADV_DONTFORK). A hole is not enough for the segment, though: the next thing that the
+ * child maps might fill it, and a pointer of its parent's would meet somebody else's memory instead of faulting. Filling it
+ * in our own handler comes too late where another library's handler ran first (ThreadSanitizer's maps a stack there). So for
+ * the length of a fork that runs handlers the mapping is inherited after all, which costs nothing, as the kernel copies no
+ * page tables of shared files, and the child's handler replaces it by an inaccessible reservation in one step. After a bare
+ * clone there is a hole, which is filled at the first call if it is still empty.
  */
 #include "mapping.h"
 
@@ -48,6 +52,7 @@ void mapping_unmap(struct mapping *mapping)
 	if (mapping->view_base)
 		munmap(mapping->view_base, mapping->view_length);
 	mapping->base = NULL;
+	mapping->shared = false;
 	mapping->view_base = NULL;
 }
 
@@ -64,32 +69,41 @@ void mapping_free(struct mapping *mapping)
 	}
 }
 
-/* Makes a hole inaccessible. False where somebody else had mapped something there; what was free is reserved even so. */
-static bool reserve_hole(uint8_t *base, size_t length, size_t page)
+void mapping_before_fork(struct mapping *mapping)
 {
-	void *hole = mmap(base, length, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0);
+	if (mapping->shared)
+		madvise(mapping->base, mapping->length, MADV_DOFORK);
+}
 
-	if (hole == base)
+void mapping_in_parent(struct mapping *mapping)
+{
+	if (mapping->shared)
+		madvise(mapping->base, mapping->length, MADV_DONTFORK);
+}
+
+/* Makes the segment's addresses inaccessible. */
+static bool forbid(struct mapping *mapping, bool inherited)
+{
+	int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | (inherited ? MAP_FIXED : MAP_FIXED_NOREPLACE);
+	void *place = mmap(mapping->base, mapping->length, PROT_NONE, flags, -1, 0);
+
+	if (place == mapping->base)
 		return true;
-	if (hole != MAP_FAILED)
-		munmap(hole, length); /* a kernel before 4.17 takes the address for a wish */
-	else if (errno == EEXIST && length > page) {
-		size_t half = length / 2 / page * page;
-
-		reserve_hole(base, half, page);
-		reserve_hole(base + half, length - half, page);
-	}
+	if (place != MAP_FAILED)
+		munmap(place, mapping->length); /* a kernel before 4.17 takes the address for a wish */
+	else if (inherited)
+		munmap(mapping->base, mapping->length); /* better a hole than the parent's memory */
 	return false;
 }
 
-void mapping_after_fork(struct mapping *mapping)
+void mapping_in_child(struct mapping *mapping, bool inherited)
 {
 	for (int i = 0; i < MAPPING_DESCRIPTORS; i++)
 		close_descriptor(&mapping->fds[i]);
 	mapping->view_base = NULL; /* a hole, which may be somebody else's by now */
-	/* Where others were there before (a handler of another library, say), what is reserved around them stays so for good. */
-	if (mapping->base && !reserve_hole(mapping->base, mapping->length, (size_t)sysconf(_SC_PAGESIZE)))
+	if (mapping->shared && !forbid(mapping, inherited))
 		mapping->base = NULL;
+	mapping->shared = false;
 }
 
 static int contradiction(const char *what)
@@ -157,6 +171,7 @@ static int map_segment(struct mapping *mapping, const Shmbuddy__V1__Welcome *wel
 		return last_error_system(errno, "cannot map the pool's %zu bytes", (size_t)length);
 	if (madvise(mapping->base, length, MADV_DONTFORK) < 0)
 		return last_error_system(errno, "cannot keep the pool's mapping from children");
+	mapping->shared = true;
 	mapping->size = welcome->max_size;
 	close_descriptor(&mapping->fds[MAPPING_SEGMENT]);
 	return 0;
@@ -182,8 +197,9 @@ static int map_view(struct mapping *mapping, const Shmbuddy__V1__Welcome *welcom
 
 	r = view_open(base, mapping->view_length, &mapping->view);
 	if (r == -EPROTONOSUPPORT)
-		return last_error_set(ERROR_VERSION, "the daemon's tables have a layout other than %u, which is what this "
-		                                     "library reads; install matching versions",
+		return last_error_set(ERROR_VERSION,
+		                      "the daemon's tables have a layout other than %u, which is what this "
+		                      "library reads; install matching versions",
 		                      VIEW_LAYOUT_VERSION);
 	if (r < 0)
 		return contradiction("the view is damaged");

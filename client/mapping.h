@@ -4,8 +4,8 @@
  * the segment is aligned as far as any block in it can be, so that an aligned offset is an aligned address.
  *
  * Owned by its session. All but the reading of an open mapping happens under the session's mutex, so that a fork sees either
- * all of a step or nothing of it: no descriptor of ours ever stays open in a child, and no page of the segment is ever mapped
- * there.
+ * all of a step or nothing of it: no descriptor of ours ever stays open in a child, and no page of the segment is mapped
+ * there once the handlers have run.
  */
 #ifndef CLIENT_MAPPING_H
 #define CLIENT_MAPPING_H
@@ -29,12 +29,13 @@ struct mapping {
 	int fds[MAPPING_DESCRIPTORS]; /* -1: none */
 	uint8_t *base;                /* of the segment, NULL: not mapped; in a child, reserved and not accessible */
 	size_t length;                /* bytes there, whole pages */
+	bool shared;                  /* the segment itself is mapped there, not a reservation */
 	uint64_t size;                /* bytes of the segment that blocks can lie in, at most `length` */
 	uint64_t alignment;           /* of `base`, bytes */
 	void *view_base;              /* NULL: not mapped */
 	size_t view_length;
-	struct view view;             /* of view_base */
-	struct mapping *former;       /* the session's mapping in the process that forked this one, newest first */
+	struct view view;       /* of view_base */
+	struct mapping *former; /* the session's mapping in the process that forked this one, newest first */
 };
 
 /* Without descriptors, nothing mapped. NULL: no memory. */
@@ -52,8 +53,13 @@ int mapping_open(struct mapping *mapping, const Shmbuddy__V1__Welcome *welcome, 
 /* Unmaps segment and view; the lock stays open. */
 void mapping_unmap(struct mapping *mapping);
 
-/* In a child: closes the descriptors and keeps the addresses of the segment inaccessible. Takes no locks. */
-void mapping_after_fork(struct mapping *mapping);
+/*
+ * Around a fork: before it, after it in the parent, and in the child, which closes the descriptors and keeps the addresses of
+ * the segment inaccessible. `inherited`: mapping_before_fork has run. None of them takes a lock.
+ */
+void mapping_before_fork(struct mapping *mapping);
+void mapping_in_parent(struct mapping *mapping);
+void mapping_in_child(struct mapping *mapping, bool inherited);
 
 /* Whether `size` bytes from `offset` on lie in the segment. */
 static inline bool mapping_holds(const struct mapping *mapping, uint64_t offset, uint64_t size)

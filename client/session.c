@@ -35,12 +35,20 @@ static struct shmb_session *session_of(struct fork_guard *guard)
 
 static void before_fork(struct fork_guard *guard)
 {
-	pthread_mutex_lock(&session_of(guard)->exchange.mutex);
+	struct shmb_session *session = session_of(guard);
+
+	pthread_mutex_lock(&session->exchange.mutex);
+	if (session->mapping)
+		mapping_before_fork(session->mapping);
 }
 
 static void in_parent(struct fork_guard *guard)
 {
-	pthread_mutex_unlock(&session_of(guard)->exchange.mutex);
+	struct shmb_session *session = session_of(guard);
+
+	if (session->mapping)
+		mapping_in_parent(session->mapping);
+	pthread_mutex_unlock(&session->exchange.mutex);
 }
 
 static void in_child(struct fork_guard *guard, bool orderly)
@@ -48,7 +56,7 @@ static void in_child(struct fork_guard *guard, bool orderly)
 	struct shmb_session *session = session_of(guard);
 
 	if (session->mapping)
-		mapping_after_fork(session->mapping);
+		mapping_in_child(session->mapping, orderly);
 	exchange_condition_init(&session->opened); /* those who waited on it are the parent's threads */
 	atomic_store(&session->state, SESSION_INHERITED);
 	exchange_after_fork(&session->exchange, orderly);

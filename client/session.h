@@ -23,20 +23,20 @@ enum session_state {
 struct shmb_session {
 	struct exchange exchange;
 	struct fork_guard guard;
-	_Atomic int state;          /* enum session_state; changed under the mutex of `exchange` */
-	pthread_cond_t opened;      /* the state is no longer SESSION_OPENING */
+	_Atomic int state;     /* enum session_state; changed under the mutex of `exchange` */
+	pthread_cond_t opened; /* the state is no longer SESSION_OPENING */
 
 	/* As shmb_connect was told; own copies, for the day when the session is opened anew. */
 	struct sockaddr_un address;
-	char pool[SHMB_POOL_NAME_MAX + 1];   /* empty: the first one */
-	char program[SHMB_PROGRAM_MAX + 1];  /* empty: the name of the running program */
+	char pool[SHMB_POOL_NAME_MAX + 1];  /* empty: the first one */
+	char program[SHMB_PROGRAM_MAX + 1]; /* empty: the name of the running program */
 	enum shmb_access access;
 	uint32_t timeout_ms;
 
 	/* Fixed while open. */
-	struct mapping *mapping;    /* NULL: none yet. While inherited: the parent's, only to be kept reserved */
-	uint32_t number;            /* from 1 */
-	uint32_t incarnation;       /* of the pool */
+	struct mapping *mapping; /* NULL: none yet. While inherited: the parent's, only to be kept reserved */
+	uint32_t number;         /* from 1 */
+	uint32_t incarnation;    /* of the pool */
 	uint32_t max_batch;
 	uint8_t token[HELLO_TOKEN_SIZE]; /* proves to a daemon that this session is ours */
 };

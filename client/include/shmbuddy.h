@@ -116,7 +116,8 @@ typedef struct shmb_connect_options {
 
 /*
  * Connects, opens a session and maps the pool. `options` may be NULL. The caller owns the session and ends it with
- * shmb_close. Errors: NO_DAEMON, NO_SUCH_POOL, VERSION, DENIED, LIMIT, TIMEOUT, INVALID_ARGUMENT, PROTOCOL, SYSTEM.
+ * shmb_close. Errors: NO_DAEMON, NO_SUCH_POOL, VERSION, DENIED, LIMIT, TIMEOUT, INVALID_ARGUMENT, PROTOCOL, DISCONNECTED (the daemon
+ * closed the connection without a word), SYSTEM.
  */
 SHMB_PUBLIC int shmb_connect(const shmb_connect_options *options, shmb_session **out_session);
 
@@ -132,8 +133,8 @@ SHMB_PUBLIC int shmb_ping(shmb_session *session);
 /* ---- Blocks ----------------------------------------------------------------------------------------------------- */
 
 typedef struct shmb_alloc_options {
-	uint64_t alignment; /* bytes, a power of two up to SHMB_ALIGNMENT_MAX; 0: a block of 2^n bytes or more is aligned to 2^n
-	                       anyway, up to the size of the largest mapping alignment; both offset and address are aligned */
+	uint64_t alignment; /* of offset and address, in bytes: a power of two up to SHMB_ALIGNMENT_MAX and up to the size of the
+	                       pool; 0: what the size brings by itself, for a block is aligned to the size that is granted */
 	const char *name;   /* published in the same step; NULL: none. Not for batches. */
 	const char *tag;    /* label for listings and profiles, at most SHMB_TAG_MAX bytes of UTF-8; NULL: none */
 } shmb_alloc_options;
@@ -149,7 +150,7 @@ SHMB_PUBLIC int shmb_alloc(shmb_session *session, uint64_t size, const shmb_allo
 /*
  * Gives back one reference that this session holds, whether it came from shmb_alloc or from shmb_lookup. The block is
  * freed when nothing holds it: no session, no name. Errors: STALE_HANDLE (freed already), NOT_HELD, OTHER_POOL,
- * DISCONNECTED, TIMEOUT.
+ * INVALID_ARGUMENT (a handle of zeros), DISCONNECTED, TIMEOUT.
  */
 SHMB_PUBLIC int shmb_free(shmb_session *session, shmb_handle handle);
 
