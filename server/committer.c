@@ -7,8 +7,9 @@
  * fallocate on the object waits meanwhile; therefore
  *
  * - few pages (64 KiB) are committed right here, while nothing else is on its way: cheaper than a trip to another thread;
- * - the rest goes to the thread pool in pieces of 1 MiB, one at a time, and jobs take turns: who wants little waits for one
- *   piece of who wants much, never for all of it;
+ * - the rest goes to the thread pool in pieces of 1 MiB, one at a time, and jobs take turns. Small jobs (64 KiB again) go
+ *   before large ones, but as many as make up a piece at most, then it is a large one's turn: who wants little waits for one
+ *   piece of all who want much, and nobody starves;
  * - whoever asks for more than the file system has left is refused before anything was taken from the others; what waiting
  *   jobs still need counts as taken.
  *
@@ -30,11 +31,15 @@
 #include "shared_object.h"
 #include "state_layout.h"
 
-/* Pages committed on the loop's own thread at most, and the window that is filled then: 64 KiB. */
-#define INLINE_PAGES 16
+/* Pages of a small job at most: committed on the loop's own thread where nothing else is under way. The window that is filled
+ * then: 64 KiB. */
+#define SMALL_PAGES 16
 
 /* Pages in one trip to the thread pool: 1 MiB, a quarter to half a millisecond. */
 #define PIECE_PAGES 256
+
+/* Small jobs before it is a large one's turn: both get the same share of the thread. */
+#define SMALL_IN_A_ROW (PIECE_PAGES / SMALL_PAGES)
 
 void committer_init(struct committer *committer, uv_loop_t *loop, const struct shared_object *segment,
                     struct extents *extents)
@@ -45,12 +50,42 @@ void committer_init(struct committer *committer, uv_loop_t *loop, const struct s
 
 bool committer_is_busy(const struct committer *committer)
 {
-	return committer->current || committer->first;
+	return committer->current || committer->small.first || committer->large.first;
 }
 
 void committer_cancel(struct commit_job *job)
 {
 	job->cancelled = true;
+}
+
+static void put_in_line(struct committer *committer, struct commit_job *job)
+{
+	bool small = job->result == 0 && job->missing <= SMALL_PAGES * STATE_EXTENT;
+	struct commit_queue *queue = small ? &committer->small : &committer->large;
+
+	job->next = NULL;
+	if (queue->last)
+		queue->last->next = job;
+	else
+		queue->first = job;
+	queue->last = job;
+}
+
+/* Whose turn it is; NULL: nobody waits. */
+static struct commit_job *take_from_line(struct committer *committer)
+{
+	bool small = committer->small.first && (!committer->large.first || committer->small_in_a_row < SMALL_IN_A_ROW);
+	struct commit_queue *queue = small ? &committer->small : &committer->large;
+	struct commit_job *job = queue->first;
+
+	committer->small_in_a_row = small ? committer->small_in_a_row + 1 : 0;
+	if (!job)
+		return NULL;
+	queue->first = job->next;
+	if (!queue->first)
+		queue->last = NULL;
+	job->next = NULL;
+	return job;
 }
 
 static struct page_run pages_of(const struct commit_range *range)
@@ -61,13 +96,27 @@ static struct page_run pages_of(const struct commit_range *range)
 	};
 }
 
-/* The job's next gap at or after its cursor; moves the cursor over ranges that are whole. */
-static bool next_gap(const struct committer *committer, struct commit_job *job, struct page_run *out_gap)
+/*
+ * The job's next gap, cut to `room` pages; the cursor moves behind it. The nearest pages are looked at first: of a large gap
+ * only the end of what is taken now matters, and to look for its real end each time would take time by the square of its size.
+ */
+static bool next_gap(const struct committer *committer, struct commit_job *job, uint64_t room, struct page_run *out_gap)
 {
-	for (; job->range < job->range_count; job->range++) {
-		struct page_run pages = pages_of(&job->ranges[job->range]);
-		if (extents_next_gap(committer->extents, pages.from, pages.end, &out_gap->from, &out_gap->end))
-			return true;
+	const struct extents *extents = committer->extents;
+
+	for (; job->range < job->range_count; job->range++, job->page = 0) {
+		struct page_run pages = pages_of(&job->ranges[job->range]), gap;
+		if (pages.from < job->page)
+			pages.from = job->page;
+		uint64_t near = pages.end - pages.from < room ? pages.end : pages.from + room;
+		if (!extents_next_gap(extents, pages.from, near, &gap.from, &gap.end) &&
+		    !extents_next_gap(extents, near, pages.end, &gap.from, &gap.end))
+			continue;
+		if (gap.end - gap.from > room)
+			gap.end = gap.from + room;
+		job->page = gap.end;
+		*out_gap = gap;
+		return true;
 	}
 	return false;
 }
@@ -132,8 +181,8 @@ static int commit_inline(struct committer *committer, struct commit_job *job)
 {
 	struct page_run gap;
 
-	while (next_gap(committer, job, &gap)) {
-		struct page_run window = {gap.from, (gap.end + INLINE_PAGES - 1) / INLINE_PAGES * INLINE_PAGES};
+	while (next_gap(committer, job, SMALL_PAGES, &gap)) {
+		struct page_run window = {gap.from, (gap.end + SMALL_PAGES - 1) / SMALL_PAGES * SMALL_PAGES};
 		if (window.end > committer->extents->pages)
 			window.end = committer->extents->pages;
 		extents_next_gap(committer->extents, window.from, window.end, &window.from, &window.end);
@@ -176,7 +225,7 @@ static int fill_piece(struct committer *committer, struct commit_job *job)
 {
 	struct committer_piece *piece = &committer->piece;
 	uint64_t room = PIECE_PAGES;
-	size_t range = job->range;
+	struct page_run gap;
 
 	*piece = (struct committer_piece){.fd = committer->segment->fd, .punch = job->undoing};
 	if (job->undoing) {
@@ -193,19 +242,12 @@ static int fill_piece(struct committer *committer, struct commit_job *job)
 		}
 		return 0;
 	}
-	for (; room && range < job->range_count && piece->count < COMMITTER_PIECE_RUNS; range++) {
-		struct page_run pages = pages_of(&job->ranges[range]), gap;
-		while (room && piece->count < COMMITTER_PIECE_RUNS &&
-		       extents_next_gap(committer->extents, pages.from, pages.end, &gap.from, &gap.end)) {
-			if (gap.end - gap.from > room)
-				gap.end = gap.from + room;
-			int result = extents_prepare(committer->extents, gap.from, gap.end);
-			if (result < 0)
-				return result;
-			piece->runs[piece->count++] = gap;
-			room -= gap.end - gap.from;
-			pages.from = gap.end;
-		}
+	while (room && piece->count < COMMITTER_PIECE_RUNS && next_gap(committer, job, room, &gap)) {
+		int result = extents_prepare(committer->extents, gap.from, gap.end);
+		if (result < 0)
+			return result;
+		piece->runs[piece->count++] = gap;
+		room -= gap.end - gap.from;
 	}
 	return 0;
 }
@@ -238,42 +280,29 @@ static void piece_finished(uv_work_t *work, int status)
 	if (piece->result < 0 && !piece->punch && job->result == 0)
 		job->result = piece->result;
 
-	/* To the end of the line: the others have a turn. */
 	committer->current = NULL;
-	job->next = NULL;
-	if (committer->last)
-		committer->last->next = job;
+	if (job->result == 0 && job->missing == 0 && !job->cancelled)
+		finish(committer, job); /* now, not when its next turn would come */
 	else
-		committer->first = job;
-	committer->last = job;
+		put_in_line(committer, job); /* at the end: the others have a turn */
 	start_next(committer);
 }
 
 static void start_next(struct committer *committer)
 {
-	while (!committer->current && committer->first) {
-		struct commit_job *job = committer->first;
-		committer->first = job->next;
-		if (!committer->first)
-			committer->last = NULL;
-		job->next = NULL;
+	struct commit_job *job;
 
+	while (!committer->current && (job = take_from_line(committer))) {
 		if (job->result == 0 && job->cancelled)
 			job->result = -ECANCELED;
 		/* A cancelled job gives its pages back as well: nobody was promised them. */
 		job->undoing = job->result < 0;
-		struct page_run gap;
-		if (!job->undoing && !next_gap(committer, job, &gap)) {
-			finish(committer, job);
-			continue;
-		}
 		int result = fill_piece(committer, job);
 		if (result < 0) {
+			/* An empty piece: `done` is never called from within committer_ensure. Its next turn gives back what it has. */
 			job->result = result;
-			job->undoing = true;
-			fill_piece(committer, job);
-		}
-		if (committer->piece.count == 0) {
+			committer->piece.count = 0;
+		} else if (committer->piece.count == 0) {
 			finish(committer, job);
 			continue;
 		}
@@ -288,6 +317,7 @@ int committer_ensure(struct committer *committer, struct commit_job *job)
 
 	job->next = NULL;
 	job->range = 0;
+	job->page = 0;
 	job->made = NULL;
 	job->made_count = job->made_capacity = 0;
 	job->result = 0;
@@ -303,7 +333,7 @@ int committer_ensure(struct committer *committer, struct commit_job *job)
 		if (job->missing + committer->promised > job->kernel_free)
 			return -ENOSPC;
 	}
-	if (pages <= INLINE_PAGES && !committer_is_busy(committer)) {
+	if (pages <= SMALL_PAGES && !committer_is_busy(committer)) {
 		int result = commit_inline(committer, job);
 		/* A refusal here leaves at most a few pages committed: not worth a punch. */
 		free(job->made);
@@ -311,11 +341,7 @@ int committer_ensure(struct committer *committer, struct commit_job *job)
 		return result < 0 ? result : 1;
 	}
 	committer->promised += job->missing;
-	if (committer->last)
-		committer->last->next = job;
-	else
-		committer->first = job;
-	committer->last = job;
+	put_in_line(committer, job);
 	start_next(committer);
 	return 0;
 }

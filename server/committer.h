@@ -32,7 +32,8 @@ struct commit_job {
 
 	/* The committer's own. */
 	struct commit_job *next;
-	size_t range;          /* which one is being committed */
+	size_t range;          /* which one is being committed, */
+	uint64_t page;         /* and from which page on: all before is done */
 	uint64_t missing;      /* bytes still to be committed, as counted at the start */
 	struct page_run *made; /* committed by this job and wholly inside its ranges: what a refusal gives back */
 	size_t made_count, made_capacity;
@@ -44,12 +45,18 @@ struct commit_job {
 /* Runs of pages that one system call each commits or punches, in one trip to the thread pool. */
 #define COMMITTER_PIECE_RUNS 32
 
+/* Jobs that wait; they take turns, a piece each. */
+struct commit_queue {
+	struct commit_job *first, *last;
+};
+
 struct committer {
 	const struct shared_object *segment;
 	struct extents *extents;
-	struct commit_job *first, *last; /* waiting; they take turns, a piece each */
-	struct commit_job *current;      /* whose piece is on its way */
-	uint64_t promised;               /* bytes that waiting jobs still need */
+	struct commit_queue small, large; /* by what is missing */
+	unsigned small_in_a_row;          /* that went before a waiting large one */
+	struct commit_job *current;       /* whose piece is on its way */
+	uint64_t promised;                /* bytes that waiting jobs still need */
 	uv_loop_t *loop;
 	uv_work_t work;
 	struct committer_piece {

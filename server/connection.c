@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "frame.h"
 
@@ -274,4 +275,18 @@ static void read_more(struct connection *connection)
 int connection_start(struct connection *connection)
 {
 	return uv_read_start((uv_stream_t *)&connection->pipe, lend_buffer, have_read);
+}
+
+void connection_read_now(struct connection *connection)
+{
+	uv_buf_t buffer = uv_buf_init((char *)connection->host->read_buffer, CONNECTION_READ_SIZE);
+	ssize_t count;
+
+	if (connection->closing || connection->ending || connection->paused)
+		return;
+	do
+		count = read(connection_descriptor(connection), buffer.base, buffer.len);
+	while (count < 0 && errno == EINTR);
+	if (count > 0)
+		have_read((uv_stream_t *)&connection->pipe, count, &buffer);
 }

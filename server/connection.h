@@ -58,6 +58,9 @@ int connection_accept(const struct connection_host *host, uv_stream_t *server, s
 /* Starts to read. */
 int connection_start(struct connection *connection);
 
+/* Reads what has come already, without waiting until the loop gets to it. Not to be called from within a frame. */
+void connection_read_now(struct connection *connection);
+
 /* Room for `size` bytes at the end of the queue, or NULL: no memory, and the connection was closed. */
 uint8_t *connection_reserve(struct connection *connection, size_t size);
 void connection_commit(struct connection *connection, size_t size);

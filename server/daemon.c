@@ -63,6 +63,16 @@ static void lost(struct connection *connection)
 	session_lost(session);
 }
 
+static void unwatch_signals(struct daemon *daemon)
+{
+	uv_signal_t *const signals[] = {&daemon->terminate, &daemon->interrupt};
+
+	for (size_t i = 0; i < sizeof signals / sizeof signals[0]; i++) {
+		if (signals[i]->loop) /* it was initialized */
+			uv_close((uv_handle_t *)signals[i], NULL);
+	}
+}
+
 static void stop(uv_signal_t *signal, int number)
 {
 	struct daemon *daemon = signal->data;
@@ -81,8 +91,7 @@ static void stop(uv_signal_t *signal, int number)
 		session_forget(session);
 	}
 	listener_stop(&daemon->listener);
-	uv_close((uv_handle_t *)&daemon->terminate, NULL);
-	uv_close((uv_handle_t *)&daemon->interrupt, NULL);
+	unwatch_signals(daemon);
 }
 
 static int watch_signals(struct daemon *daemon)
@@ -126,12 +135,11 @@ static void announce(const struct daemon *daemon, uint32_t max_connections)
 #endif
 }
 
-static int start(struct daemon *daemon, const struct options *options)
+static int start(struct daemon *daemon, const struct options *options, uint64_t descriptors)
 {
 	static const struct listener_events events = {.frame = frame, .lost = lost};
-	uint64_t descriptors = raise_descriptor_limit();
-	uint64_t max = descriptors > OWN_DESCRIPTORS ? (descriptors - OWN_DESCRIPTORS) / CLIENT_DESCRIPTORS : 0;
-	uint32_t max_connections = max > UINT32_MAX ? UINT32_MAX : max ? (uint32_t)max : 1;
+	uint64_t max = (descriptors - OWN_DESCRIPTORS) / CLIENT_DESCRIPTORS;
+	uint32_t max_connections = max > UINT32_MAX ? UINT32_MAX : (uint32_t)max;
 
 	int result = claim_endpoint(daemon, options);
 	if (result < 0)
@@ -151,6 +159,7 @@ static int start(struct daemon *daemon, const struct options *options)
 	return 0;
 
 close_pool:
+	unwatch_signals(daemon);
 	listener_stop(&daemon->listener);
 	uv_run(&daemon->loop, UV_RUN_NOWAIT);
 	pool_close(&daemon->pool);
@@ -161,6 +170,14 @@ release_endpoint:
 
 int daemon_run(const struct options *options)
 {
+	uint64_t descriptors = raise_descriptor_limit();
+	/* Before libuv, which aborts where it cannot have its own. */
+	if (descriptors < OWN_DESCRIPTORS + CLIENT_DESCRIPTORS) {
+		log_error("only %" PRIu64
+		          " files may be open at a time, and %d are needed: raise the limit (ulimit -n, LimitNOFILE=)",
+		          descriptors, OWN_DESCRIPTORS + CLIENT_DESCRIPTORS);
+		return -EMFILE;
+	}
 	struct daemon *daemon = calloc(1, sizeof *daemon);
 	int result = daemon ? uv_loop_init(&daemon->loop) : -ENOMEM;
 
@@ -170,15 +187,15 @@ int daemon_run(const struct options *options)
 		return result;
 	}
 	arena_init(&daemon->arena, ARENA_LIMIT);
-	result = start(daemon, options);
+	result = start(daemon, options, descriptors);
 	if (result == 0) {
 		uv_run(&daemon->loop, UV_RUN_DEFAULT);
 		endpoint_release(&daemon->endpoint);
 		pool_close(&daemon->pool);
-		listener_deinit(&daemon->listener);
-		uv_loop_close(&daemon->loop);
 		log_info("stopped");
 	}
+	listener_deinit(&daemon->listener);
+	uv_loop_close(&daemon->loop);
 	arena_deinit(&daemon->arena);
 	free(daemon);
 	return result;

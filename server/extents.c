@@ -32,10 +32,19 @@ void extents_deinit(struct extents *extents)
 	*extents = (struct extents){0};
 }
 
-/* The first page at or after `page` whose bit is `wanted`; `end` where there is none before. */
+/*
+ * The first page at or after `page` whose bit is `wanted`; `end` where there is none before. Pages of the bitmap that are not
+ * committed are zero, and not read: a read through a mapping makes the kernel back them as well, or kill us with SIGBUS.
+ */
 static uint64_t find(const struct extents *extents, uint64_t page, uint64_t end, bool wanted)
 {
 	while (page < end) {
+		if (!extents->word_pages[page / PAGE_BITS]) {
+			if (!wanted)
+				return page;
+			page = page / PAGE_BITS * PAGE_BITS + PAGE_BITS;
+			continue;
+		}
 		uint64_t word = atomic_load_explicit(&extents->words[page / 64], memory_order_relaxed);
 		if (!wanted)
 			word = ~word;

@@ -68,6 +68,14 @@ static void send_off(struct connection *connection, int status, const char *text
 	connection_close(connection);
 }
 
+/* Who said hello is no stranger, even if the loop has not come to it: many may have arrived while the daemon was kept busy. */
+static void send_off_stranger(struct connection *connection, int status, const char *text)
+{
+	connection_read_now(connection);
+	if (!connection->greeted && !connection->closing)
+		send_off(connection, status, text);
+}
+
 /* The uid's oldest stranger gives way if there are too many of them. */
 static void bound_strangers(struct listener *listener, const struct connection *newest)
 {
@@ -83,8 +91,8 @@ static void bound_strangers(struct listener *listener, const struct connection *
 	}
 	if (count <= LISTENER_STRANGERS_MAX)
 		return;
-	log_debug("uid %u has %u connections without hello: the oldest is closed", (unsigned)newest->peer.uid, count);
-	send_off(oldest, ERROR_LIMIT, "too many connections of this user have not said hello: say hello at once");
+	log_debug("uid %u has %u connections without hello: the oldest gives way", (unsigned)newest->peer.uid, count);
+	send_off_stranger(oldest, ERROR_LIMIT, "too many connections of this user have not said hello: say hello at once");
 }
 
 static void look_at_strangers(uv_timer_t *timer)
@@ -93,7 +101,7 @@ static void look_at_strangers(uv_timer_t *timer)
 	uint64_t now = uv_now(timer->loop);
 
 	while (listener->strangers && now - listener->strangers->opened_at >= LISTENER_HELLO_MS)
-		send_off(listener->strangers, ERROR_PROTOCOL, "no hello within 5 seconds: the connection ends");
+		send_off_stranger(listener->strangers, ERROR_PROTOCOL, "no hello within 5 seconds: the connection ends");
 	if (!listener->strangers)
 		uv_timer_stop(timer);
 }

@@ -59,8 +59,12 @@ static uint32_t bucket_of(const struct names *names, uint64_t hash)
 int names_find(const struct names *names, const char *name, size_t length, uint32_t *out_index)
 {
 	uint64_t hash = hash_of(name, length);
-	uint32_t link = atomic_load_explicit(&names->buckets[bucket_of(names, hash)], memory_order_relaxed);
+	uint32_t bucket = bucket_of(names, hash);
 
+	/* A page of the index that is not committed holds no name, and reading it could kill us with SIGBUS: see extents.c. */
+	if (!names->bucket_pages[bucket / PAGE_BUCKETS])
+		return -ENOENT;
+	uint32_t link = atomic_load_explicit(&names->buckets[bucket], memory_order_relaxed);
 	while (link) {
 		const struct name_record *record = &names->records[link - 1];
 		uint64_t word = atomic_load_explicit(&record->word, memory_order_relaxed);

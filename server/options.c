@@ -195,7 +195,7 @@ enum options_result options_parse(int argc, char **argv, struct options *out_opt
 		.pool = {.name = "default", .size = DEFAULT_SIZE, .unit = DEFAULT_UNIT},
 	};
 	out_options->socket_path = default_socket(out_options->default_path, sizeof out_options->default_path);
-	optind = 1;
+	optind = 0; /* glibc: from the start, whatever an earlier call left, getopt(3) */
 	while ((option = getopt_long(argc, argv, letters, options, NULL)) != -1) {
 		enum options_result result = take(option, optarg, out_options);
 		if (result != OPTIONS_RUN)

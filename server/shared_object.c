@@ -88,14 +88,15 @@ int shared_object_lock(struct shared_object *object, uint64_t *out_size)
 			return -EPERM;
 		if (flock(fd, LOCK_EX | LOCK_NB) < 0)
 			return -errno;
+		/* An odd umask gives a new object too few rights. */
+		bool too_few = (status.st_mode & 07777) != 0600 && (status.st_mode & 07777 & ~0600u) == 0;
+		if (status.st_size == 0 && too_few && fchmod(fd, 0600) == 0 && fstat(fd, &status) < 0)
+			return -errno;
 		result = same_by_name(object->name, &status);
 		if (result < 0)
 			return result;
 		if (result == 0)
 			continue;
-		/* A daemon with an odd umask that died right after making it leaves an empty object with too few rights. */
-		if (status.st_size == 0 && fchmod(fd, 0600) == 0 && fstat(fd, &status) < 0)
-			return -errno;
 		if ((status.st_mode & 07777) != 0600 || status.st_nlink != 1)
 			return -EPERM;
 		object->fd = take_fd(&fd);

@@ -156,8 +156,9 @@ int view_read_name(const struct view *view, uint32_t index, struct view_name *ou
 		if (!copy_while(&record->word, &word, &copy, record, sizeof copy))
 			continue;
 		uint64_t id = record_id(word);
-		if (copy.checksum != name_record_checksum(&copy, id) || copy.name_length >= sizeof copy.name ||
-		    copy.name[copy.name_length] || copy.block >= view->header->max_blocks)
+		if (copy.checksum != name_record_checksum(&copy, id))
+			continue;
+		if (copy.name_length >= sizeof copy.name || copy.name[copy.name_length] || copy.block >= view->header->max_blocks)
 			return -EBADMSG;
 		*out_name = (struct view_name){
 			.id = id,

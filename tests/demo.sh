@@ -60,7 +60,7 @@ stop_daemon() {
 }
 # Bytes of the pool in use, from status's JSON.
 used() {
-	"$shmbuddy" status --json --bytes | tr ',{}' '\n' | sed -n 's/^ *"used": *"\{0,1\}\([0-9]*\).*/\1/p' | head -1
+	"$shmbuddy" status --json --bytes | tr ',{}' '\n' | sed -n 's/^ *"used": *"\{0,1\}\([0-9]*\).*/\1/p' | awk 'NR == 1'
 }
 
 say "Building"
@@ -87,10 +87,10 @@ printf '%s\n' 'Block1 allocated' 'Block2 allocated' 'Block1 freed' 'Out of memor
 stop_daemon
 
 say "2. A real file through shared memory"
-file=$(find /usr/lib /usr/bin /lib -xdev -type f -readable -size +10M -size -60M 2>/dev/null | sort | head -1)
+file=$(find /usr/lib /usr/bin /lib -xdev -type f -readable -size +10M -size -60M 2>/dev/null | sort | awk 'NR == 1' || true)
 if [ -z "$file" ]; then
 	file=$folder/input
-	find /usr/lib /usr/bin -xdev -type f -readable -size +64k 2>/dev/null | sort | head -400 | xargs cat | head -c 16M >"$file"
+	find /usr/lib /usr/bin -xdev -type f -readable -size +64k 2>/dev/null | sort | head -400 | xargs cat | head -c 16M >"$file" || true
 fi
 size=$(stat -Lc %s "$file")
 [ "$size" -ge 10000000 ] || fail "found no 10 MB of real data on this machine"

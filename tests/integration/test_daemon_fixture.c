@@ -116,7 +116,7 @@ static void test_descriptors_come_back(void **state)
 	say_hello(); /* what the first client of all may open for good */
 	raw_client_close(&client);
 	say_hello();
-	theirs = descriptor_leaks_count(fixture.pid);
+	theirs = descriptor_leaks_count(fixture.pid); /* perhaps with a former connection that is just being closed */
 	for (int i = 0; i < 20; i++) {
 		raw_client_close(&client);
 		say_hello();

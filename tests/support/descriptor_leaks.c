@@ -56,12 +56,12 @@ void descriptor_leaks_assert(pid_t pid, size_t expected)
 {
 	size_t count = look(pid, 0);
 
-	for (int waited = 0; pid != 0 && count != expected && waited < PATIENCE_MS; waited += 2) {
+	for (int waited = 0; pid != 0 && count > expected && waited < PATIENCE_MS; waited += 2) {
 		poll(NULL, 0, 2);
 		count = look(pid, 0);
 	}
-	if (count == expected)
+	if (count <= expected)
 		return;
 	look(pid, 1);
-	fail_msg("%zu descriptors are open, %zu were expected", count, expected);
+	fail_msg("%zu descriptors are open, %zu at most were expected", count, expected);
 }

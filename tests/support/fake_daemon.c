@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* One process, one poll loop, blocking writes: see fake_daemon.h. Where something fails it aborts, and the test sees that. */
-#include "fake_daemon.h"
+#include "tests/support/fake_daemon.h"
 
 #include <errno.h>
 #include <poll.h>

@@ -7,7 +7,6 @@
 
 #include <cmocka.h>
 
-#include <dirent.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -20,6 +19,7 @@
 
 #include "client/session.h"
 #include "shmbuddy.h"
+#include "tests/support/descriptor_leaks.h"
 #include "tests/support/fake_daemon.h"
 
 static struct fake_daemon fake;
@@ -49,12 +49,12 @@ static shmb_session *connected(void)
 }
 
 /* In a child cmocka's assertions would jump back into the parent's tests. */
-#define child_assert(condition)                                                                                          \
-	do {                                                                                                             \
-		if (!(condition)) {                                                                                      \
-			dprintf(2, "child, line %d: %s: %s\n", __LINE__, #condition, shmb_last_error());                   \
-			_exit(1);                                                                                        \
-		}                                                                                                        \
+#define child_assert(condition)                                                                                             \
+	do {                                                                                                                    \
+		if (!(condition)) {                                                                                                 \
+			dprintf(2, "child, line %d: %s: %s\n", __LINE__, #condition, shmb_last_error());                                \
+			_exit(1);                                                                                                       \
+		}                                                                                                                   \
 	} while (0)
 
 static void assert_child_ended_well(pid_t pid)
@@ -65,19 +65,6 @@ static void assert_child_ended_well(pid_t pid)
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	assert_true(WIFEXITED(status));
 	assert_int_equal(WEXITSTATUS(status), 0);
-}
-
-/* Open descriptors; the one that counts them is not counted. */
-static int count_descriptors(void)
-{
-	DIR *directory = opendir("/proc/self/fd");
-	int count = 0;
-
-	while (directory && readdir(directory))
-		count++;
-	if (directory)
-		closedir(directory);
-	return count;
 }
 
 static sigjmp_buf fault;
@@ -123,7 +110,7 @@ static bool is_reserved(const void *address)
 
 static void test_child_has_its_own(void **state)
 {
-	int descriptors = count_descriptors();
+	size_t descriptors = descriptor_leaks_count(0);
 	shmb_session *session = connected();
 	shmb_block block, own;
 	pid_t pid;
@@ -132,7 +119,7 @@ static void test_child_has_its_own(void **state)
 	assert_int_equal(shmb_alloc(session, 100, NULL, &block), 0);
 	pid = fork();
 	if (pid == 0) {
-		child_assert(count_descriptors() == descriptors); /* at once, without a call */
+		child_assert(descriptor_leaks_count(0) == descriptors); /* at once, without a call */
 		child_assert(is_reserved(block.data));
 		child_assert(faults(block.data));
 		child_assert(shmb_alloc(session, 10, NULL, &own) == 0);
@@ -142,7 +129,7 @@ static void test_child_has_its_own(void **state)
 		child_assert(shmb_ping(session) == 0);
 		shmb_close(session);
 		child_assert(!is_reserved(block.data));
-		child_assert(count_descriptors() == descriptors);
+		child_assert(descriptor_leaks_count(0) == descriptors);
 		_exit(0);
 	}
 	assert_child_ended_well(pid);
@@ -324,18 +311,18 @@ static void *come_and_go(void *argument)
 	return (void *)failure;
 }
 
-static void fork_beside(shmb_session *session, void *(*body)(void *), int descriptors)
+static void fork_beside(shmb_session *session, void *(*body)(void *), size_t descriptors)
 {
 	pthread_t threads[3];
 
 	stop = false;
 	for (int i = 0; i < 3; i++)
 		assert_int_equal(pthread_create(&threads[i], NULL, body, session), 0);
-	for (int i = 0; i < 40; i++) {
+	for (int i = 0; i < 100; i++) {
 		pid_t pid = fork();
 
 		if (pid == 0) {
-			child_assert(count_descriptors() == descriptors);
+			child_assert(descriptor_leaks_count(0) == descriptors);
 			child_assert(shmb_ping(session) == 0);
 			shmb_close(session);
 			_exit(0);
@@ -354,7 +341,7 @@ static void fork_beside(shmb_session *session, void *(*body)(void *), int descri
 
 static void test_beside_calls(void **state)
 {
-	int descriptors = count_descriptors();
+	size_t descriptors = descriptor_leaks_count(0);
 	shmb_session *session = connected();
 
 	(void)state;
@@ -365,7 +352,7 @@ static void test_beside_calls(void **state)
 /* A descriptor that had not yet found its place in a session would stay open in some child. */
 static void test_beside_connects(void **state)
 {
-	int descriptors = count_descriptors();
+	size_t descriptors = descriptor_leaks_count(0);
 	shmb_session *session = connected();
 
 	(void)state;
@@ -377,14 +364,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
-		TEST(test_child_has_its_own),
-		TEST(test_child_closes_unused),
-		TEST(test_first_calls),
-		TEST(test_grandchild),
-		TEST(test_child_without_daemon),
-		TEST(test_bare_clone),
-		TEST(test_beside_calls),
-		TEST(test_beside_connects),
+		TEST(test_child_has_its_own),    TEST(test_child_closes_unused), TEST(test_first_calls),  TEST(test_grandchild),
+		TEST(test_child_without_daemon), TEST(test_bare_clone),          TEST(test_beside_calls), TEST(test_beside_connects),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -17,6 +17,7 @@
 
 #include "client/session.h"
 #include "shmbuddy.h"
+#include "tests/support/descriptor_leaks.h"
 #include "tests/support/fake_daemon.h"
 
 static struct fake_daemon fake;
@@ -157,9 +158,9 @@ static void test_arguments(void **state)
 	uint32_t before = fake.shared->requests;
 	char name[300];
 	const shmb_alloc_options odd = {.alignment = 3}, huge = {.alignment = SHMB_ALIGNMENT_MAX * 2},
-				 tag = {.tag = "sixteen bytes..."}, named = {.name = "//x"};
+							 tag = {.tag = "sixteen bytes..."}, named = {.name = "//x"};
 	const shmb_connect_options pool = {.socket_path = fake.path, .pool = "-"}, program = {.program = "a\nb"},
-				   nowhere = {.socket_path = ""}, access = {.access = (enum shmb_access)9};
+							   nowhere = {.socket_path = ""}, access = {.access = (enum shmb_access)9};
 
 	(void)state;
 	memset(name, 'n', sizeof name);
@@ -282,10 +283,9 @@ static void test_bad_welcome(void **state)
 		{STRANGE_REFUSED, -SHMB_E_NO_SUCH_POOL, "the pools here are: fake"},
 	};
 	shmb_session *session = NULL;
-	int next = dup(0); /* the lowest free descriptor: the same afterwards, or something was left open */
+	size_t descriptors = descriptor_leaks_count(0);
 
 	(void)state;
-	close(next);
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
 		fake.shared->strange = cases[i].strange;
 		int r = try_connect(0, &session);
@@ -293,9 +293,7 @@ static void test_bad_welcome(void **state)
 		if (r != cases[i].result || !strstr(shmb_last_error(), cases[i].says))
 			fail_msg("case %zu: %s: %s", i, shmb_error_name(r), shmb_last_error());
 		assert_null(session);
-		int fd = dup(0);
-		assert_int_equal(fd, next);
-		close(fd);
+		descriptor_leaks_assert(0, descriptors);
 	}
 }
 
@@ -312,13 +310,13 @@ static const struct raw_case {
 	uint8_t bytes[12];
 	int result;
 } raw_cases[] = {
-	{0, 1, {0}, -SHMB_E_DISCONNECTED},                              /* closes without a word */
-	{4, 0, {0, 0, 0, 0}, -SHMB_E_PROTOCOL},                         /* an empty frame */
-	{4, 0, {255, 255, 255, 255}, -SHMB_E_PROTOCOL},                 /* a huge one */
+	{0, 1, {0}, -SHMB_E_DISCONNECTED},              /* closes without a word */
+	{4, 0, {0, 0, 0, 0}, -SHMB_E_PROTOCOL},         /* an empty frame */
+	{4, 0, {255, 255, 255, 255}, -SHMB_E_PROTOCOL}, /* a huge one */
 	{12, 0, {'H', 'T', 'T', 'P', '/', '1', '.', '1', ' ', '4', '0', '0'}, -SHMB_E_PROTOCOL},
-	{6, 0, {2, 0, 0, 0, 0xff, 0xff}, -SHMB_E_PROTOCOL},             /* a frame of nonsense */
-	{3, 1, {9, 0, 0}, -SHMB_E_DISCONNECTED},                        /* a length cut off */
-	{6, 1, {9, 0, 0, 0, 8, 1}, -SHMB_E_DISCONNECTED},               /* a frame cut off */
+	{6, 0, {2, 0, 0, 0, 0xff, 0xff}, -SHMB_E_PROTOCOL}, /* a frame of nonsense */
+	{3, 1, {9, 0, 0}, -SHMB_E_DISCONNECTED},            /* a length cut off */
+	{6, 1, {9, 0, 0, 0, 8, 1}, -SHMB_E_DISCONNECTED},   /* a frame cut off */
 };
 
 static void test_garbage_at_hello(void **state)
@@ -361,11 +359,11 @@ static void test_strange_replies(void **state)
 	static const struct {
 		int strange, result, lost;
 	} cases[] = {
-		{STRANGE_STATUS, -SHMB_E_PROTOCOL, 1},      {STRANGE_SLOT, -SHMB_E_PROTOCOL, 1},
-		{STRANGE_SEQUENCE, -SHMB_E_PROTOCOL, 1},    {STRANGE_OUTSIDE, -SHMB_E_PROTOCOL, 1},
-		{STRANGE_SMALL, -SHMB_E_PROTOCOL, 1},       {STRANGE_INCARNATION, -SHMB_E_PROTOCOL, 1},
-		{STRANGE_UNREADABLE, -SHMB_E_PROTOCOL, 1},  {STRANGE_TEXT, -SHMB_E_IN_USE, 0},
-		{STRANGE_OOM, -SHMB_E_OUT_OF_MEMORY, 0},    {STRANGE_TWICE, 0, 1},
+		{STRANGE_STATUS, -SHMB_E_PROTOCOL, 1},     {STRANGE_SLOT, -SHMB_E_PROTOCOL, 1},
+		{STRANGE_SEQUENCE, -SHMB_E_PROTOCOL, 1},   {STRANGE_OUTSIDE, -SHMB_E_PROTOCOL, 1},
+		{STRANGE_SMALL, -SHMB_E_PROTOCOL, 1},      {STRANGE_INCARNATION, -SHMB_E_PROTOCOL, 1},
+		{STRANGE_UNREADABLE, -SHMB_E_PROTOCOL, 1}, {STRANGE_TEXT, -SHMB_E_IN_USE, 0},
+		{STRANGE_OOM, -SHMB_E_OUT_OF_MEMORY, 0},   {STRANGE_TWICE, 0, 1},
 	};
 
 	(void)state;
@@ -620,6 +618,14 @@ static void wake_the_deaf(void)
 	fake.shared->mode = FAKE_SERVE;
 }
 
+static void let_all_arrive(void)
+{
+	usleep(50000);
+	fake.shared->mode = FAKE_SILENT;
+	fake_daemon_await(&fake.shared->requests, 2 + THREADS);
+	fake.shared->mode = FAKE_SERVE;
+}
+
 static void test_full_socket(void **state)
 {
 	shmb_session *session = connected(0);
@@ -629,6 +635,34 @@ static void test_full_socket(void **state)
 	run_threads(session, 2, free_many, wake_the_deaf);
 	assert_int_equal(fake.shared->frees, THREADS * 2 * SHMB_BATCH_MAX);
 	fake.shared->mode = FAKE_SERVE;
+	shmb_close(session);
+}
+
+static void *ping_once(void *argument)
+{
+	struct work *work = argument;
+
+	work->failure = shmb_ping(work->session);
+	return NULL;
+}
+
+/* The thread that reads waits for input alone, and none comes; the others have more to send than the socket holds. */
+static void test_full_socket_beside_a_slow_call(void **state)
+{
+	shmb_session *session = connected(0);
+	struct work slow = {.session = session};
+	pthread_t thread;
+
+	(void)state;
+	fake.shared->mode = FAKE_SILENT;
+	assert_int_equal(pthread_create(&thread, NULL, ping_once, &slow), 0);
+	fake_daemon_await(&fake.shared->requests, 2);
+	usleep(150000); /* longer than the receive is patient */
+	fake.shared->mode = FAKE_DEAF;
+	run_threads(session, 1, free_many, let_all_arrive);
+	pthread_join(thread, NULL);
+	assert_int_equal(slow.failure, 0);
+	assert_int_equal(fake.shared->frees, THREADS * SHMB_BATCH_MAX);
 	shmb_close(session);
 }
 
@@ -650,9 +684,11 @@ static void kill_the_daemon(void)
 
 static void test_lost_under_threads(void **state)
 {
-	shmb_session *session = connected(0);
+	shmb_session *session;
 
 	(void)state;
+	fake.shared->slots = 3; /* some threads have one, some wait for one */
+	session = connected(0);
 	run_threads(session, 0, ping_until_lost, kill_the_daemon);
 	shmb_close(session);
 	fake_daemon_start(&fake);
@@ -717,6 +753,7 @@ int main(void)
 		TEST(test_daemon_dies),
 		TEST(test_threads),
 		TEST(test_full_socket),
+		TEST(test_full_socket_beside_a_slow_call),
 		TEST(test_lost_under_threads),
 		TEST(test_timeouts_under_threads),
 	};

@@ -1,0 +1,407 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# The command line as its users meet it: every verb with good and bad input, exit statuses, messages, JSON, files in and out,
+# and what is left when something breaks in the middle.
+set -u
+build=${SHMB_BUILD_DIR:?the build folder}
+shmbuddy=$build/client/cli/shmbuddy
+shmbuddyd=$build/server/shmbuddyd
+folder=$(mktemp -d /tmp/shmbuddy-cli-XXXXXX)
+pool=cli-$$
+daemon=
+failures=0
+export SHMBUDDY_SOCKET=$folder/socket
+export LC_ALL=C.UTF-8
+unset COLUMNS LINES
+
+clean_up() {
+	[ -z "$daemon" ] || kill "$daemon" 2>/dev/null
+	wait
+	rm -rf "$folder" /dev/shm/shmbuddy."$pool" /dev/shm/shmbuddy."$pool".*
+}
+trap clean_up EXIT
+trap 'exit 1' INT TERM
+
+# wrong WHAT…: notes a failure; the others are looked at as well.
+wrong() {
+	failures=$((failures + 1))
+	echo "FAILED: $*"
+	sed 's/^/    out: /' "$folder/out" | head -20
+	sed 's/^/    err: /' "$folder/err" | head -20
+}
+
+start_daemon() {
+	"$shmbuddyd" --socket "$SHMBUDDY_SOCKET" --pool "$pool" --ephemeral "$@" 2>>"$folder/log" &
+	daemon=$!
+	for _ in $(seq 1000); do
+		! "$shmbuddy" ping >/dev/null 2>&1 || return 0
+		kill -0 "$daemon" 2>/dev/null || break
+		sleep 0.01
+	done
+	echo "the daemon does not answer"
+	cat "$folder/log"
+	exit 1
+}
+stop_daemon() {
+	kill "$daemon"
+	wait "$daemon" || { : >"$folder/out"; : >"$folder/err"; wrong "the daemon ended with $?"; }
+	daemon=
+}
+
+# run ARGUMENTS…: output in $folder/out and err, exit status in $status.
+run() {
+	"$shmbuddy" "$@" >"$folder/out" 2>"$folder/err" </dev/null
+	status=$?
+}
+
+# good ARGUMENTS…: exit status 0, and nothing on standard error.
+good() {
+	run "$@"
+	[ "$status" = 0 ] && [ ! -s "$folder/err" ] || wrong "exit status $status of: $*"
+}
+
+# bad STATUS PATTERN ARGUMENTS…: that exit status, nothing on standard output, and a message `shmbuddy: …` that matches.
+bad() {
+	local expected=$1 pattern=$2
+	shift 2
+	run "$@"
+	[ "$status" = "$expected" ] || wrong "exit status $status, not $expected, of: $*"
+	[ ! -s "$folder/out" ] || wrong "something on standard output of: $*"
+	head -1 "$folder/err" | grep -qE "^shmbuddy: $pattern" || wrong "the message of: $* is not /$pattern/"
+	[ -z "$(tail -n +2 "$folder/err" | grep -v '^  ')" ] || wrong "more than one message of: $*"
+}
+
+# says PATTERN: the last output does.
+says() {
+	grep -qE -- "$1" "$folder/out" || wrong "the output is not /$1/"
+}
+
+have_python() {
+	command -v python3 >/dev/null
+}
+json() {
+	run "$@" --json
+	[ "$status" = 0 ] || wrong "exit status $status of: $* --json"
+	! have_python || python3 -m json.tool <"$folder/out" >/dev/null 2>"$folder/err" || wrong "no JSON: $* --json"
+}
+# field NAME ARGUMENTS…: a number of the JSON of a verb.
+field() {
+	local name=$1
+	shift
+	"$shmbuddy" "$@" --json | tr ',{}' '\n' | sed -n "s/^ *\"$name\": *\"\{0,1\}\([0-9]*\).*/\1/p" | head -1
+}
+used() { field used status; }
+blocks() { field blocks status; }
+empty_pool() {
+	: >"$folder/out"
+	: >"$folder/err"
+	[ "$(used)" = 0 ] || wrong "$1: $(used) bytes are in use"
+	[ "$(field names status)" = 0 ] || wrong "$1: $(field names status) names are left"
+}
+hash() { sha256sum "$1" | cut -d ' ' -f 1; }
+
+echo "== without a daemon"
+for verb in status ping ls names clients map; do
+	bad 3 "$verb: .*: " "$verb"
+done
+bad 3 'show: ' show 1
+bad 3 'free: ' free 1
+bad 3 'free: ' free --name x
+bad 3 'alloc: ' alloc 64 --name x
+bad 3 'get: ' get x
+bad 3 'put: ' put /etc/passwd --name x
+bad 3 'ping: ' --socket "$folder/none" ping
+: >"$folder/file"
+bad 3 'ping: ' --socket "$folder/file" ping
+bad 2 'ping: ' --socket "/$(printf 'x%.0s' $(seq 200))" ping
+python_server='import socket,sys
+s=socket.socket(socket.AF_UNIX); s.bind(sys.argv[1]); s.listen(1); print("up",flush=True)
+c,_=s.accept(); c.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n"); c.recv(4096)'
+if have_python; then
+	coproc python3 -c "$python_server" "$folder/http"
+	read -r _ <&"${COPROC[0]}"
+	bad 3 'ping: .*not shmbuddyd' --socket "$folder/http" ping
+	wait
+fi
+
+start_daemon --size 64M
+
+echo "== usage"
+bad 2 ''
+bad 2 "there is no verb 'frobnicate'" frobnicate
+bad 2 'there is no option --frobnicate' --frobnicate
+for verb in status ping ls names clients map; do
+	bad 2 "$verb: it takes no operands" "$verb" operand
+	bad 2 "$verb: there is no option --frobnicate" "$verb" --frobnicate
+	bad 2 "$verb: there is no option -Q" "$verb" -Q
+done
+for verb in status ping ls show names clients map alloc free put get; do
+	good "$verb" --help
+	says "^usage: shmbuddy "
+	says "$verb"
+	good help "$verb"
+done
+good --help
+good --version
+says '^shmbuddy [0-9]+\.[0-9]+\.[0-9]+$'
+bad 2 'ls: ' ls --sort frobnicate
+bad 2 'ls: ' ls -o id,frobnicate
+bad 2 'show: say which block' show
+bad 2 "show: 'x' is no block" show x
+bad 2 "show: '-1' is no block|show: there is no option" show -1
+bad 2 "show: " show 99999999999999999999
+bad 2 'free: say what' free
+bad 2 'free: say what' free 1 2
+bad 2 'free: say what' free 1 --name x
+bad 2 "free: '0x1' is no block" free 0x1
+bad 2 'alloc: it needs --name' alloc 64
+bad 2 'alloc: say how much' alloc --name x
+for size in 0 -5 1.2.3 64Q '' ' ' 99999999999999999999 nan 1e3; do
+	bad 2 "alloc: " alloc --name x -- "$size"
+done
+bad 2 'alloc: the alignment must be a power of two' alloc 64 --name x --align 3
+bad 2 'alloc: the alignment must be a power of two' alloc 64 --name x --align 2G
+bad 2 'alloc: ' alloc 64 --name x --tag 'sixteen bytes it'
+bad 2 'alloc: ' alloc 64 --name ''
+bad 2 'alloc: ' alloc 64 --name '//host/x'
+bad 2 'alloc: ' alloc 64 --name $'line\nfeed'
+bad 2 'alloc: ' alloc 64 --name $'\xff\xfe'
+bad 2 'alloc: ' alloc 64 --name "$(printf 'n%.0s' $(seq 256))"
+bad 2 'put: say which file' put --name x
+bad 2 'put: it needs --name' put /etc/passwd
+bad 2 'put: ' put /etc/passwd --name '//x'
+bad 2 'get: say which name' get
+bad 2 'get: say which name' get a b c
+bad 2 'get: ' get ''
+bad 1 'ping: cannot connect: .*serves the pool' --pool nowhere ping
+bad 2 'ping: ' --pool 'no/pool' ping
+empty_pool "after wrong usage"
+
+echo "== verbs"
+good ping
+says "^pool $pool: process $daemon answers in [0-9]+ us$"
+good alloc 100K --name hand/made --tag made
+id=$(cat "$folder/out")
+good ls
+says "$id"
+good ls --bytes --no-headings -o id,size,tag
+says "^ *$id +102400 +made *$"
+good ls --sort size:desc
+good show "$id"
+says '^name +hand/made'
+says '^It lives because of its 1 name'
+good show "$id" --bytes
+says '^size +102400 '
+good names
+says 'hand/made'
+good clients
+says 'shmbuddy'
+good status
+says '^used +128K'
+good --bytes status
+says '^used +131072'
+good map
+says '^pool '
+good map --ascii
+says '#'
+bad 1 "alloc: .*hand/made.*: " alloc 64 --name hand/made
+bad 1 "put: name 'hand/made': " put /etc/passwd --name hand/made
+bad 1 'free: block 999999: ' free 999999
+bad 1 "free: name 'nobody': " free --name nobody
+bad 1 "get: name 'nobody': " get nobody
+bad 1 'show: block 999999: ' show 999999
+bad 1 'alloc: 65M under the name .*: ' alloc 65M --name big
+grep -q 'free 63' "$folder/err" || wrong "out of memory does not say what is free"
+grep -q 'held by names alone' "$folder/err" || wrong "out of memory does not say who holds"
+grep -q 'try: ' "$folder/err" || wrong "out of memory has no remedy"
+bad 1 'alloc: .*: ' alloc 18000000000000000000 --name big
+good free "$id"
+[ ! -s "$folder/out" ] || wrong "free prints something"
+good alloc 1M --name a/b --align 1M
+good free --name a/b
+empty_pool "after the verbs"
+
+echo "== names, odd but valid"
+number=0
+for name in 'with blanks and "quotes"' "it's" 'ünïcödé/漢字/🧠' '-leading' '$(touch x)' '%s%n' '.' 'a/../b' '<&>' 'back\slash' \
+	"$(printf 'n%.0s' $(seq 255))" $'\u202eright to left'; do
+	printf '%s' "$name" >"$folder/in"
+	good put "$folder/in" --name "$name"
+	good get -- "$name"
+	cmp -s "$folder/in" "$folder/out" || wrong "get of '$name' brings something else"
+	number=$((number + 1))
+done
+json names
+if have_python; then
+	python3 - "$folder/out" <<'PYTHON' || wrong "the names in JSON are not those that were given"
+import json, sys
+names = json.load(open(sys.argv[1]))["names"]
+texts = {entry["name"] for entry in names}
+assert {"with blanks and \"quotes\"", "ünïcödé/漢字/🧠", "back\\slash", "\u202eright to left"} <= texts, texts
+PYTHON
+fi
+[ "$(field names status)" = "$number" ] || wrong "$number names were given"
+for verb in status ping ls names clients map; do
+	json "$verb"
+done
+json ls -o id,size
+json show "$("$shmbuddy" ls --no-headings -o id | head -1 | tr -d ' ')"
+"$shmbuddy" ls --no-headings -o id | while read -r id; do "$shmbuddy" free "$id" || echo "free $id" >>"$folder/not-freed"; done
+[ ! -e "$folder/not-freed" ] || wrong "not freed: $(cat "$folder/not-freed")"
+empty_pool "after the names"
+json ls
+json names
+json map
+json alloc 64 --name j
+json show "$(field id ls)"
+good free --name j
+
+echo "== files"
+head -c 5000001 /dev/urandom >"$folder/in"
+in=$(hash "$folder/in")
+good put "$folder/in" --name file --tag five
+good get file "$folder/copy"
+[ "$(hash "$folder/copy")" = "$in" ] || wrong "the copy differs"
+good get file -
+[ "$(hash "$folder/out")" = "$in" ] || wrong "the copy on standard output differs"
+echo old >"$folder/copy"
+chmod 640 "$folder/copy"
+good get file "$folder/copy"
+[ "$(hash "$folder/copy")" = "$in" ] || wrong "an old file is not replaced"
+good free --name file
+cat "$folder/in" | "$shmbuddy" put - --name pipe >"$folder/out" 2>"$folder/err" || wrong "put from a pipe"
+good get pipe
+[ "$(hash "$folder/out")" = "$in" ] || wrong "the copy from the pipe differs"
+good free --name pipe
+"$shmbuddy" put - --name redirected <"$folder/in" >"$folder/out" 2>"$folder/err" || wrong "put from a redirection"
+[ "$(field size show "$(cat "$folder/out")")" = 5000001 ] || wrong "the redirected file has another size"
+good free --name redirected
+: >"$folder/empty"
+bad 1 'put: .*empty.*: it is empty' put "$folder/empty" --name e
+bad 1 'put: standard input: it is empty' put - --name e
+bad 1 'put: opening .*: No such file' put "$folder/none" --name e
+bad 1 'put: .*: Is a directory' put "$folder" --name e
+head -c 70M /dev/zero >"$folder/large"
+bad 1 'put: 70M for .*: ' put "$folder/large" --name e
+head -c 70M /dev/zero | "$shmbuddy" put - --name e >"$folder/out" 2>"$folder/err"
+[ "${PIPESTATUS[1]}" = 1 ] || wrong "put from a pipe of more than the pool has"
+empty_pool "after put was refused"
+
+echo "== in the middle of things"
+# put is killed while it reads, from a pipe and from a file: nothing of it is left.
+mkfifo "$folder/fifo"
+"$shmbuddy" put "$folder/fifo" --name half >/dev/null 2>&1 &
+putter=$!
+exec 5>"$folder/fifo"
+head -c 1M /dev/zero >&5
+kill -9 "$putter"
+wait "$putter" 2>/dev/null
+exec 5>&-
+for try in $(seq 10); do
+	head -c 40M /dev/zero >"$folder/large"
+	"$shmbuddy" put "$folder/large" --name half >/dev/null 2>&1 &
+	putter=$!
+	sleep "0.00$try"
+	kill -9 "$putter" 2>/dev/null
+	wait "$putter" 2>/dev/null
+	"$shmbuddy" free --name half 2>/dev/null # it was faster
+	for _ in $(seq 500); do
+		[ "$(blocks)" != 0 ] || break
+		sleep 0.01
+	done
+	empty_pool "put was killed"
+done
+
+# get into what fails leaves what was there.
+good put "$folder/in" --name file
+if [ -w /dev/full ]; then
+	bad 1 'get: .*: No space left on device' get file /dev/full
+	"$shmbuddy" get file >/dev/full 2>"$folder/err"
+	[ $? = 1 ] || wrong "get to a full device ends with $?"
+	"$shmbuddy" ls >/dev/full 2>"$folder/err"
+	[ $? = 1 ] || wrong "ls to a full device"
+	head -1 "$folder/err" | grep -q '^shmbuddy: ls: ' || wrong "ls to a full device says nothing"
+fi
+mkdir "$folder/disk"
+if unshare -m true 2>/dev/null; then
+	unshare -m bash -c '
+		mount -t tmpfs -o size=1M none "$1/disk" || exit 77
+		echo old >"$1/disk/copy"
+		"$2" get file "$1/disk/copy" >"$1/out" 2>"$1/err"
+		status=$?
+		[ "$(ls -A "$1/disk")" = copy ] && [ "$(cat "$1/disk/copy")" = old ] || { ls -lA "$1/disk" >>"$1/err"; exit 99; }
+		exit $status' bash "$folder" "$shmbuddy"
+	status=$?
+	if [ "$status" = 77 ]; then
+		echo "left out: nothing may be mounted here"
+	elif [ "$status" != 1 ] || ! grep -q '^shmbuddy: get: .*: No space left' "$folder/err"; then
+		wrong "get to a full disk: $status"
+	fi
+else
+	echo "left out: a full disk, which needs a mount namespace"
+fi
+(ulimit -f 100 && exec "$shmbuddy" get file "$folder/disk/copy") >"$folder/out" 2>"$folder/err"
+[ -z "$(ls -A "$folder/disk")" ] || wrong "a file that may not be that large leaves $(ls -A "$folder/disk")"
+bad 1 'get: ' get file "$folder/none/copy"
+bad 1 'get: ' get file "$folder"
+"$shmbuddy" get file 2>"$folder/err" | head -c 10 >/dev/null
+case ${PIPESTATUS[0]} in
+1 | 141) ;;
+*) wrong "get to a closed pipe: ${PIPESTATUS[0]}" ;;
+esac
+(trap '' PIPE && "$shmbuddy" get file 2>"$folder/err"; echo $? >"$folder/status") | head -c 10 >/dev/null
+[ "$(cat "$folder/status")" = 1 ] && grep -q '^shmbuddy: get: .*: Broken pipe' "$folder/err" || wrong "get to a closed pipe, SIGPIPE ignored"
+"$shmbuddy" get file >&- 2>"$folder/err"
+[ $? = 1 ] || wrong "get to a closed standard output"
+good free --name file
+
+echo "== the daemon is killed"
+good put "$folder/in" --name file
+"$shmbuddy" put "$folder/fifo" --name half >"$folder/out" 2>"$folder/err" &
+putter=$!
+exec 5>"$folder/fifo"
+head -c 100K "$folder/in" >&5
+kill -9 "$daemon"
+wait "$daemon" 2>/dev/null
+daemon=
+exec 5>&-
+wait "$putter"
+status=$?
+[ "$status" = 3 ] || wrong "put beside a daemon that was killed: $status"
+head -1 "$folder/err" | grep -qE '^shmbuddy: put: .*: ' || wrong "put beside a daemon that was killed has no message"
+for verb in status ping ls; do
+	bad 3 "$verb: " "$verb"
+done
+start_daemon --size 64M
+good ping
+good put "$folder/in" --name file
+good get file
+[ "$(hash "$folder/out")" = "$in" ] || wrong "the copy differs after the restart"
+good free --name file
+empty_pool "after the restart"
+stop_daemon
+
+echo "== 300 MB"
+rm -f "$folder/large"
+free=$(df --output=avail -B1M /dev/shm | tail -1)
+room=$(df --output=avail -B1M "$folder" | tail -1)
+if [ "$free" -lt 700 ] || [ "$room" -lt 700 ]; then
+	echo "left out: it needs 700 MB in /dev/shm and in $folder"
+else
+	start_daemon --size 512M
+	head -c 300000000 /dev/urandom >"$folder/large"
+	in=$(hash "$folder/large")
+	good put "$folder/large" --name large
+	good get large "$folder/copy"
+	[ "$(hash "$folder/copy")" = "$in" ] || wrong "300 MB do not come back unchanged"
+	good free --name large
+	rm -f "$folder/copy" "$folder/large"
+	empty_pool "after 300 MB"
+	stop_daemon
+fi
+
+left=$(find /dev/shm -name "shmbuddy.$pool*")
+[ -z "$left" ] || wrong "left behind: $left"
+[ "$failures" = 0 ] || { echo "$failures failures; the daemon's log:"; tail -30 "$folder/log"; exit 1; }
+echo "all as it should be"

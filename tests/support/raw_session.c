@@ -1,0 +1,265 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A raw client that has said hello: see raw_session.h. */
+#include "tests/support/raw_session.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* Protobuf-c wants strings that may be written to, and does not write to what it packs. */
+static char *text_of(const char *text)
+{
+	return (char *)(uintptr_t)(text ? text : "");
+}
+
+/* A request that stays where it is: a caller may fill in slot and sequence later. */
+#define REQUEST(field, NAME, message)                                                                                       \
+	static Shmbuddy__V1__Request request;                                                                                   \
+	request = (Shmbuddy__V1__Request)SHMBUDDY__V1__REQUEST__INIT;                                                           \
+	request.operation_case = SHMBUDDY__V1__REQUEST__OPERATION_##NAME;                                                       \
+	request.field = &(message)
+
+Shmbuddy__V1__Request *raw_session_ping_request(void)
+{
+	static Shmbuddy__V1__Ping ping = SHMBUDDY__V1__PING__INIT;
+	REQUEST(ping, PING, ping);
+	return &request;
+}
+
+Shmbuddy__V1__Request *raw_session_allocate_request(uint64_t size, const char *name)
+{
+	static Shmbuddy__V1__Allocate allocate;
+	REQUEST(allocate, ALLOCATE, allocate);
+	allocate = (Shmbuddy__V1__Allocate)SHMBUDDY__V1__ALLOCATE__INIT;
+	allocate.size = size;
+	allocate.name = text_of(name);
+	return &request;
+}
+
+Shmbuddy__V1__Request *raw_session_free_request(const Shmbuddy__V1__Handle *handle)
+{
+	static Shmbuddy__V1__Free message;
+	static Shmbuddy__V1__Handle copy;
+	REQUEST(free, FREE, message);
+	message = (Shmbuddy__V1__Free)SHMBUDDY__V1__FREE__INIT;
+	copy = *handle;
+	message.handle = &copy;
+	return &request;
+}
+
+Shmbuddy__V1__Request *raw_session_lookup_request(const char *name)
+{
+	static Shmbuddy__V1__Lookup lookup;
+	REQUEST(lookup, LOOKUP, lookup);
+	lookup = (Shmbuddy__V1__Lookup)SHMBUDDY__V1__LOOKUP__INIT;
+	lookup.name = text_of(name);
+	return &request;
+}
+
+Shmbuddy__V1__Request *raw_session_publish_request(const Shmbuddy__V1__Handle *handle, const char *name)
+{
+	static Shmbuddy__V1__Publish publish;
+	static Shmbuddy__V1__Handle copy;
+	REQUEST(publish, PUBLISH, publish);
+	publish = (Shmbuddy__V1__Publish)SHMBUDDY__V1__PUBLISH__INIT;
+	copy = *handle;
+	publish.handle = &copy;
+	publish.name = text_of(name);
+	return &request;
+}
+
+/* ---- Opening and closing ---------------------------------------------------------------------------------------- */
+
+static void close_descriptor(int *fd)
+{
+	if (*fd >= 0)
+		close(*fd);
+	*fd = -1;
+}
+
+/* On a fresh connection. */
+static Shmbuddy__V1__Status say_hello(struct raw_session *session, Shmbuddy__V1__Access access, bool with_token)
+{
+	Shmbuddy__V1__Hello message = SHMBUDDY__V1__HELLO__INIT;
+	REQUEST(hello, HELLO, message);
+	Shmbuddy__V1__Reply *reply;
+
+	message.protocol_version = 1;
+	message.program = text_of("raw_session");
+	message.access = access;
+	if (with_token)
+		message.token = (ProtobufCBinaryData){sizeof session->token, session->token};
+	request.sequence = 1;
+	assert_int_equal(raw_client_call(&session->client, &request, &reply), 0);
+	Shmbuddy__V1__Status status = reply->status;
+	if (status == SHMBUDDY__V1__STATUS__OK) {
+		assert_int_equal(reply->result_case, SHMBUDDY__V1__REPLY__RESULT_WELCOME);
+		assert_int_equal(reply->welcome->token.len, sizeof session->token);
+		memcpy(session->token, reply->welcome->token.data, sizeof session->token);
+		session->number = reply->welcome->session;
+		session->incarnation = reply->welcome->incarnation;
+		session->slots = reply->welcome->slots;
+		session->size = reply->welcome->size;
+		int old_lock = session->lock;
+		close_descriptor(&session->segment);
+		close_descriptor(&session->view);
+		assert_int_equal(raw_client_take_descriptor(&session->client, &session->segment), 0);
+		assert_int_equal(raw_client_take_descriptor(&session->client, &session->view), 0);
+		assert_int_equal(raw_client_take_descriptor(&session->client, &session->lock), 0);
+		close_descriptor(&old_lock);
+	}
+	shmbuddy__v1__reply__free_unpacked(reply, NULL);
+	return status;
+}
+
+void raw_session_open(struct raw_session *session, const char *socket_path, Shmbuddy__V1__Access access)
+{
+	*session = RAW_SESSION_CLOSED;
+	assert_int_equal(raw_client_open(&session->client, socket_path), 0);
+	assert_int_equal(say_hello(session, access, false), SHMBUDDY__V1__STATUS__OK);
+}
+
+Shmbuddy__V1__Status raw_session_resume(struct raw_session *session, const char *socket_path)
+{
+	raw_session_disconnect(session);
+	assert_int_equal(raw_client_open(&session->client, socket_path), 0);
+	return say_hello(session, SHMBUDDY__V1__ACCESS__ACCESS_READ_WRITE, true);
+}
+
+void raw_session_disconnect(struct raw_session *session)
+{
+	raw_client_close(&session->client);
+}
+
+void raw_session_close(struct raw_session *session)
+{
+	/* The lock first: the daemon then knows at the socket's end that the session is over. */
+	close_descriptor(&session->lock);
+	close_descriptor(&session->segment);
+	close_descriptor(&session->view);
+	raw_client_close(&session->client);
+}
+
+/* ---- Requests --------------------------------------------------------------------------------------------------- */
+
+Shmbuddy__V1__Reply *raw_session_send(struct raw_session *session, uint32_t slot, uint64_t sequence,
+                                      Shmbuddy__V1__Request *request)
+{
+	Shmbuddy__V1__Reply *reply;
+
+	request->slot = slot;
+	request->sequence = sequence;
+	assert_int_equal(raw_client_call(&session->client, request, &reply), 0);
+	assert_int_equal(reply->slot, slot);
+	assert_int_equal(reply->sequence, sequence);
+	if (reply->status != SHMBUDDY__V1__STATUS__OK)
+		assert_true(reply->text[0] != 0); /* whatever is refused, people are told why */
+	return reply;
+}
+
+static Shmbuddy__V1__Status call_for_block(struct raw_session *session, Shmbuddy__V1__Request *request,
+                                           Shmbuddy__V1__Handle *out_handle)
+{
+	Shmbuddy__V1__Reply *reply = raw_session_send(session, 0, ++session->sequence, request);
+	Shmbuddy__V1__Status status = reply->status;
+
+	if (status == SHMBUDDY__V1__STATUS__OK) {
+		assert_int_equal(reply->result_case, SHMBUDDY__V1__REPLY__RESULT_BLOCK);
+		*out_handle = *reply->block->handle;
+	}
+	shmbuddy__v1__reply__free_unpacked(reply, NULL);
+	return status;
+}
+
+Shmbuddy__V1__Status raw_session_call(struct raw_session *session, Shmbuddy__V1__Request *request)
+{
+	Shmbuddy__V1__Reply *reply = raw_session_send(session, 0, ++session->sequence, request);
+	Shmbuddy__V1__Status status = reply->status;
+
+	shmbuddy__v1__reply__free_unpacked(reply, NULL);
+	return status;
+}
+
+Shmbuddy__V1__Status raw_session_ping(struct raw_session *session)
+{
+	return raw_session_call(session, raw_session_ping_request());
+}
+
+Shmbuddy__V1__Status raw_session_allocate(struct raw_session *session, uint64_t size, const char *name,
+                                          Shmbuddy__V1__Handle *out_handle)
+{
+	Shmbuddy__V1__Handle ignored;
+
+	return call_for_block(session, raw_session_allocate_request(size, name), out_handle ? out_handle : &ignored);
+}
+
+Shmbuddy__V1__Status raw_session_free(struct raw_session *session, const Shmbuddy__V1__Handle *handle)
+{
+	return raw_session_call(session, raw_session_free_request(handle));
+}
+
+Shmbuddy__V1__Status raw_session_publish(struct raw_session *session, const Shmbuddy__V1__Handle *handle, const char *name)
+{
+	return raw_session_call(session, raw_session_publish_request(handle, name));
+}
+
+Shmbuddy__V1__Status raw_session_unpublish(struct raw_session *session, const char *name)
+{
+	Shmbuddy__V1__Unpublish unpublish = SHMBUDDY__V1__UNPUBLISH__INIT;
+	REQUEST(unpublish, UNPUBLISH, unpublish);
+
+	unpublish.name = text_of(name);
+	return raw_session_call(session, &request);
+}
+
+Shmbuddy__V1__Status raw_session_lookup(struct raw_session *session, const char *name, Shmbuddy__V1__Handle *out_handle)
+{
+	Shmbuddy__V1__Handle ignored;
+
+	return call_for_block(session, raw_session_lookup_request(name), out_handle ? out_handle : &ignored);
+}
+
+void raw_session_holdings(struct raw_session *session, struct raw_session_holdings *out_holdings)
+{
+	Shmbuddy__V1__ListClients list = SHMBUDDY__V1__LIST_CLIENTS__INIT;
+	struct raw_session_holdings holdings = {0};
+	bool more = true;
+
+	while (more) {
+		REQUEST(list_clients, LIST_CLIENTS, list);
+		Shmbuddy__V1__Reply *reply = raw_session_send(session, 0, ++session->sequence, &request);
+		assert_int_equal(reply->result_case, SHMBUDDY__V1__REPLY__RESULT_CLIENT_PAGE);
+		for (size_t i = 0; i < reply->client_page->n_client; i++) {
+			const Shmbuddy__V1__Client *client = reply->client_page->client[i];
+			list.after = client->session;
+			holdings.sessions++;
+			if (client->session == session->number) {
+				holdings.blocks = client->blocks;
+				holdings.bytes = client->bytes;
+			}
+		}
+		more = reply->client_page->more;
+		shmbuddy__v1__reply__free_unpacked(reply, NULL);
+	}
+	*out_holdings = holdings;
+}
+
+void raw_session_wait_for_sessions(struct raw_session *session, size_t count)
+{
+	struct raw_session_holdings holdings;
+
+	for (int waited = 0; waited < RAW_CLIENT_PATIENCE_MS; waited += 2) {
+		raw_session_holdings(session, &holdings);
+		if (holdings.sessions == count)
+			return;
+		poll(NULL, 0, 2);
+	}
+	fail_msg("the pool has %zu sessions, not %zu", holdings.sessions, count);
+}

@@ -1,0 +1,521 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What keeps a block alive, over a real pool under a name of this process: every order in which its holds can go, then a
+ * hundred thousand random operations against a simple model, with the view compared to a fresh recount.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <stdbool.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "errors.h"
+#include "server/lifetime.h"
+#include "server/log.h"
+#include "tests/unit/draw.h"
+#include "view.h"
+
+#define SESSIONS 4
+#define UNIT 64
+#define POOL_SIZE (UINT64_C(1) << 22)
+
+struct fixture {
+	uv_loop_t loop;
+	struct pool pool;
+	struct session sessions[SESSIONS]; /* as far as lifetimes know them; number 1 on */
+	struct view view;
+};
+static struct fixture fixture;
+
+static int setup(void **state)
+{
+	char name[32];
+	struct pool_options options = {.name = name, .size = POOL_SIZE, .unit = UNIT, .ephemeral = true};
+
+	snprintf(name, sizeof name, "unit-lifetime-%d", (int)getpid());
+	log_open(LOG_LEVEL_ERROR);
+	memset(&fixture, 0, sizeof fixture);
+	if (uv_loop_init(&fixture.loop) < 0 || pool_open(&fixture.loop, &options, &fixture.pool) < 0)
+		return -1;
+	for (uint32_t i = 0; i < SESSIONS; i++)
+		fixture.sessions[i] = (struct session){.pool = &fixture.pool, .number = i + 1};
+	*state = NULL;
+	return view_open(fixture.pool.view.base, fixture.pool.view.size, &fixture.view);
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	pool_close(&fixture.pool);
+	return uv_loop_close(&fixture.loop);
+}
+
+/* ---- Operations as the requests do them, without slots ---- */
+
+static int allocate(struct session *session, uint64_t size, uint32_t *out_block)
+{
+	struct pool *pool = &fixture.pool;
+	uint64_t offset, granted;
+	uint32_t index;
+
+	if (table_prepare(&pool->blocks.table, 1) < 0 ||
+	    buddy_allocate(&pool->buddy, (size + UNIT - 1) / UNIT, 1, &offset, &granted) < 0)
+		return -1;
+	assert_int_equal(table_take(&pool->blocks.table, &index), 0);
+	blocks_write(&pool->blocks, index,
+	             &(struct block_content){.id = pool_take_ids(pool, 1),
+	                                     .offset = offset * UNIT,
+	                                     .size = size,
+	                                     .granted = granted * UNIT,
+	                                     .owner = session->number,
+	                                     .tag = "",
+	                                     .tag_length = 0});
+	lifetime_add_owner(session, index);
+	*out_block = index;
+	return 0;
+}
+
+static uint64_t id_of(uint32_t block)
+{
+	return record_id(blocks_word(&fixture.pool.blocks, block));
+}
+
+static uint32_t refer(struct session *session, uint32_t block)
+{
+	uint32_t index;
+
+	assert_int_equal(table_take(&fixture.pool.references.table, &index), 0);
+	references_write(&fixture.pool.references, index, session->number, block, id_of(block));
+	lifetime_add_reference(session, index);
+	return index;
+}
+
+static uint32_t publish(uint32_t block, const char *name)
+{
+	struct names *names = &fixture.pool.names;
+	uint32_t index;
+
+	assert_int_equal(names_take(names, name, strlen(name), &index), 0);
+	names_write(names, index,
+	            &(struct name_content){.id = pool_take_ids(&fixture.pool, 1),
+	                                   .block_id = id_of(block),
+	                                   .block = block,
+	                                   .name = name,
+	                                   .name_length = strlen(name)});
+	lifetime_add_name(&fixture.pool, index);
+	return index;
+}
+
+static struct handle handle_of(uint32_t block)
+{
+	return (struct handle){.id = id_of(block), .index = block, .incarnation = fixture.pool.incarnation};
+}
+
+static void assert_empty(void)
+{
+	const struct pool *pool = &fixture.pool;
+
+	assert_int_equal(pool->block_count, 0);
+	assert_int_equal(pool->name_count, 0);
+	assert_int_equal(pool->requested, 0);
+	assert_int_equal(pool->unowned_blocks, 0);
+	assert_int_equal(pool->unowned_bytes, 0);
+	assert_int_equal(buddy_free_units(&pool->buddy), POOL_SIZE / UNIT);
+	assert_true(buddy_is_valid(&pool->buddy));
+	for (size_t i = 0; i < SESSIONS; i++) {
+		assert_int_equal(fixture.sessions[i].block_count, 0);
+		assert_int_equal(fixture.sessions[i].reference_count, 0);
+		assert_int_equal(fixture.sessions[i].bytes, 0);
+		assert_int_equal(fixture.sessions[i].blocks, 0);
+		assert_int_equal(fixture.sessions[i].references, 0);
+	}
+}
+
+/* ---- By hand ---- */
+
+/* Owner, reference and name go in every order; the block goes with the last of them, and not before. */
+static void test_every_order(void **state)
+{
+	static const int orders[6][3] = {{0, 1, 2}, {0, 2, 1}, {1, 0, 2}, {1, 2, 0}, {2, 0, 1}, {2, 1, 0}};
+	const struct pool *pool = &fixture.pool;
+	struct session *owner = &fixture.sessions[0], *user = &fixture.sessions[1];
+	struct view_block seen;
+
+	(void)state;
+	for (size_t i = 0; i < 6; i++) {
+		uint32_t block;
+		bool owned = true;
+		assert_int_equal(allocate(owner, 100, &block), 0);
+		uint64_t id = id_of(block);
+		struct handle handle = handle_of(block);
+		uint32_t reference = refer(user, block), name = publish(block, "name");
+		uint64_t frees = pool->counters->frees;
+		for (size_t k = 0; k < 3; k++) {
+			assert_true(blocks_is_live(&pool->blocks, block, id));
+			assert_int_equal(lifetime_find_block(pool, &handle), 0);
+			assert_int_equal(view_read_block(&fixture.view, block, &seen), 1);
+			assert_int_equal(seen.owner, owned ? owner->number : 0);
+			assert_int_equal(pool->unowned_blocks, !owned);
+			assert_int_equal(pool->unowned_bytes, owned ? 0 : 128);
+			assert_int_equal(pool->block_count, 1);
+			assert_int_equal(pool->requested, 100);
+			assert_int_equal(pool->counters->frees, frees);
+			assert_int_equal(owner->bytes, owned ? 128 : 0);
+			assert_int_equal(owner->block_count, owned);
+			if (orders[i][k] == 0) {
+				lifetime_drop_owner(owner, block);
+				owned = false;
+			} else if (orders[i][k] == 1) {
+				lifetime_set_reference(user, reference, 0);
+				assert_int_equal(lifetime_find_reference(user, block), 0);
+			} else {
+				lifetime_drop_name(&fixture.pool, name);
+			}
+		}
+		assert_false(blocks_is_live(&pool->blocks, block, id));
+		assert_int_equal(lifetime_find_block(pool, &handle), ERROR_STALE_HANDLE);
+		assert_int_equal(pool->counters->frees, frees + 1);
+		assert_empty();
+	}
+}
+
+static void test_handles(void **state)
+{
+	uint32_t block;
+	struct hold hold;
+
+	(void)state;
+	assert_int_equal(allocate(&fixture.sessions[0], 1, &block), 0);
+	struct handle handle = handle_of(block);
+	assert_int_equal(lifetime_find_block(&fixture.pool, &handle), 0);
+	handle.incarnation++;
+	assert_int_equal(lifetime_find_block(&fixture.pool, &handle), ERROR_OTHER_POOL);
+	assert_int_equal(lifetime_find_hold(&fixture.sessions[0], &handle, &hold), ERROR_OTHER_POOL);
+	handle = handle_of(block);
+	handle.id++;
+	assert_int_equal(lifetime_find_block(&fixture.pool, &handle), ERROR_STALE_HANDLE);
+	assert_int_equal(lifetime_find_hold(&fixture.sessions[0], &handle, &hold), ERROR_STALE_HANDLE);
+	handle = handle_of(block);
+	handle.index = UINT32_MAX;
+	assert_int_equal(lifetime_find_block(&fixture.pool, &handle), ERROR_STALE_HANDLE);
+	lifetime_drop_owner(&fixture.sessions[0], block);
+	assert_empty();
+}
+
+/* A reference goes before the ownership, and what a batch has marked does not count. */
+static void test_which_hold_goes(void **state)
+{
+	struct references *references = &fixture.pool.references;
+	struct session *owner = &fixture.sessions[0], *user = &fixture.sessions[1], *stranger = &fixture.sessions[2];
+	uint32_t block;
+	struct hold hold;
+
+	(void)state;
+	assert_int_equal(allocate(owner, 1, &block), 0);
+	struct handle handle = handle_of(block);
+	assert_int_equal(lifetime_find_hold(user, &handle, &hold), ERROR_NOT_HELD);
+	assert_int_equal(lifetime_find_hold(owner, &handle, &hold), 0);
+	assert_int_equal(hold.block, block);
+	assert_int_equal(hold.reference, 0);
+	uint32_t theirs = refer(user, block), own = refer(owner, block);
+	lifetime_set_reference(owner, own, 2);
+	assert_int_equal(lifetime_find_reference(user, block), theirs + 1);
+	assert_int_equal(lifetime_find_reference(owner, block), own + 1);
+	assert_int_equal(lifetime_find_reference(stranger, block), 0);
+	assert_int_equal(lifetime_find_hold(stranger, &handle, &hold), ERROR_NOT_HELD);
+	assert_int_equal(lifetime_find_hold(user, &handle, &hold), 0);
+	assert_int_equal(hold.reference, theirs + 1);
+
+	for (uint32_t next = 2; next-- > 0;) {
+		assert_int_equal(lifetime_find_hold(owner, &handle, &hold), 0);
+		assert_int_equal(hold.reference, own + 1);
+		references_set(references, own, 2, next, RECORD_FREEING); /* as a batch does */
+	}
+	assert_int_equal(lifetime_find_hold(owner, &handle, &hold), 0);
+	assert_int_equal(hold.reference, 0);
+	blocks_set_state(&fixture.pool.blocks, block, RECORD_FREEING);
+	assert_int_equal(lifetime_find_hold(owner, &handle, &hold), ERROR_NOT_HELD);
+	blocks_set_state(&fixture.pool.blocks, block, RECORD_LIVE);
+	references_set(references, own, 2, 2, RECORD_LIVE);
+
+	for (int left = 3; left-- > 0;) {
+		assert_int_equal(lifetime_find_hold(owner, &handle, &hold), 0);
+		lifetime_drop_hold(owner, &hold);
+		assert_int_equal(owner->reference_count, left > 1);
+		assert_int_equal(owner->block_count, left > 0);
+	}
+	assert_int_equal(lifetime_find_hold(owner, &handle, &hold), ERROR_NOT_HELD);
+	assert_int_equal(lifetime_find_hold(user, &handle, &hold), 0);
+	lifetime_drop_hold(user, &hold);
+	assert_int_equal(lifetime_find_block(&fixture.pool, &handle), ERROR_STALE_HANDLE);
+	assert_empty();
+}
+
+/* ---- At random, against a model ---- */
+
+enum { BLOCKS = 300, NAMES = 200, STEPS = 100000 };
+
+struct model_block {
+	bool live;
+	uint64_t id, size, granted;
+	uint32_t index;
+	int owner; /* -1: none */
+	uint32_t references[SESSIONS];
+	unsigned names;
+};
+struct model_name {
+	int block; /* -1: not published */
+	uint32_t index;
+};
+static struct model_block blocks[BLOCKS];
+static struct model_name names[NAMES];
+static uint64_t model_frees, model_allocations;
+
+static void free_if_unheld(struct model_block *block)
+{
+	bool held = block->owner >= 0 || block->names;
+
+	for (size_t i = 0; i < SESSIONS; i++)
+		held = held || block->references[i];
+	if (held)
+		return;
+	block->live = false;
+	model_frees++;
+}
+
+static void name_text(size_t name, char out_text[32])
+{
+	snprintf(out_text, 32, "the name %zu", name);
+}
+
+static void unpublish(size_t name)
+{
+	struct model_block *block = &blocks[names[name].block];
+
+	lifetime_drop_name(&fixture.pool, names[name].index);
+	names[name].block = -1;
+	block->names--;
+	free_if_unheld(block);
+}
+
+/* As a session's end does it, all at once. */
+static void drop_session(size_t number)
+{
+	struct session *session = &fixture.sessions[number];
+
+	while (session->references)
+		lifetime_set_reference(session, session->references - 1, 0);
+	while (session->blocks)
+		lifetime_drop_owner(session, session->blocks - 1);
+	for (size_t i = 0; i < BLOCKS; i++) {
+		bool concerned = blocks[i].live && (blocks[i].owner == (int)number || blocks[i].references[number]);
+		if (!concerned)
+			continue;
+		blocks[i].references[number] = 0;
+		if (blocks[i].owner == (int)number)
+			blocks[i].owner = -1;
+		free_if_unheld(&blocks[i]);
+	}
+}
+
+static void give_back(struct model_block *block, size_t number)
+{
+	struct session *session = &fixture.sessions[number];
+	struct handle handle = {block->id, block->index, fixture.pool.incarnation};
+	struct hold hold;
+	int error = lifetime_find_hold(session, &handle, &hold);
+
+	if (!block->live) {
+		assert_int_equal(error, ERROR_STALE_HANDLE);
+		return;
+	}
+	if (block->references[number]) {
+		assert_int_equal(error, 0);
+		assert_true(hold.reference > 0);
+		block->references[number]--;
+	} else if (block->owner == (int)number) {
+		assert_int_equal(error, 0);
+		assert_int_equal(hold.reference, 0);
+		block->owner = -1;
+	} else {
+		assert_int_equal(error, ERROR_NOT_HELD);
+		return;
+	}
+	assert_int_equal(hold.block, block->index);
+	lifetime_drop_hold(session, &hold);
+	free_if_unheld(block);
+}
+
+static void one_step(void)
+{
+	struct model_block *block = &blocks[draw(BLOCKS)];
+	size_t number = draw(SESSIONS), name = draw(NAMES);
+	struct session *session = &fixture.sessions[number];
+	uint64_t what = draw(1000);
+	char text[32];
+
+	if (what < 2) {
+		drop_session(number);
+	} else if (!block->live) {
+		if (what < 100) {
+			give_back(block, number); /* a stale handle, or none at all */
+			return;
+		}
+		uint64_t size = 1 + draw(UINT64_C(1) << draw(15));
+		if (allocate(session, size, &block->index) < 0)
+			return;
+		*block = (struct model_block){
+			.live = true, .id = id_of(block->index), .size = size, .index = block->index, .owner = (int)number};
+		for (block->granted = UNIT; block->granted < size;)
+			block->granted *= 2;
+		model_allocations++;
+	} else if (what < 250) {
+		uint32_t link = lifetime_find_reference(session, block->index);
+		assert_int_equal(link != 0, block->references[number] != 0);
+		block->references[number]++;
+		if (link)
+			lifetime_set_reference(session, link - 1, block->references[number]);
+		else
+			refer(session, block->index);
+	} else if (what < 350 && names[name].block < 0) {
+		name_text(name, text);
+		names[name] = (struct model_name){.block = (int)(block - blocks), .index = publish(block->index, text)};
+		block->names++;
+	} else if (what < 450 && names[name].block >= 0) {
+		unpublish(name);
+	} else {
+		give_back(block, number);
+	}
+}
+
+/* The pool's sums, the view, and each block's lists, against the model. */
+static void recount(void)
+{
+	struct pool *pool = &fixture.pool;
+	uint64_t live = 0, requested = 0, granted = 0, unowned = 0, unowned_bytes = 0, published = 0, seen = 0;
+	uint64_t owned[SESSIONS] = {0}, bytes[SESSIONS] = {0}, references[SESSIONS] = {0};
+	static bool used[POOL_SIZE / UNIT];
+
+	memset(used, 0, sizeof used);
+	for (size_t i = 0; i < BLOCKS; i++) {
+		const struct model_block *block = &blocks[i];
+		struct view_block there;
+		if (!block->live)
+			continue;
+		live++;
+		requested += block->size;
+		granted += block->granted;
+		assert_int_equal(view_read_block(&fixture.view, block->index, &there), 1);
+		assert_int_equal(there.id, block->id);
+		assert_int_equal(there.size, block->size);
+		assert_int_equal(there.granted, block->granted);
+		assert_int_equal(there.owner, block->owner + 1);
+		for (uint64_t unit = there.offset / UNIT; unit < (there.offset + there.granted) / UNIT; unit++) {
+			assert_false(used[unit]); /* no two overlap */
+			used[unit] = true;
+		}
+		if (block->owner >= 0) {
+			owned[block->owner]++;
+			bytes[block->owner] += block->granted;
+		} else {
+			unowned++;
+			unowned_bytes += block->granted;
+		}
+		for (size_t k = 0; k < SESSIONS; k++) {
+			uint32_t link = lifetime_find_reference(&fixture.sessions[k], block->index);
+			references[k] += block->references[k] != 0;
+			assert_int_equal(link ? REFERENCE_COUNT(references_word(&pool->references, link - 1)) : 0, block->references[k]);
+		}
+		unsigned names_listed = 0;
+		for (uint32_t link = pool->blocks.names[block->index]; link; link = pool->names.of_block[link - 1].next)
+			names_listed++;
+		assert_int_equal(names_listed, block->names);
+	}
+	for (size_t i = 0; i < NAMES; i++) {
+		char text[32];
+		uint32_t index;
+		name_text(i, text);
+		int found = view_find_name(&fixture.view, text, strlen(text), &index);
+		assert_int_equal(found, names[i].block >= 0);
+		if (!found)
+			continue;
+		struct view_name there;
+		published++;
+		assert_int_equal(index, names[i].index);
+		assert_int_equal(view_read_name(&fixture.view, index, &there), 1);
+		assert_int_equal(there.block_id, blocks[names[i].block].id);
+		assert_true(blocks[names[i].block].live);
+	}
+	for (uint32_t i = 0; i < pool->blocks.table.used; i++) {
+		struct view_block there;
+		int result = view_read_block(&fixture.view, i, &there);
+		assert_true(result >= 0);
+		seen += result == 1;
+	}
+	for (size_t i = 0; i < SESSIONS; i++) {
+		assert_int_equal(fixture.sessions[i].block_count, owned[i]);
+		assert_int_equal(fixture.sessions[i].bytes, bytes[i]);
+		assert_int_equal(fixture.sessions[i].reference_count, references[i]);
+	}
+	assert_int_equal(seen, live);
+	assert_int_equal(pool->block_count, live);
+	assert_int_equal(pool->name_count, published);
+	assert_int_equal(pool->requested, requested);
+	assert_int_equal(pool->unowned_blocks, unowned);
+	assert_int_equal(pool->unowned_bytes, unowned_bytes);
+	assert_true(buddy_is_valid(&pool->buddy));
+
+	pool_publish_counters(pool);
+	const struct view_counters *counters = fixture.view.counters;
+	assert_int_equal(counters->used, granted);
+	assert_int_equal(counters->requested, requested);
+	assert_int_equal(counters->blocks, live);
+	assert_int_equal(counters->names, published);
+	assert_int_equal(counters->allocations, model_allocations);
+	assert_int_equal(counters->frees, model_frees);
+}
+
+static void test_against_model(void **state)
+{
+	(void)state;
+	memset(blocks, 0, sizeof blocks);
+	model_frees = fixture.pool.counters->frees;
+	model_allocations = fixture.pool.counters->allocations;
+	for (size_t i = 0; i < NAMES; i++)
+		names[i].block = -1;
+	for (int step = 0; step < STEPS; step++) {
+		one_step();
+		if (step % 500 == 0)
+			recount();
+	}
+	recount();
+	for (size_t i = 0; i < SESSIONS; i++)
+		drop_session(i);
+	recount();
+	for (size_t i = 0; i < NAMES; i++) {
+		if (names[i].block >= 0)
+			unpublish(i);
+	}
+	recount();
+	assert_empty();
+}
+
+#define TEST(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(test_every_order),
+		TEST(test_handles),
+		TEST(test_which_hold_goes),
+		TEST(test_against_model),
+	};
+
+	draw_seed();
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

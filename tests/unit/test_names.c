@@ -1,0 +1,361 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The table of names and its index: by hand, with many names in one bucket, and at random against a model. Whatever the daemon
+ * finds, a reader of the view finds, and nothing else.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <errno.h>
+#include <stdbool.h>
+#include <string.h>
+
+#include "hash.h"
+#include "server/names.h"
+#include "tests/unit/draw.h"
+#include "tests/unit/failing_region.h"
+#include "tests/unit/memory_object.h"
+#include "view.h"
+
+#define MAX_NAMES 3000 /* 4096 buckets: four pages of index */
+
+struct fixture {
+	struct shared_object object;
+	struct view_header header;
+	struct names names;
+	struct view view; /* of the same records */
+	uint64_t next_id;
+};
+
+static void open_names(struct fixture *fixture, uint32_t max_names)
+{
+	struct view_geometry geometry;
+
+	view_geometry(1, max_names, &geometry);
+	fixture->next_id = 1;
+	fixture->header = (struct view_header){
+		.name_buckets = geometry.name_buckets,
+		.max_names = max_names,
+		.max_blocks = UINT32_MAX,
+		.names_at = geometry.names_at,
+	};
+	memory_object_open(&fixture->object, geometry.view_size);
+	assert_int_equal(names_init(&fixture->names, &fixture->object, &fixture->header), 0);
+	fixture->view = (struct view){
+		.header = &fixture->header,
+		.buckets = fixture->names.buckets,
+		.names = fixture->names.records,
+	};
+}
+
+static void close_names(struct fixture *fixture)
+{
+	names_deinit(&fixture->names);
+	names_deinit(&fixture->names);
+	shared_object_deinit(&fixture->object);
+}
+
+static int setup(void **state)
+{
+	static struct fixture fixture;
+
+	regions_until_failure = -1;
+	open_names(&fixture, MAX_NAMES);
+	*state = &fixture;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	close_names(*state);
+	return regions_open;
+}
+
+static int take(struct fixture *fixture, const char *name, uint32_t *out_index)
+{
+	return names_take(&fixture->names, name, strlen(name), out_index);
+}
+
+static void write_name(struct fixture *fixture, uint32_t index, const char *name, uint32_t block)
+{
+	names_write(&fixture->names, index,
+	            &(struct name_content){
+					.id = fixture->next_id++,
+					.block = block,
+					.block_id = block + 1000u,
+					.offset = 16,
+					.length = 32,
+					.created_ns = 48,
+					.uid = 64,
+					.name = name,
+					.name_length = strlen(name),
+				});
+}
+
+static uint32_t add(struct fixture *fixture, const char *name, uint32_t block)
+{
+	uint32_t index;
+
+	assert_int_equal(take(fixture, name, &index), 0);
+	write_name(fixture, index, name, block);
+	names_set_live(&fixture->names, index);
+	return index;
+}
+
+/* What both sides say; UINT32_MAX: not there. */
+static uint32_t find(const struct fixture *fixture, const char *name)
+{
+	uint32_t index = UINT32_MAX, seen = UINT32_MAX;
+	int result = names_find(&fixture->names, name, strlen(name), &index);
+
+	assert_true(result == 0 || result == -ENOENT);
+	/* A mapping's read would commit index pages behind the daemon's back, so readers look only where there is something. */
+	if (fixture->names.bucket_pages[((uint32_t)hash_of(name, strlen(name)) & (fixture->header.name_buckets - 1)) / 1024])
+		assert_int_equal(view_find_name(&fixture->view, name, strlen(name), &seen), result == 0);
+	assert_int_equal(seen, index);
+	return index;
+}
+
+static void test_life(void **state)
+{
+	struct fixture *fixture = *state;
+	struct view_name found;
+	uint32_t index, again;
+
+	assert_int_equal(find(fixture, "camera"), UINT32_MAX);
+	assert_int_equal(take(fixture, "camera", &index), 0);
+	assert_int_equal(find(fixture, "camera"), UINT32_MAX);
+	write_name(fixture, index, "camera", 7);
+	assert_int_equal(find(fixture, "camera"), UINT32_MAX); /* pending */
+	assert_int_equal(view_read_name(&fixture->view, index, &found), 0);
+	names_set_live(&fixture->names, index);
+	assert_int_equal(find(fixture, "camera"), index);
+	assert_int_equal(find(fixture, "camer"), UINT32_MAX);
+	assert_int_equal(find(fixture, "camera "), UINT32_MAX);
+	assert_int_equal(view_read_name(&fixture->view, index, &found), 1);
+	assert_int_equal(found.id, 1);
+	assert_int_equal(found.block, 7);
+	assert_int_equal(found.block_id, 1007);
+	assert_int_equal(found.offset, 16);
+	assert_int_equal(found.length, 32);
+	assert_int_equal(found.created_ns, 48);
+	assert_int_equal(found.uid, 64);
+	assert_string_equal(found.name, "camera");
+	names_drop(&fixture->names, index);
+	assert_int_equal(find(fixture, "camera"), UINT32_MAX);
+	assert_int_equal(view_read_name(&fixture->view, index, &found), 0);
+	assert_int_equal(take(fixture, "mic", &again), 0);
+	assert_int_equal(again, index);
+	write_name(fixture, again, "mic", 8);
+	names_set_live(&fixture->names, again);
+	assert_int_equal(find(fixture, "camera"), UINT32_MAX);
+	assert_int_equal(find(fixture, "mic"), again);
+	assert_int_equal(fixture->names.records[again].name[4], 0); /* nothing of the longer one before */
+	assert_int_equal(fixture->names.records[again].name[5], 0);
+}
+
+static void test_longest(void **state)
+{
+	struct fixture *fixture = *state;
+	char name[256], shorter[256];
+
+	memset(name, 'n', 255);
+	name[255] = '\0';
+	strcpy(shorter, name + 1);
+	uint32_t index = add(fixture, name, 0);
+	assert_int_equal(find(fixture, name), index);
+	assert_int_equal(find(fixture, shorter), UINT32_MAX);
+}
+
+/* A look for a name must not make the kernel back a page of the index: it may have none left. */
+static void test_looking_costs_nothing(void **state)
+{
+	struct fixture *fixture = *state;
+	uint64_t before = memory_object_backed(&fixture->object);
+	char name[32];
+	uint32_t index;
+
+	for (int i = 0; i < 1000; i++) {
+		snprintf(name, sizeof name, "nobody %d", i);
+		assert_int_equal(names_find(&fixture->names, name, strlen(name), &index), -ENOENT);
+	}
+	assert_int_equal(memory_object_backed(&fixture->object), before);
+}
+
+/* One page of index for the first name on it, and no other one. */
+static void test_index_is_committed_page_by_page(void **state)
+{
+	struct fixture *fixture = *state;
+	uint32_t index, pages = 0;
+	char name[32];
+
+	assert_int_equal(take(fixture, "first", &index), 0);
+	uint64_t records = fixture->names.table.committed;
+	assert_int_equal(memory_object_backed(&fixture->object), records + 4096);
+	for (int i = 0; i < 100; i++) {
+		snprintf(name, sizeof name, "name %d", i);
+		add(fixture, name, 0);
+	}
+	for (int i = 0; i < 4; i++)
+		pages += fixture->names.bucket_pages[i];
+	assert_int_equal(pages, 4);
+	assert_int_equal(memory_object_backed(&fixture->object), records + (uint64_t)4 * 4096);
+}
+
+static void test_kernel_refuses(void **state)
+{
+	struct fixture *fixture = *state;
+	uint32_t index = 7;
+	int fd = memory_object_break(&fixture->object);
+
+	assert_int_equal(take(fixture, "camera", &index), -EBADF);
+	memory_object_mend(&fixture->object, fd);
+	assert_int_equal(find(fixture, "camera"), UINT32_MAX);
+	assert_int_equal(take(fixture, "camera", &index), 0);
+	table_give(&fixture->names.table, index);
+	fd = memory_object_break(&fixture->object);
+	assert_int_equal(take(fixture, "camera", &index), 0); /* all is there */
+	memory_object_mend(&fixture->object, fd);
+}
+
+static void test_full(void **state)
+{
+	struct fixture small;
+	uint32_t index, first;
+
+	(void)state;
+	open_names(&small, 2);
+	first = add(&small, "one", 0);
+	add(&small, "two", 0);
+	assert_int_equal(take(&small, "three", &index), -EDQUOT);
+	names_drop(&small.names, first);
+	add(&small, "three", 0);
+	assert_int_equal(find(&small, "one"), UINT32_MAX);
+	assert_true(find(&small, "two") != UINT32_MAX);
+	close_names(&small);
+}
+
+/* All in one bucket, some of them pending, dropped from its end, its start and its middle. */
+static void test_collisions(void **state)
+{
+	enum { COUNT = 6 };
+	struct fixture *fixture = *state;
+	char names[COUNT][32];
+	uint32_t indexes[COUNT], count = 0;
+
+	for (int i = 0; count < COUNT; i++) {
+		snprintf(names[count], sizeof names[0], "n%d", i);
+		count += (hash_of(names[count], strlen(names[count])) & (fixture->header.name_buckets - 1)) == 77;
+	}
+	for (uint32_t i = 0; i < COUNT; i++) {
+		assert_int_equal(take(fixture, names[i], &indexes[i]), 0);
+		write_name(fixture, indexes[i], names[i], i);
+		if (i != 3)
+			names_set_live(&fixture->names, indexes[i]);
+	}
+	static const uint32_t order[] = {0, 5, 2, 3, 1, 4};
+	bool here[COUNT] = {true, true, true, false, true, true};
+	for (uint32_t i = 0; i < COUNT; i++) {
+		for (uint32_t k = 0; k < COUNT; k++)
+			assert_int_equal(find(fixture, names[k]), here[k] ? indexes[k] : UINT32_MAX);
+		names_drop(&fixture->names, indexes[order[i]]);
+		here[order[i]] = false;
+	}
+	assert_int_equal(fixture->names.buckets[77], 0);
+}
+
+/* Two names of one hash, which FNV does not give away easily: one record is doctored to say so. */
+static void test_same_hash(void **state)
+{
+	struct fixture *fixture = *state;
+	uint32_t index = add(fixture, "camera", 1);
+	struct name_record *record = &fixture->names.records[index];
+
+	strcpy(record->name, "cinema");
+	assert_int_equal(find(fixture, "camera"), UINT32_MAX);
+	strcpy(record->name, "cameras");
+	record->name_length = 7;
+	assert_int_equal(find(fixture, "camera"), UINT32_MAX);
+	names_drop(&fixture->names, index);
+}
+
+/* A thousand possible names come and go; a small table keeps the chains long. */
+static void test_against_model(void **state)
+{
+	enum { POSSIBLE = 1000, TABLE = 60 };
+	static uint32_t where[POSSIBLE]; /* index plus one; 0: not there */
+	struct fixture small;
+	uint32_t count = 0, index;
+	char name[32];
+
+	(void)state;
+	memset(where, 0, sizeof where);
+	open_names(&small, TABLE);
+	for (int step = 0; step < 60000; step++) {
+		uint32_t which = (uint32_t)draw(POSSIBLE);
+		snprintf(name, sizeof name, "the name %u", which);
+		assert_int_equal(find(&small, name), where[which] - 1);
+		if (where[which]) {
+			names_drop(&small.names, where[which] - 1);
+			where[which] = 0;
+			count--;
+		} else if (count < TABLE) {
+			where[which] = add(&small, name, which) + 1;
+			count++;
+		} else {
+			assert_int_equal(take(&small, name, &index), -EDQUOT);
+			/* Make room: the next one that is there. */
+			while (!where[which])
+				which = (which + 1) % POSSIBLE;
+			names_drop(&small.names, where[which] - 1);
+			where[which] = 0;
+			count--;
+		}
+		if (step % 5000)
+			continue;
+		for (uint32_t i = 0; i < POSSIBLE; i++) {
+			snprintf(name, sizeof name, "the name %u", i);
+			assert_int_equal(find(&small, name), where[i] - 1);
+		}
+	}
+	close_names(&small);
+}
+
+static void test_no_memory(void **state)
+{
+	struct fixture *fixture = *state;
+	struct names names, empty = {0};
+
+	for (int successes = 0; successes < 3; successes++) {
+		int before = regions_open;
+		regions_until_failure = successes;
+		assert_int_equal(names_init(&names, &fixture->object, &fixture->header), -ENOMEM);
+		assert_int_equal(regions_open, before);
+		assert_memory_equal(&names, &empty, sizeof names);
+	}
+}
+
+#define TEST(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(test_life),
+		TEST(test_longest),
+		TEST(test_looking_costs_nothing),
+		TEST(test_index_is_committed_page_by_page),
+		TEST(test_kernel_refuses),
+		cmocka_unit_test(test_full),
+		TEST(test_collisions),
+		TEST(test_same_hash),
+		cmocka_unit_test(test_against_model),
+		TEST(test_no_memory),
+	};
+
+	draw_seed();
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
