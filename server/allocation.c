@@ -152,7 +152,7 @@ static int prepare(struct allocation *allocation, uint32_t *out_name)
 	}
 	if (!allocation->name_length)
 		return 0;
-	result = names_take(&pool->names, allocation->name, allocation->name_length, &taken);
+	result = table_take(&pool->names.table, &taken);
 	if (result < 0)
 		return ERROR_LIMIT;
 	*out_name = taken + 1;

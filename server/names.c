@@ -15,14 +15,6 @@
 /* Bytes of records committed at a time: 199 names. */
 #define NAMES_STEP 65536
 
-/* Buckets on one page. */
-#define PAGE_BUCKETS (4096 / sizeof(uint32_t))
-
-static size_t bucket_page_count(const struct names *names)
-{
-	return (names->bucket_count + PAGE_BUCKETS - 1) / PAGE_BUCKETS;
-}
-
 int names_init(struct names *names, const struct shared_object *view, const struct view_header *header)
 {
 	uint8_t *base = view->base;
@@ -36,8 +28,9 @@ int names_init(struct names *names, const struct shared_object *view, const stru
 		table_init(&names->table, view, header->names_at, sizeof(struct name_record), header->max_names, NAMES_STEP);
 	if (result == 0)
 		result = region_new(header->max_names * sizeof *names->of_block, (void **)&names->of_block);
+	/* All of the index, once: readers look into any bucket, and a read of a hole would make the kernel back it, or kill them. */
 	if (result == 0)
-		result = region_new(bucket_page_count(names), (void **)&names->bucket_pages);
+		result = shared_object_commit(view, VIEW_INDEX_AT, header->names_at - VIEW_INDEX_AT);
 	if (result < 0)
 		names_deinit(names);
 	return result;
@@ -46,7 +39,6 @@ int names_init(struct names *names, const struct shared_object *view, const stru
 void names_deinit(struct names *names)
 {
 	region_free(names->of_block, names->table.capacity * sizeof *names->of_block);
-	region_free(names->bucket_pages, bucket_page_count(names));
 	table_deinit(&names->table);
 	*names = (struct names){0};
 }
@@ -59,12 +51,8 @@ static uint32_t bucket_of(const struct names *names, uint64_t hash)
 int names_find(const struct names *names, const char *name, size_t length, uint32_t *out_index)
 {
 	uint64_t hash = hash_of(name, length);
-	uint32_t bucket = bucket_of(names, hash);
+	uint32_t link = atomic_load_explicit(&names->buckets[bucket_of(names, hash)], memory_order_relaxed);
 
-	/* A page of the index that is not committed holds no name, and reading it could kill us with SIGBUS: see extents.c. */
-	if (!names->bucket_pages[bucket / PAGE_BUCKETS])
-		return -ENOENT;
-	uint32_t link = atomic_load_explicit(&names->buckets[bucket], memory_order_relaxed);
 	while (link) {
 		const struct name_record *record = &names->records[link - 1];
 		uint64_t word = atomic_load_explicit(&record->word, memory_order_relaxed);
@@ -76,26 +64,6 @@ int names_find(const struct names *names, const char *name, size_t length, uint3
 		link = atomic_load_explicit(&record->next, memory_order_relaxed);
 	}
 	return -ENOENT;
-}
-
-/* Pages of the index are committed one by one, when the first name falls on them. */
-static int commit_bucket(struct names *names, uint32_t bucket)
-{
-	size_t page = bucket / PAGE_BUCKETS;
-
-	if (names->bucket_pages[page])
-		return 0;
-	int result = shared_object_commit(names->table.object, VIEW_INDEX_AT + page * 4096, 4096);
-	if (result == 0)
-		names->bucket_pages[page] = 1;
-	return result;
-}
-
-int names_take(struct names *names, const char *name, size_t length, uint32_t *out_index)
-{
-	int result = commit_bucket(names, bucket_of(names, hash_of(name, length)));
-
-	return result < 0 ? result : table_take(&names->table, out_index);
 }
 
 void names_write(struct names *names, uint32_t index, const struct name_content *content)

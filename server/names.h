@@ -20,7 +20,6 @@ struct names {
 	_Atomic uint32_t *buckets;
 	uint32_t bucket_count;
 	struct index_link *of_block; /* list of the names of one block; its head is in `blocks` */
-	uint8_t *bucket_pages;       /* per page of buckets: is it committed? */
 };
 
 /* What a new name says. */
@@ -31,19 +30,14 @@ struct name_content {
 	size_t name_length;
 };
 
+/* Commits the whole name index, 4 bytes a bucket. */
 int names_init(struct names *names, const struct shared_object *view, const struct view_header *header);
 void names_deinit(struct names *names);
 
 /* -ENOENT, or the index of the live name. */
 int names_find(const struct names *names, const char *name, size_t length, uint32_t *out_index);
 
-/*
- * Takes an index for a name of this text and commits the pages that its record and its index entry need. -EDQUOT, -ENOSPC,
- * -ENOMEM. To undo: table_give.
- */
-int names_take(struct names *names, const char *name, size_t length, uint32_t *out_index);
-
-/* Writes a record, still invisible (PENDING), and links it into the index. */
+/* Writes a record, still invisible (PENDING), at an index from table_take, and links it into the name index. */
 void names_write(struct names *names, uint32_t index, const struct name_content *content);
 
 /* Makes a pending name visible. */

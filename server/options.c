@@ -47,7 +47,7 @@ static const struct {
 	{"size", OPTION_SIZE, "SIZE", "bytes to manage, as 64K, 1.5G (default: 1G)"},
 	{"min-block", OPTION_MIN_BLOCK, "SIZE", "the smallest piece handed out, a power of two from 16\n(default: 64)"},
 	{"max-blocks", OPTION_MAX_BLOCKS, "N", "blocks at a time (default: as many as fit, at most 16M)"},
-	{"max-names", OPTION_MAX_NAMES, "N", "names at a time (default: as blocks, 1024 to 1M)"},
+	{"max-names", OPTION_MAX_NAMES, "N", "names at a time (default: one for 16 blocks, 1024 to 1M)"},
 	{"max-sessions", OPTION_MAX_SESSIONS, "N", "sessions at a time (default: 16384)"},
 	{"ephemeral", OPTION_EPHEMERAL, NULL, "remove everything at exit"},
 	{"overcommit", OPTION_OVERCOMMIT, NULL,

@@ -169,6 +169,14 @@ static void fill_headers(struct pool *pool, const struct pool_options *options, 
 	commit(&view->magic, VIEW_MAGIC);
 }
 
+/* One name for 16 blocks: their index, which is committed at once, is about a 256th of a pool in units of 64 bytes. */
+static uint32_t default_max_names(uint32_t max_blocks)
+{
+	uint32_t names = max_blocks / 16;
+
+	return names < MIN_MAX_NAMES ? MIN_MAX_NAMES : names < DEFAULT_MAX_NAMES ? names : DEFAULT_MAX_NAMES;
+}
+
 static int make_objects(struct pool *pool, const struct pool_options *options)
 {
 	struct view_geometry geometry;
@@ -186,9 +194,7 @@ static int make_objects(struct pool *pool, const struct pool_options *options)
 	if (!state.max_blocks)
 		state.max_blocks = units < DEFAULT_MAX_BLOCKS ? (uint32_t)units : DEFAULT_MAX_BLOCKS;
 	if (!state.max_names)
-		state.max_names = state.max_blocks < MIN_MAX_NAMES       ? MIN_MAX_NAMES
-		                  : state.max_blocks < DEFAULT_MAX_NAMES ? state.max_blocks
-		                                                         : DEFAULT_MAX_NAMES;
+		state.max_names = default_max_names(state.max_blocks);
 	state.max_sessions++; /* number 0 is the daemon */
 	/* A reference for each block and client twice over, within reason. */
 	state.max_references = (MAX_REFERENCES - state.max_sessions) / 2 > state.max_blocks

@@ -33,7 +33,7 @@ void request_publish(struct request *request)
 	uint32_t index;
 	int error = check(request, name, &hold);
 
-	if (!error && names_take(&pool->names, name, strlen(name), &index) < 0)
+	if (!error && table_take(&pool->names.table, &index) < 0)
 		error = ERROR_LIMIT;
 	if (error) {
 		slot_refuse(&request->slot, SLOT_PUBLISH, (uint32_t)error);

@@ -100,7 +100,7 @@ static uint32_t publish(uint32_t block, const char *name)
 	struct names *names = &fixture.pool.names;
 	uint32_t index;
 
-	assert_int_equal(names_take(names, name, strlen(name), &index), 0);
+	assert_int_equal(table_take(&names->table, &index), 0);
 	names_write(names, index,
 	            &(struct name_content){.id = pool_take_ids(&fixture.pool, 1),
 	                                   .block_id = id_of(block),

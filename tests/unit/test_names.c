@@ -75,9 +75,9 @@ static int teardown(void **state)
 	return regions_open;
 }
 
-static int take(struct fixture *fixture, const char *name, uint32_t *out_index)
+static int take(struct fixture *fixture, uint32_t *out_index)
 {
-	return names_take(&fixture->names, name, strlen(name), out_index);
+	return table_take(&fixture->names.table, out_index);
 }
 
 static void write_name(struct fixture *fixture, uint32_t index, const char *name, uint32_t block)
@@ -100,7 +100,7 @@ static uint32_t add(struct fixture *fixture, const char *name, uint32_t block)
 {
 	uint32_t index;
 
-	assert_int_equal(take(fixture, name, &index), 0);
+	assert_int_equal(take(fixture, &index), 0);
 	write_name(fixture, index, name, block);
 	names_set_live(&fixture->names, index);
 	return index;
@@ -113,9 +113,7 @@ static uint32_t find(const struct fixture *fixture, const char *name)
 	int result = names_find(&fixture->names, name, strlen(name), &index);
 
 	assert_true(result == 0 || result == -ENOENT);
-	/* A mapping's read would commit index pages behind the daemon's back, so readers look only where there is something. */
-	if (fixture->names.bucket_pages[((uint32_t)hash_of(name, strlen(name)) & (fixture->header.name_buckets - 1)) / 1024])
-		assert_int_equal(view_find_name(&fixture->view, name, strlen(name), &seen), result == 0);
+	assert_int_equal(view_find_name(&fixture->view, name, strlen(name), &seen), result == 0);
 	assert_int_equal(seen, index);
 	return index;
 }
@@ -127,7 +125,7 @@ static void test_life(void **state)
 	uint32_t index, again;
 
 	assert_int_equal(find(fixture, "camera"), UINT32_MAX);
-	assert_int_equal(take(fixture, "camera", &index), 0);
+	assert_int_equal(take(fixture, &index), 0);
 	assert_int_equal(find(fixture, "camera"), UINT32_MAX);
 	write_name(fixture, index, "camera", 7);
 	assert_int_equal(find(fixture, "camera"), UINT32_MAX); /* pending */
@@ -148,7 +146,7 @@ static void test_life(void **state)
 	names_drop(&fixture->names, index);
 	assert_int_equal(find(fixture, "camera"), UINT32_MAX);
 	assert_int_equal(view_read_name(&fixture->view, index, &found), 0);
-	assert_int_equal(take(fixture, "mic", &again), 0);
+	assert_int_equal(take(fixture, &again), 0);
 	assert_int_equal(again, index);
 	write_name(fixture, again, "mic", 8);
 	names_set_live(&fixture->names, again);
@@ -186,24 +184,16 @@ static void test_looking_costs_nothing(void **state)
 	assert_int_equal(memory_object_backed(&fixture->object), before);
 }
 
-/* One page of index for the first name on it, and no other one. */
-static void test_index_is_committed_page_by_page(void **state)
+/* The whole index is committed from the start, so that readers may look into any bucket; records as they are needed. */
+static void test_index_is_committed_at_once(void **state)
 {
 	struct fixture *fixture = *state;
-	uint32_t index, pages = 0;
-	char name[32];
+	uint32_t index;
 
-	assert_int_equal(take(fixture, "first", &index), 0);
-	uint64_t records = fixture->names.table.committed;
-	assert_int_equal(memory_object_backed(&fixture->object), records + 4096);
-	for (int i = 0; i < 100; i++) {
-		snprintf(name, sizeof name, "name %d", i);
-		add(fixture, name, 0);
-	}
-	for (int i = 0; i < 4; i++)
-		pages += fixture->names.bucket_pages[i];
-	assert_int_equal(pages, 4);
-	assert_int_equal(memory_object_backed(&fixture->object), records + (uint64_t)4 * 4096);
+	assert_int_equal(memory_object_backed(&fixture->object), fixture->header.names_at - VIEW_INDEX_AT);
+	assert_int_equal(take(fixture, &index), 0);
+	assert_int_equal(memory_object_backed(&fixture->object),
+	                 fixture->header.names_at - VIEW_INDEX_AT + fixture->names.table.committed);
 }
 
 static void test_kernel_refuses(void **state)
@@ -212,13 +202,13 @@ static void test_kernel_refuses(void **state)
 	uint32_t index = 7;
 	int fd = memory_object_break(&fixture->object);
 
-	assert_int_equal(take(fixture, "camera", &index), -EBADF);
+	assert_int_equal(take(fixture, &index), -EBADF);
 	memory_object_mend(&fixture->object, fd);
 	assert_int_equal(find(fixture, "camera"), UINT32_MAX);
-	assert_int_equal(take(fixture, "camera", &index), 0);
+	assert_int_equal(take(fixture, &index), 0);
 	table_give(&fixture->names.table, index);
 	fd = memory_object_break(&fixture->object);
-	assert_int_equal(take(fixture, "camera", &index), 0); /* all is there */
+	assert_int_equal(take(fixture, &index), 0); /* all is there */
 	memory_object_mend(&fixture->object, fd);
 }
 
@@ -231,7 +221,7 @@ static void test_full(void **state)
 	open_names(&small, 2);
 	first = add(&small, "one", 0);
 	add(&small, "two", 0);
-	assert_int_equal(take(&small, "three", &index), -EDQUOT);
+	assert_int_equal(take(&small, &index), -EDQUOT);
 	names_drop(&small.names, first);
 	add(&small, "three", 0);
 	assert_int_equal(find(&small, "one"), UINT32_MAX);
@@ -252,7 +242,7 @@ static void test_collisions(void **state)
 		count += (hash_of(names[count], strlen(names[count])) & (fixture->header.name_buckets - 1)) == 77;
 	}
 	for (uint32_t i = 0; i < COUNT; i++) {
-		assert_int_equal(take(fixture, names[i], &indexes[i]), 0);
+		assert_int_equal(take(fixture, &indexes[i]), 0);
 		write_name(fixture, indexes[i], names[i], i);
 		if (i != 3)
 			names_set_live(&fixture->names, indexes[i]);
@@ -307,7 +297,7 @@ static void test_against_model(void **state)
 			where[which] = add(&small, name, which) + 1;
 			count++;
 		} else {
-			assert_int_equal(take(&small, name, &index), -EDQUOT);
+			assert_int_equal(take(&small, &index), -EDQUOT);
 			/* Make room: the next one that is there. */
 			while (!where[which])
 				which = (which + 1) % POSSIBLE;
@@ -330,13 +320,19 @@ static void test_no_memory(void **state)
 	struct fixture *fixture = *state;
 	struct names names, empty = {0};
 
-	for (int successes = 0; successes < 3; successes++) {
-		int before = regions_open;
+	int before = regions_open;
+	for (int successes = 0; successes < 2; successes++) {
 		regions_until_failure = successes;
 		assert_int_equal(names_init(&names, &fixture->object, &fixture->header), -ENOMEM);
 		assert_int_equal(regions_open, before);
 		assert_memory_equal(&names, &empty, sizeof names);
 	}
+	/* Nor without the pages of the index. */
+	regions_until_failure = -1;
+	int fd = memory_object_break(&fixture->object);
+	assert_int_equal(names_init(&names, &fixture->object, &fixture->header), -EBADF);
+	memory_object_mend(&fixture->object, fd);
+	assert_int_equal(regions_open, before);
 }
 
 #define TEST(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
@@ -347,7 +343,7 @@ int main(void)
 		TEST(test_life),
 		TEST(test_longest),
 		TEST(test_looking_costs_nothing),
-		TEST(test_index_is_committed_page_by_page),
+		TEST(test_index_is_committed_at_once),
 		TEST(test_kernel_refuses),
 		cmocka_unit_test(test_full),
 		TEST(test_collisions),
