@@ -145,7 +145,7 @@ static int reserve(struct mapping *mapping, size_t length, size_t alignment)
 
 static int map_segment(struct mapping *mapping, const Shmbuddy__V1__Welcome *welcome, bool writable)
 {
-	uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE), present, length, alignment;
+	uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE), present = 0, length, alignment;
 	int r;
 
 	if (welcome->size == 0 || welcome->size > welcome->max_size || welcome->max_size > MAPPING_SIZE_MAX ||
@@ -179,7 +179,7 @@ static int map_segment(struct mapping *mapping, const Shmbuddy__V1__Welcome *wel
 
 static int map_view(struct mapping *mapping, const Shmbuddy__V1__Welcome *welcome)
 {
-	uint64_t present;
+	uint64_t present = 0;
 	void *base;
 	int r = object_size(mapping->fds[MAPPING_VIEW], &present);
 

@@ -57,6 +57,18 @@ static uint64_t would_grant(const struct pool *pool, uint64_t size)
 	return granted <= pool->size ? granted : 0;
 }
 
+/* Bytes asked for, all blocks together; sizes near 2^64 stop at it. */
+static uint64_t total_size(const struct allocation *allocation)
+{
+	uint64_t total = 0;
+
+	for (size_t i = 0; i < allocation->count; i++) {
+		if (__builtin_add_overflow(total, allocation->sizes[i], &total))
+			return UINT64_MAX;
+	}
+	return total;
+}
+
 static int find(struct allocation *allocation, uint64_t alignment)
 {
 	struct pool *pool = allocation->slot.session->pool;
@@ -72,6 +84,7 @@ static int find(struct allocation *allocation, uint64_t alignment)
 			allocation->refusal = (struct allocation_refusal){
 				.requested = size,
 				.granted = would_grant(pool, size),
+				.batch = allocation->batch ? total_size(allocation) : 0,
 				.limit = SHMBUDDY__V1__OUT_OF_MEMORY__LIMIT__SEGMENT,
 			};
 			release(pool, allocation->ranges, i);
@@ -84,15 +97,14 @@ static int find(struct allocation *allocation, uint64_t alignment)
 
 static int refused_by_kernel(struct allocation *allocation)
 {
-	uint64_t requested = 0, granted = 0;
+	uint64_t granted = 0;
 
-	for (size_t i = 0; i < allocation->count; i++) {
-		requested += allocation->sizes[i];
+	for (size_t i = 0; i < allocation->count; i++)
 		granted += allocation->ranges[i].length;
-	}
 	allocation->refusal = (struct allocation_refusal){
-		.requested = requested,
+		.requested = total_size(allocation),
 		.granted = granted,
+		.batch = allocation->batch ? total_size(allocation) : 0,
 		.kernel_free = allocation->job.kernel_free,
 		.limit = SHMBUDDY__V1__OUT_OF_MEMORY__LIMIT__KERNEL,
 	};

@@ -16,6 +16,7 @@
 /* What a refusal for want of memory was about. */
 struct allocation_refusal {
 	uint64_t requested, granted, kernel_free; /* bytes */
+	uint64_t batch;                           /* bytes asked for by the whole batch; 0: no batch */
 	int limit;                                /* Shmbuddy__V1__OutOfMemory__Limit */
 };
 

@@ -111,7 +111,7 @@ static int clear_path(const struct endpoint *endpoint, const struct sockaddr_un 
 static int bind_socket(struct endpoint *endpoint, const struct sockaddr_un *address, char *out_why)
 {
 	CLEANUP_CLOSE int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	struct stat status;
+	struct stat status = {0};
 	int result = 0;
 
 	if (fd < 0)

@@ -59,7 +59,8 @@ void out_of_memory_reply(struct connection *connection, const struct slot *slot,
 	Shmbuddy__V1__Reply reply = SHMBUDDY__V1__REPLY__INIT;
 	Shmbuddy__V1__OutOfMemory detail = SHMBUDDY__V1__OUT_OF_MEMORY__INIT;
 	Shmbuddy__V1__Usage usages[HOLDERS_MAX], *holders[HOLDERS_MAX];
-	char requested[SIZE_TEXT_MAX], free_text[SIZE_TEXT_MAX], longest[SIZE_TEXT_MAX], kernel[SIZE_TEXT_MAX], text[512];
+	char requested[SIZE_TEXT_MAX], free_text[SIZE_TEXT_MAX], longest[SIZE_TEXT_MAX], kernel[SIZE_TEXT_MAX];
+	char batch[SIZE_TEXT_MAX], text[512];
 
 	pool_count(&pool->counters->refusals, 1);
 	detail.limit = (Shmbuddy__V1__OutOfMemory__Limit)refusal->limit;
@@ -77,6 +78,7 @@ void out_of_memory_reply(struct connection *connection, const struct slot *slot,
 	size_format(detail.free_bytes, free_text);
 	size_format(detail.longest_free, longest);
 	size_format(detail.kernel_free, kernel);
+	size_format(refusal->batch, batch);
 	if (refusal->limit == SHMBUDDY__V1__OUT_OF_MEMORY__LIMIT__KERNEL)
 		snprintf(text, sizeof text,
 		         "%s asked for, and the kernel has no memory for it: /dev/shm has %s left; free blocks, or enlarge it",
@@ -85,6 +87,12 @@ void out_of_memory_reply(struct connection *connection, const struct slot *slot,
 		snprintf(text, sizeof text,
 		         "the pool has %u blocks, as many as it takes: free some, or start it with a larger --max-blocks",
 		         (unsigned)pool->blocks.table.capacity);
+	else if (refusal->batch)
+		snprintf(
+			text, sizeof text,
+			"a batch of %s does not fit, a block of %s is the first without room; without the batch %s is free, the longest "
+			"free run is %s: free blocks, or start a larger pool",
+			batch, requested, free_text, longest);
 	else
 		snprintf(text, sizeof text, "%s asked for, %s free, the longest free run is %s: free blocks, or start a larger pool",
 		         requested, free_text, longest);

@@ -54,28 +54,28 @@ extern "C" {
 
 /* Errors. Functions return the negative value. */
 enum shmb_error {
-	SHMB_E_INVALID_ARGUMENT = 1000,   /* a value that no pool would take */
-	SHMB_E_OUT_OF_MEMORY = 1001,      /* shmb_out_of_memory() says why and who holds it */
-	SHMB_E_STALE_HANDLE = 1002,       /* the block of this handle has been freed */
-	SHMB_E_NOT_HELD = 1003,           /* the block lives, but this session holds no reference to it */
-	SHMB_E_OTHER_POOL = 1004,         /* the handle comes from another pool, or from a former life of this one */
-	SHMB_E_NO_SUCH_BLOCK = 1005,      /* no live block has this id */
-	SHMB_E_NO_SUCH_NAME = 1006,       /* nothing is published under this name */
-	SHMB_E_NAME_TAKEN = 1007,         /* something else is published under this name */
-	SHMB_E_BAD_NAME = 1008,           /* empty, over SHMB_NAME_MAX, not UTF-8, or with control characters */
-	SHMB_E_READ_ONLY = 1009,          /* the session may read only */
-	SHMB_E_DENIED = 1010,             /* this user has no right to it */
-	SHMB_E_IN_USE = 1011,             /* others hold the block */
-	SHMB_E_LIMIT = 1012,              /* a limit other than memory is reached */
-	SHMB_E_NO_SUCH_POOL = 1013,       /* the daemon serves no pool of that name */
-	SHMB_E_VERSION = 1014,            /* daemon and library speak different versions of the protocol */
-	SHMB_E_PROTOCOL = 1015,           /* what came over the socket was not the protocol */
-	SHMB_E_UNKNOWN_OPERATION = 1016,  /* the daemon is older than this library and does not know the operation */
-	SHMB_E_NO_DAEMON = 1017,          /* nothing answers on the socket */
-	SHMB_E_DISCONNECTED = 1018,       /* the connection was lost; mappings stay valid until shmb_close */
-	SHMB_E_TIMEOUT = 1019,            /* no answer in time */
-	SHMB_E_CORRUPT = 1020,            /* the pool's tables contradict themselves */
-	SHMB_E_SYSTEM = 1021,             /* the operating system refused */
+	SHMB_E_INVALID_ARGUMENT = 1000,  /* a value that no pool would take */
+	SHMB_E_OUT_OF_MEMORY = 1001,     /* shmb_out_of_memory() says why and who holds it */
+	SHMB_E_STALE_HANDLE = 1002,      /* the block of this handle has been freed */
+	SHMB_E_NOT_HELD = 1003,          /* the block lives, but this session holds no reference to it */
+	SHMB_E_OTHER_POOL = 1004,        /* the handle comes from another pool, or from a former life of this one */
+	SHMB_E_NO_SUCH_BLOCK = 1005,     /* no live block has this id */
+	SHMB_E_NO_SUCH_NAME = 1006,      /* nothing is published under this name */
+	SHMB_E_NAME_TAKEN = 1007,        /* something else is published under this name */
+	SHMB_E_BAD_NAME = 1008,          /* empty, over SHMB_NAME_MAX, not UTF-8, or with control characters */
+	SHMB_E_READ_ONLY = 1009,         /* the session may read only */
+	SHMB_E_DENIED = 1010,            /* this user has no right to it */
+	SHMB_E_IN_USE = 1011,            /* others hold the block */
+	SHMB_E_LIMIT = 1012,             /* a limit other than memory is reached */
+	SHMB_E_NO_SUCH_POOL = 1013,      /* the daemon serves no pool of that name */
+	SHMB_E_VERSION = 1014,           /* daemon and library speak different versions of the protocol */
+	SHMB_E_PROTOCOL = 1015,          /* what came over the socket was not the protocol */
+	SHMB_E_UNKNOWN_OPERATION = 1016, /* the daemon is older than this library and does not know the operation */
+	SHMB_E_NO_DAEMON = 1017,         /* nothing answers on the socket */
+	SHMB_E_DISCONNECTED = 1018,      /* the connection was lost; mappings stay valid until shmb_close */
+	SHMB_E_TIMEOUT = 1019,           /* no answer in time */
+	SHMB_E_CORRUPT = 1020,           /* the pool's tables contradict themselves */
+	SHMB_E_SYSTEM = 1021,            /* the operating system refused */
 };
 
 /* One session: this program's standing with one pool. Opaque; owned by whoever connected. */
@@ -111,7 +111,7 @@ typedef struct shmb_connect_options {
 	const char *pool;        /* default: the daemon's first pool */
 	const char *program;     /* shown in listings; default: the name of the running program */
 	enum shmb_access access;
-	uint32_t timeout_ms;     /* for each call, connecting included; default 30000; UINT32_MAX: wait for ever */
+	uint32_t timeout_ms; /* for each call, connecting included; default 30000; UINT32_MAX: wait for ever */
 } shmb_connect_options;
 
 /*
@@ -158,8 +158,8 @@ SHMB_PUBLIC int shmb_free(shmb_session *session, shmb_handle handle);
  * Allocates `count` blocks (1 to SHMB_BATCH_MAX), of sizes[0..count-1] bytes, all or none, in one round trip.
  * `out_blocks` has room for `count`.
  */
-SHMB_PUBLIC int shmb_alloc_batch(shmb_session *session, const uint64_t *sizes, size_t count, const shmb_alloc_options *options,
-                                 shmb_block *out_blocks);
+SHMB_PUBLIC int shmb_alloc_batch(shmb_session *session, const uint64_t *sizes, size_t count,
+                                 const shmb_alloc_options *options, shmb_block *out_blocks);
 
 /* Gives back one reference for each handle, all or none, in one round trip. A handle may stand as often as it is held. */
 SHMB_PUBLIC int shmb_free_batch(shmb_session *session, const shmb_handle *handles, size_t count);
@@ -199,22 +199,22 @@ typedef struct shmb_status {
 	char pool[SHMB_POOL_NAME_MAX + 1];
 	uint32_t incarnation;
 	uint32_t daemon_pid;
-	uint64_t unit;           /* the smallest piece handed out */
-	uint64_t size;           /* of the segment */
-	uint64_t used;           /* set aside for blocks */
-	uint64_t requested;      /* asked for by their owners; used - requested is lost to rounding */
-	uint64_t free;           /* size - used */
-	uint64_t longest_free;   /* the largest request that would be met now */
-	uint64_t committed;      /* backed by memory of the kernel */
-	uint64_t blocks;         /* live */
-	uint64_t names;          /* published */
-	uint64_t clients;        /* sessions */
+	uint64_t unit;         /* the smallest piece handed out */
+	uint64_t size;         /* of the segment */
+	uint64_t used;         /* set aside for blocks */
+	uint64_t requested;    /* asked for by their owners; used - requested is lost to rounding */
+	uint64_t free;         /* size - used */
+	uint64_t longest_free; /* the largest request that would be met now */
+	uint64_t committed;    /* backed by memory of the kernel */
+	uint64_t blocks;       /* live */
+	uint64_t names;        /* published */
+	uint64_t clients;      /* sessions */
 	uint64_t max_blocks, max_names, max_clients;
-	uint64_t allocations;    /* blocks allocated since the pool was made */
-	uint64_t frees;          /* blocks freed since then */
-	uint64_t refusals;       /* allocations refused for want of memory since then */
-	uint64_t requests;       /* requests answered by the daemon since then */
-	uint64_t created_ns;     /* when the pool was made: nanoseconds since 1970-01-01 UTC */
+	uint64_t allocations; /* blocks allocated since the pool was made */
+	uint64_t frees;       /* blocks freed since then */
+	uint64_t refusals;    /* allocations refused for want of memory since then */
+	uint64_t requests;    /* requests answered by the daemon since then */
+	uint64_t created_ns;  /* when the pool was made: nanoseconds since 1970-01-01 UTC */
 } shmb_status;
 
 SHMB_PUBLIC int shmb_get_status(shmb_session *session, shmb_status *out_status);

@@ -354,7 +354,7 @@ static void worker(int control, const void *argument)
 	char name[32];
 
 	for (unsigned turn = 0;; turn++) {
-		shmb_handle handles[16];
+		shmb_handle handles[16] = {{0}};
 		size_t count = 1 + pattern_below(&state, 16);
 
 		for (size_t i = 0; i < count; i++)
@@ -414,9 +414,11 @@ static int by_value(const void *left, const void *right)
 
 static void print_times(const char *what, uint64_t *times, size_t count)
 {
+	size_t middle = count / 2;
+
 	qsort(times, count, sizeof *times, by_value);
 	print_message("%s: min %.3f ms, median %.3f ms, max %.3f ms of %zu\n", what, (double)times[0] / 1e6,
-	              (double)times[count / 2] / 1e6, (double)times[count - 1] / 1e6, count);
+	              (double)times[middle] / 1e6, (double)times[count - 1] / 1e6, count);
 }
 
 static void test_how_soon(void **state)

@@ -147,7 +147,7 @@ static void test_zero_length(void **state)
 
 static void test_longest_frame_before_hello(void **state)
 {
-	Shmbuddy__V1__Hello hello;
+	static Shmbuddy__V1__Hello hello; /* the request that is made of it outlives this call */
 	uint8_t header[FRAME_HEADER];
 
 	(void)state;
@@ -239,7 +239,7 @@ static void test_swollen_frames(void **state)
 /* Hello and `count` pings, as they lie on the wire. The caller frees them. */
 static uint8_t *conversation(uint64_t count, size_t *out_size)
 {
-	Shmbuddy__V1__Hello hello;
+	static Shmbuddy__V1__Hello hello; /* the request that is made of it outlives this call */
 	uint8_t *bytes = malloc(64 * (count + 1));
 	size_t size = 0;
 
@@ -380,7 +380,7 @@ static void test_unknown_operation(void **state)
 
 static void test_hello_twice(void **state)
 {
-	Shmbuddy__V1__Hello hello;
+	static Shmbuddy__V1__Hello hello; /* the request that is made of it outlives this call */
 
 	(void)state;
 	open_session();
@@ -437,7 +437,7 @@ static void test_hello_that_is_refused(void **state)
 		{1, "", "", 0, 1000, SHMBUDDY__V1__STATUS__DENIED, "token"},
 	};
 	uint8_t token[1000] = {0};
-	Shmbuddy__V1__Hello hello;
+	static Shmbuddy__V1__Hello hello; /* the request that is made of it outlives this call */
 
 	(void)state;
 	raw_session_close(&session);

@@ -257,6 +257,7 @@ static void list(const Shmbuddy__V1__Request *request, int fd, Shmbuddy__V1__Rep
 	reply->result_case = SHMBUDDY__V1__REPLY__RESULT_CLIENT_PAGE;
 	reply->client_page = &page;
 	send_reply(fd, reply);
+	reply->client_page = NULL; /* it lay on this stack */
 }
 
 static void answer(int fd, const Shmbuddy__V1__Request *request)
