@@ -215,8 +215,11 @@ static void test_wild_slots(void **state)
 
 	(void)state;
 	session.sequence = 1000;
-	for (size_t i = 0; i < sizeof slots / sizeof slots[0]; i++)
+	for (size_t i = 0; i < sizeof slots / sizeof slots[0]; i++) {
+		/* A sequence lower, and one higher, than what may lie where that slot would be. */
 		expect_wrong(slots[i], 1, raw_session_allocate_request(64, NULL));
+		expect_wrong(slots[i], UINT64_C(1) << 50, raw_session_allocate_request(64, NULL));
+	}
 	expect_wrong(1, UINT64_MAX, raw_session_allocate_request(64, NULL));
 	expect_blocks(0);
 	assert_int_equal(status_in(session.slots - 1, 1, raw_session_allocate_request(64, NULL)), OK);
