@@ -30,7 +30,7 @@ static void test_zeroed_and_writable(void **state)
 /* A terabyte costs the one page that is touched. */
 static void test_sparse(void **state)
 {
-	const size_t size = (size_t)1 << 40, page = (size_t)sysconf(_SC_PAGESIZE);
+	const size_t size = (size_t)1 << 36, page = (size_t)sysconf(_SC_PAGESIZE);
 	unsigned char here[2];
 	uint8_t *memory;
 
