@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "cleanup.h"
 #include "clock.h"
 #include "errors.h"
 #include "lifetime.h"
@@ -14,24 +15,31 @@
 #include "shmbuddy.pb-c.h"
 #include "size.h"
 
-int allocation_new(size_t count, struct allocation **out_allocation)
+int allocation_new(size_t count, bool batch, struct allocation **out_allocation)
 {
 	/* Not calloc: it passes by malloc's fast path, and the lists are written before they are read. */
-	struct allocation *allocation = malloc(
-		sizeof *allocation + count * (sizeof *allocation->ranges + sizeof *allocation->sizes + sizeof *allocation->indexes));
+	struct allocation *allocation =
+		malloc(sizeof *allocation + count * (sizeof *allocation->ranges + sizeof *allocation->sizes));
 
 	if (!allocation)
 		return -ENOMEM;
-	*allocation = (struct allocation){.count = count};
+	*allocation = (struct allocation){.count = count, .batch = batch};
 	allocation->ranges = (struct commit_range *)(allocation + 1);
 	allocation->sizes = (uint64_t *)(allocation->ranges + count);
-	allocation->indexes = (uint32_t *)(allocation->sizes + count);
+	allocation->indexes = &allocation->index;
+	if (batch)
+		allocation->indexes = allocation->kept = malloc(count * sizeof *allocation->kept);
+	if (!allocation->indexes) {
+		free(allocation);
+		return -ENOMEM;
+	}
 	*out_allocation = allocation;
 	return 0;
 }
 
 void allocation_free(struct allocation *allocation)
 {
+	free(allocation->kept);
 	free(allocation);
 }
 
@@ -46,7 +54,7 @@ static void release_all(struct allocation *allocation)
 	release(allocation->slot.session->pool, allocation->ranges, allocation->count);
 }
 
-/* Bytes that the segment would set aside for a request; 0 where no segment could hold it. */
+/* Bytes that the segment would set aside for a request; 0 where that is more than the pool has. */
 static uint64_t would_grant(const struct pool *pool, uint64_t size)
 {
 	uint64_t units;
@@ -118,9 +126,12 @@ static void committed(struct commit_job *job, int result)
 	struct session *session = allocation->slot.session;
 	uint32_t slot = allocation->slot.index; /* `finished` frees the allocation */
 
-	if (result < 0 || session->dead)
+	if (session->dead)
 		release_all(allocation);
-	allocation->finished(allocation, session->dead ? -ECANCELED : result < 0 ? -ENOSPC : 0);
+	else if (result < 0)
+		result = refused_by_kernel(allocation);
+	session->jobs[slot] = NULL; /* whatever ends the session now has nothing to cancel */
+	allocation->finished(allocation, session->dead ? -ECANCELED : result);
 	session_arrive(session, slot);
 }
 
@@ -228,5 +239,6 @@ int allocation_write(struct allocation *allocation)
 	if (name)
 		lifetime_add_name(pool, name - 1);
 	slot_done(slot);
+	session->batches[slot->index] = take_pointer(&allocation->kept);
 	return 0;
 }

@@ -32,12 +32,13 @@ struct allocation {
 	size_t count;
 	struct commit_range *ranges; /* what was found: offset and granted size, bytes */
 	uint64_t *sizes;             /* bytes asked for */
-	uint32_t *indexes;           /* of the records, once written */
+	uint32_t *indexes; /* of the records, once written: `index`, or `kept` of a batch, which the session then keeps */
+	uint32_t *kept, index;
 	bool batch;
 };
 
-/* With room for `count` blocks. */
-int allocation_new(size_t count, struct allocation **out_allocation);
+/* With room for `count` blocks; 1, unless it is a batch. */
+int allocation_new(size_t count, bool batch, struct allocation **out_allocation);
 void allocation_free(struct allocation *allocation);
 
 /*

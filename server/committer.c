@@ -252,8 +252,21 @@ static int fill_piece(struct committer *committer, struct commit_job *job)
 	return 0;
 }
 
+/* Bytes that the file system has left. False: it has no limit, or does not say. A tmpfs without one has no blocks, tmpfs(5). */
+static bool kernel_free(const struct committer *committer, uint64_t *out_bytes)
+{
+	struct statvfs status;
+
+	if (fstatvfs(committer->segment->fd, &status) < 0 || status.f_blocks == 0)
+		return false;
+	*out_bytes = (uint64_t)status.f_bavail * status.f_frsize;
+	return true;
+}
+
 static void finish(struct committer *committer, struct commit_job *job)
 {
+	if (job->result < 0 && job->result != -ECANCELED)
+		kernel_free(committer, &job->kernel_free); /* now that its own pages are back */
 	committer->promised -= job->missing;
 	free(job->made);
 	job->made = NULL;
@@ -313,8 +326,6 @@ static void start_next(struct committer *committer)
 
 int committer_ensure(struct committer *committer, struct commit_job *job)
 {
-	struct statvfs status;
-
 	job->next = NULL;
 	job->range = 0;
 	job->page = 0;
@@ -327,12 +338,9 @@ int committer_ensure(struct committer *committer, struct commit_job *job)
 		return 1;
 
 	job->missing = pages * STATE_EXTENT;
-	/* A tmpfs without a limit says that it has no blocks at all, tmpfs(5). */
-	if (fstatvfs(committer->segment->fd, &status) == 0 && status.f_blocks) {
-		job->kernel_free = (uint64_t)status.f_bavail * status.f_frsize;
-		if (job->missing + committer->promised > job->kernel_free)
-			return -ENOSPC;
-	}
+	job->kernel_free = 0;
+	if (kernel_free(committer, &job->kernel_free) && job->missing + committer->promised > job->kernel_free)
+		return -ENOSPC;
 	if (pages <= SMALL_PAGES && !committer_is_busy(committer)) {
 		int result = commit_inline(committer, job);
 		/* A refusal here leaves at most a few pages committed: not worth a punch. */

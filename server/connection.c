@@ -92,6 +92,11 @@ void connection_commit(struct connection *connection, size_t size)
 	byte_queue_commit(&connection->out, size);
 }
 
+void connection_discard(struct connection *connection)
+{
+	byte_queue_consume(&connection->out, byte_queue_length(&connection->out));
+}
+
 static void read_more(struct connection *connection);
 
 static void written(uv_write_t *write, int status)

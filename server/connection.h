@@ -18,10 +18,10 @@ struct connection;
 struct session;
 
 /* Reply bytes queued, beyond which a connection is not read until its client has taken them. */
-#define CONNECTION_QUEUE_MAX (1u << 20)
+#define CONNECTION_QUEUE_MAX (256u << 10)
 
-/* Bytes read at once. */
-#define CONNECTION_READ_SIZE 65536
+/* Bytes read at once, and worked on in one turn of the loop: some 1,500 of the smallest requests, a millisecond or two. */
+#define CONNECTION_READ_SIZE 16384
 
 struct connection_host {
 	/* A frame's payload; valid during the call. */
@@ -64,6 +64,9 @@ void connection_read_now(struct connection *connection);
 /* Room for `size` bytes at the end of the queue, or NULL: no memory, and the connection was closed. */
 uint8_t *connection_reserve(struct connection *connection, size_t size);
 void connection_commit(struct connection *connection, size_t size);
+
+/* Drops what is queued and was not given to the socket. */
+void connection_discard(struct connection *connection);
 
 /* Gives the queue to the socket. Happens by itself after each read; to be called for replies that come later. */
 void connection_flush(struct connection *connection);

@@ -3,13 +3,14 @@
  * The daemon's life: see daemon.h.
  *
  * Start: claim the socket's path, then the pool (a daemon that may not listen must not touch a pool), listen, tell systemd. End,
- * by SIGTERM or SIGINT: take nobody in, remove the socket, close the connections, wait for what is on the thread pool,
+ * by SIGTERM, SIGINT or SIGHUP: take nobody in, remove the socket, close the connections, wait for what is on the thread pool,
  * close the pool. A pool that is not ephemeral stays for the next start, with its sessions and their blocks as they are.
  */
 #include "daemon.h"
 
 #include <errno.h>
 #include <inttypes.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -33,6 +34,10 @@
 
 /* Bytes that one message may take when decoded: a frame of packed numbers grows eightfold. */
 #define ARENA_LIMIT (16u << 20)
+
+/* What ends the daemon; SIGHUP because a closed terminal must not leave an ephemeral pool behind. */
+static const int ending_signals[] = {SIGTERM, SIGINT, SIGHUP};
+#define SIGNALS (sizeof ending_signals / sizeof ending_signals[0])
 
 /* As many descriptors as the system lets us have; returns how many that are. */
 static uint64_t raise_descriptor_limit(void)
@@ -65,11 +70,10 @@ static void lost(struct connection *connection)
 
 static void unwatch_signals(struct daemon *daemon)
 {
-	uv_signal_t *const signals[] = {&daemon->terminate, &daemon->interrupt};
-
-	for (size_t i = 0; i < sizeof signals / sizeof signals[0]; i++) {
-		if (signals[i]->loop) /* it was initialized */
-			uv_close((uv_handle_t *)signals[i], NULL);
+	for (size_t i = 0; i < SIGNALS; i++) {
+		uv_handle_t *handle = (uv_handle_t *)&daemon->signals[i];
+		if (handle->type == UV_SIGNAL && !uv_is_closing(handle))
+			uv_close(handle, NULL);
 	}
 }
 
@@ -94,18 +98,28 @@ static void stop(uv_signal_t *signal, int number)
 	unwatch_signals(daemon);
 }
 
+/* They are blocked until somebody listens: a signal that comes while the pool is made must not leave it half made. */
+static void block_signals(bool blocked)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	for (size_t i = 0; i < SIGNALS; i++)
+		sigaddset(&set, ending_signals[i]);
+	pthread_sigmask(blocked ? SIG_BLOCK : SIG_UNBLOCK, &set, NULL);
+}
+
 static int watch_signals(struct daemon *daemon)
 {
-	int result = uv_signal_init(&daemon->loop, &daemon->terminate);
+	int result = 0;
 
-	if (result == 0)
-		result = uv_signal_init(&daemon->loop, &daemon->interrupt);
-	if (result == 0) {
-		daemon->terminate.data = daemon->interrupt.data = daemon;
-		result = uv_signal_start(&daemon->terminate, stop, SIGTERM);
+	for (size_t i = 0; i < SIGNALS && result == 0; i++) {
+		result = uv_signal_init(&daemon->loop, &daemon->signals[i]);
+		if (result < 0)
+			break;
+		daemon->signals[i].data = daemon;
+		result = uv_signal_start(&daemon->signals[i], stop, ending_signals[i]);
 	}
-	if (result == 0)
-		result = uv_signal_start(&daemon->interrupt, stop, SIGINT);
 	return result;
 }
 
@@ -155,6 +169,7 @@ static int start(struct daemon *daemon, const struct options *options, uint64_t 
 		goto close_pool;
 	}
 	daemon->endpoint.fd = -1; /* the listener's now */
+	block_signals(false);
 	announce(daemon, max_connections);
 	return 0;
 
@@ -178,6 +193,7 @@ int daemon_run(const struct options *options)
 		          descriptors, OWN_DESCRIPTORS + CLIENT_DESCRIPTORS);
 		return -EMFILE;
 	}
+	block_signals(true);
 	struct daemon *daemon = calloc(1, sizeof *daemon);
 	int result = daemon ? uv_loop_init(&daemon->loop) : -ENOMEM;
 

@@ -21,7 +21,7 @@
 
 struct daemon {
 	uv_loop_t loop;
-	uv_signal_t terminate, interrupt;
+	uv_signal_t signals[3]; /* SIGTERM, SIGINT, SIGHUP: the end */
 	struct endpoint endpoint;
 	struct listener listener;
 	struct pool pool;
@@ -30,7 +30,7 @@ struct daemon {
 	bool stopping;
 };
 
-/* Runs until SIGTERM or SIGINT. 0: ended as it should; -errno: could not start, and has said why. */
+/* Runs until SIGTERM, SIGINT or SIGHUP. 0: ended as it should; -errno: could not start, and has said why. */
 int daemon_run(const struct options *options);
 
 #endif

@@ -16,24 +16,24 @@
 
 struct operation {
 	void (*handle)(struct request *request);
-	bool writes;  /* refused to read-only sessions */
-	bool records; /* takes effect exactly once, by its slot */
+	bool writes;                 /* refused to read-only sessions */
+	enum slot_operation records; /* takes effect exactly once, by its slot; SLOT_NOTHING: is of no consequence */
 };
 
 #define OPERATION(name) [SHMBUDDY__V1__REQUEST__OPERATION_##name]
 static const struct operation operations[] = {
-	OPERATION(GOODBYE) = {request_goodbye, false, false},
-	OPERATION(PING) = {request_ping, false, false},
-	OPERATION(ALLOCATE) = {request_allocate, true, true},
-	OPERATION(FREE) = {request_free, false, true},
-	OPERATION(ALLOCATE_BATCH) = {request_allocate_batch, true, true},
-	OPERATION(FREE_BATCH) = {request_free_batch, false, true},
-	OPERATION(PUBLISH) = {request_publish, true, true},
-	OPERATION(UNPUBLISH) = {request_unpublish, true, true},
-	OPERATION(LOOKUP) = {request_lookup, false, true},
-	OPERATION(REMOVE) = {request_remove, true, true},
-	OPERATION(LIST_CLIENTS) = {request_list_clients, false, false},
-	OPERATION(LIST_HOLDERS) = {request_list_holders, false, false},
+	OPERATION(GOODBYE) = {request_goodbye, false, SLOT_NOTHING},
+	OPERATION(PING) = {request_ping, false, SLOT_NOTHING},
+	OPERATION(ALLOCATE) = {request_allocate, true, SLOT_ALLOCATE},
+	OPERATION(FREE) = {request_free, false, SLOT_FREE},
+	OPERATION(ALLOCATE_BATCH) = {request_allocate_batch, true, SLOT_ALLOCATE_BATCH},
+	OPERATION(FREE_BATCH) = {request_free_batch, false, SLOT_FREE_BATCH},
+	OPERATION(PUBLISH) = {request_publish, true, SLOT_PUBLISH},
+	OPERATION(UNPUBLISH) = {request_unpublish, true, SLOT_UNPUBLISH},
+	OPERATION(LOOKUP) = {request_lookup, false, SLOT_LOOKUP},
+	OPERATION(REMOVE) = {request_remove, true, SLOT_REMOVE},
+	OPERATION(LIST_CLIENTS) = {request_list_clients, false, SLOT_NOTHING},
+	OPERATION(LIST_HOLDERS) = {request_list_holders, false, SLOT_NOTHING},
 };
 #undef OPERATION
 
@@ -41,6 +41,12 @@ static void end_with(struct request *request, int status, const char *text)
 {
 	request_reply(request, status, "%s", text);
 	connection_end(request->connection);
+}
+
+/* What is not recorded may come again, with a new sequence; what is recorded is repeated as what it was. */
+static bool is_repeat(const struct slot *slot, const struct operation *operation)
+{
+	return operation->records && slot->session->record->slots[slot->index].operation == operation->records;
 }
 
 static void handle(struct request *request, const struct operation *operation)
@@ -51,8 +57,7 @@ static void handle(struct request *request, const struct operation *operation)
 
 	if (turn == SLOT_TURN_UNDER_WAY)
 		return;
-	/* What is not recorded may come again. */
-	if (turn == SLOT_TURN_WRONG || (turn == SLOT_TURN_REPEAT && !operation->records)) {
+	if (turn == SLOT_TURN_WRONG || (turn == SLOT_TURN_REPEAT && !is_repeat(slot, operation))) {
 		end_with(request, ERROR_PROTOCOL,
 		         "the request's slot is busy or does not exist, or its sequence was used: the connection ends");
 		return;

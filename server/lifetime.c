@@ -75,6 +75,7 @@ void lifetime_add_owner(struct session *session, uint32_t index)
 	blocks_set_state(&pool->blocks, index, RECORD_LIVE);
 	index_list_push(pool->blocks.owned, &session->blocks, index);
 	session->block_count++;
+	session->held++;
 	session->bytes += body->granted;
 	pool->block_count++;
 	pool->requested += body->size;
@@ -88,6 +89,7 @@ void lifetime_drop_owner(struct session *session, uint32_t index)
 
 	index_list_remove(pool->blocks.owned, &session->blocks, index);
 	session->block_count--;
+	session->held -= lifetime_find_reference(session, index) == 0;
 	session->bytes -= body->granted;
 	if (pool->blocks.references[index] || pool->blocks.names[index]) {
 		pool->unowned_blocks++;
@@ -107,6 +109,7 @@ void lifetime_add_reference(struct session *session, uint32_t index)
 	index_list_push(pool->references.of_block, &pool->blocks.references[record->block], index);
 	index_list_push(pool->references.of_session, &session->references, index);
 	session->reference_count++;
+	session->held += blocks_body(&pool->blocks, record->block)->owner != session->number;
 }
 
 void lifetime_set_reference(struct session *session, uint32_t index, uint32_t count)
@@ -122,6 +125,7 @@ void lifetime_set_reference(struct session *session, uint32_t index, uint32_t co
 	index_list_remove(pool->references.of_block, &pool->blocks.references[block], index);
 	index_list_remove(pool->references.of_session, &session->references, index);
 	session->reference_count--;
+	session->held -= blocks_body(&pool->blocks, block)->owner != session->number;
 	free_if_unheld(pool, block);
 }
 

@@ -8,8 +8,8 @@
  * at exec, it stays while the process is stopped, and a restarted daemon can test it without believing in pids.
  *
  * The byte goes by the session's serial number, which no other session gets: whoever keeps a description beyond his session's end holds
- * nobody else's lock. A process that locks other bytes through its own description can delay the end of a session whose process called exec, or
- * is out of the daemon's sight, until its own end; it gains nothing else.
+ * nobody else's lock. A process that locks other bytes through a description of its own can delay the end of a session whose process called
+ * exec, until it lets go of that description, at its own end at the latest; it gains nothing else.
  *
  * The kernel keeps a file's locks in one list: a look costs some 3 ns a session of the pool.
  */

@@ -3,6 +3,7 @@
 #include "log.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -19,6 +20,7 @@ static const int level_priorities[] = {3, 4, 6, 7}; /* syslog(3) */
 
 static enum log_level log_level = LOG_LEVEL_INFO;
 static bool log_to_journal;
+static unsigned long log_dropped;
 
 void log_open(enum log_level level)
 {
@@ -40,6 +42,28 @@ int log_parse_level(const char *text, enum log_level *out_level)
 		}
 	}
 	return -EINVAL;
+}
+
+/*
+ * One write a line, so that lines of several processes do not mix. A reader that has stopped must not stop the daemon: a line that
+ * would have to wait is dropped, and the next one that goes out says how many were.
+ */
+static void put(const char *line, size_t length)
+{
+	struct pollfd standard_error = {.fd = STDERR_FILENO, .events = POLLOUT};
+	char note[64];
+
+	if (poll(&standard_error, 1, 0) != 1) {
+		log_dropped++;
+		return;
+	}
+	if (log_dropped) {
+		int size = snprintf(note, sizeof note, "%s%lu lines were dropped\n", log_to_journal ? "<4>" : "", log_dropped);
+		if (write(STDERR_FILENO, note, (size_t)size) == size)
+			log_dropped = 0;
+	}
+	if (write(STDERR_FILENO, line, length) < 0)
+		log_dropped++;
 }
 
 void log_line(enum log_level level, const char *format, ...)
@@ -66,10 +90,8 @@ void log_line(enum log_level level, const char *format, ...)
 	int body = vsnprintf(line + head, sizeof line - (size_t)head - 1, format, arguments);
 	va_end(arguments);
 
-	size_t length = strlen(line);
 	(void)body; /* a longer line is cut */
-	/* One write a line, so that lines of several processes do not mix. What cannot be logged is not worth dying for. */
+	size_t length = strlen(line);
 	line[length] = '\n';
-	if (write(STDERR_FILENO, line, length + 1) < 0)
-		return;
+	put(line, length + 1);
 }

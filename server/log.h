@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The daemon's log: one line an event to standard error. Under the journal each line carries its priority (sd-daemon(3)),
- * elsewhere its time and level. Loop thread only.
+ * elsewhere its time and level. A line that would have to wait for its reader
+ * is dropped, and counted. Loop thread only.
  */
 #ifndef SERVER_LOG_H
 #define SERVER_LOG_H

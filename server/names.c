@@ -28,6 +28,8 @@ int names_init(struct names *names, const struct shared_object *view, const stru
 		table_init(&names->table, view, header->names_at, sizeof(struct name_record), header->max_names, NAMES_STEP);
 	if (result == 0)
 		result = region_new(header->max_names * sizeof *names->of_block, (void **)&names->of_block);
+	if (result == 0)
+		result = region_new(header->max_names * sizeof *names->previous, (void **)&names->previous);
 	/* All of the index, once: readers look into any bucket, and a read of a hole would make the kernel back it, or kill them. */
 	if (result == 0)
 		result = shared_object_commit(view, VIEW_INDEX_AT, header->names_at - VIEW_INDEX_AT);
@@ -39,6 +41,7 @@ int names_init(struct names *names, const struct shared_object *view, const stru
 void names_deinit(struct names *names)
 {
 	region_free(names->of_block, names->table.capacity * sizeof *names->of_block);
+	region_free(names->previous, names->table.capacity * sizeof *names->previous);
 	table_deinit(&names->table);
 	*names = (struct names){0};
 }
@@ -85,7 +88,11 @@ void names_write(struct names *names, uint32_t index, const struct name_content 
 	commit(&record->word, record_word(content->id, 0, RECORD_PENDING));
 
 	_Atomic uint32_t *bucket = &names->buckets[bucket_of(names, record->hash)];
-	atomic_store_explicit(&record->next, atomic_load_explicit(bucket, memory_order_relaxed), memory_order_relaxed);
+	uint32_t next = atomic_load_explicit(bucket, memory_order_relaxed);
+	names->previous[index] = 0;
+	if (next)
+		names->previous[next - 1] = index + 1;
+	atomic_store_explicit(&record->next, next, memory_order_relaxed);
 	atomic_store_explicit(bucket, index + 1, memory_order_release);
 }
 
@@ -96,19 +103,18 @@ void names_set_live(struct names *names, uint32_t index)
 	commit(&record->word, record_word(record_id(atomic_load_explicit(&record->word, memory_order_relaxed)), 0, RECORD_LIVE));
 }
 
+/* However long its chain is: somebody may have chosen names for it to be long. */
 static void unlink_from_index(struct names *names, uint32_t index)
 {
-	struct name_record *record = &names->records[index];
-	_Atomic uint32_t *place = &names->buckets[bucket_of(names, record->hash)];
+	uint32_t previous = names->previous[index];
+	uint32_t next = atomic_load_explicit(&names->records[index].next, memory_order_relaxed);
+	_Atomic uint32_t *place =
+		previous ? &names->records[previous - 1].next : &names->buckets[bucket_of(names, names->records[index].hash)];
 
-	for (;;) {
-		uint32_t link = atomic_load_explicit(place, memory_order_relaxed);
-		assert(link);
-		if (link == index + 1)
-			break;
-		place = &names->records[link - 1].next;
-	}
-	atomic_store_explicit(place, atomic_load_explicit(&record->next, memory_order_relaxed), memory_order_release);
+	assert(atomic_load_explicit(place, memory_order_relaxed) == index + 1);
+	atomic_store_explicit(place, next, memory_order_release);
+	if (next)
+		names->previous[next - 1] = previous;
 }
 
 void names_drop(struct names *names, uint32_t index)

@@ -19,6 +19,7 @@ struct names {
 	struct name_record *records;
 	_Atomic uint32_t *buckets;
 	uint32_t bucket_count;
+	uint32_t *previous;          /* link: the record before in its chain of the name index; 0: it is the first */
 	struct index_link *of_block; /* list of the names of one block; its head is in `blocks` */
 };
 

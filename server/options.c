@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "buddy.h"
 #include "name.h"
@@ -106,7 +107,8 @@ static const char *default_socket(char *out_path, size_t size)
 
 	if (path && *path)
 		return path;
-	if (runtime && *runtime && (size_t)snprintf(out_path, size, "%s/shmbuddy.sock", runtime) < size)
+	if (runtime && *runtime && access(runtime, F_OK) == 0 &&
+	    (size_t)snprintf(out_path, size, "%s/shmbuddy.sock", runtime) < size)
 		return out_path;
 	return "/run/shmbuddy/shmbuddy.sock";
 }
@@ -119,7 +121,9 @@ static enum options_result check(const struct pool_options *pool)
 		return wrong("--pool %s: a name has 1 to 63 of A-Z a-z 0-9 _ - and starts with a letter or digit", pool->name);
 	if (!size_is_power_of_two(pool->unit) || pool->unit < MIN_UNIT)
 		return wrong("--min-block %llu: must be a power of two, at least 16", (unsigned long long)pool->unit);
-	if (pool->size < pool->unit || pool->size % pool->unit) {
+	if (pool->size == 0)
+		return wrong("--size 0: a pool has at least one block");
+	if (pool->size % pool->unit) {
 		size_format(pool->unit, text);
 		return wrong("--size %llu: must be a multiple of --min-block, which is %s", (unsigned long long)pool->size, text);
 	}

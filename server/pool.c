@@ -243,8 +243,6 @@ static int open_for_clients(struct pool *pool)
 
 	if (result == 0)
 		result = shared_object_reopen(&pool->segment, O_RDONLY, &pool->segment_read_only);
-	if (result == 0)
-		result = shared_object_reopen(&pool->view, O_RDONLY, &pool->view_read_only);
 	return result;
 }
 
@@ -291,7 +289,6 @@ int pool_open(uv_loop_t *loop, const struct pool_options *options, struct pool *
 		.size = options->size,
 		.segment_read_write = -1,
 		.segment_read_only = -1,
-		.view_read_only = -1,
 		.next_id = 1,
 	};
 	strncpy(pool->name, options->name, sizeof pool->name - 1);
@@ -344,8 +341,6 @@ void pool_close(struct pool *pool)
 		close(pool->segment_read_write);
 	if (pool->segment_read_only >= 0)
 		close(pool->segment_read_only);
-	if (pool->view_read_only >= 0)
-		close(pool->view_read_only);
 	if (pool->ephemeral)
 		remove_objects(pool);
 	shared_object_deinit(&pool->segment);

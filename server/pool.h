@@ -38,7 +38,7 @@ struct pool {
 	uint64_t unit, size; /* bytes */
 
 	struct shared_object segment, view, state;
-	int segment_read_write, segment_read_only, view_read_only; /* what clients are sent; -1: none */
+	int segment_read_write, segment_read_only; /* what clients are sent; -1: none */
 	struct view_header *header;
 	struct view_counters *counters;
 	struct state_header *state_header;

@@ -86,6 +86,7 @@ static void finished(struct allocation *allocation, int result)
 	else if (result == -ENOSPC)
 		refuse(allocation, connection);
 	allocation_free(allocation);
+	/* Last: a client that is gone takes its session along here. */
 	if (connection)
 		connection_flush(connection);
 }
@@ -118,7 +119,7 @@ void request_allocate(struct request *request)
 	int error = message->size ? check(request->pool, message->alignment, message->name, message->tag, &text)
 	                          : ERROR_INVALID_ARGUMENT;
 
-	if (!error && allocation_new(1, &allocation) < 0) {
+	if (!error && allocation_new(1, false, &allocation) < 0) {
 		text = "the daemon itself has no memory left";
 		error = ERROR_SYSTEM;
 	}
@@ -145,7 +146,7 @@ void request_allocate_batch(struct request *request)
 
 	for (size_t i = 0; i < message->n_size && !error; i++)
 		error = message->size[i] ? 0 : ERROR_INVALID_ARGUMENT;
-	if (!error && allocation_new(message->n_size, &allocation) < 0) {
+	if (!error && allocation_new(message->n_size, true, &allocation) < 0) {
 		text = "the daemon itself has no memory left";
 		error = ERROR_SYSTEM;
 	}
@@ -153,7 +154,6 @@ void request_allocate_batch(struct request *request)
 		refuse_early(request, SLOT_ALLOCATE_BATCH, error, text);
 		return;
 	}
-	allocation->batch = true;
 	memcpy(allocation->sizes, message->size, message->n_size * sizeof *message->size);
 	allocation->tag_length = strlen(message->tag);
 	memcpy(allocation->tag, message->tag, allocation->tag_length);

@@ -8,6 +8,7 @@
 #include "request.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <string.h>
 #include <unistd.h>
@@ -39,14 +40,19 @@ static bool has_many_lost(const struct pool *pool, uint32_t pid)
 	return lost >= LOST_SESSIONS_MAX;
 }
 
-static void send_welcome(struct request *request, struct session *session)
+/* -errno: the client has got nothing. */
+static int send_welcome(struct request *request, struct session *session)
 {
 	Shmbuddy__V1__Welcome welcome = SHMBUDDY__V1__WELCOME__INIT;
 	Shmbuddy__V1__Reply reply = SHMBUDDY__V1__REPLY__INIT;
 	struct pool *pool = session->pool;
 	CLEANUP_CLOSE int lock = -1;
+	CLEANUP_CLOSE int view = -1;
 
+	/* The view as a description of the client's own: whatever locks it sets on it go with it. */
 	int result = liveness_open_lock(&pool->view, session->serial, &lock);
+	if (result == 0)
+		result = shared_object_reopen(&pool->view, O_RDONLY, &view);
 	if (result == 0) {
 		welcome.protocol_version = DAEMON_PROTOCOL_VERSION;
 		welcome.session = session->number;
@@ -68,15 +74,21 @@ static void send_welcome(struct request *request, struct session *session)
 		reply.result_case = SHMBUDDY__V1__REPLY__RESULT_WELCOME;
 		reply.welcome = &welcome;
 		reply_send(request->connection, &reply);
-		const int descriptors[] = {session->read_only ? pool->segment_read_only : pool->segment_read_write,
-		                           pool->view_read_only, lock};
+		const int descriptors[] = {session->read_only ? pool->segment_read_only : pool->segment_read_write, view, lock};
+		if (request->connection->closing)
+			return -ENOMEM;
 		result = connection_flush_with(request->connection, descriptors, 3);
 	}
-	if (result < 0) {
-		/* ETOOMANYREFS: too many descriptors are on their way to clients that do not read, unix(7). */
-		log_warning("session %" PRIu32 ": its descriptors cannot be sent: %s", session->number, strerror(-result));
-		session_end(session, "hello could not be answered");
-	}
+	return result;
+}
+
+/* ETOOMANYREFS: too many descriptors are on their way to clients that do not read, unix(7). */
+static void say_why_not(struct request *request, const struct session *session, int result)
+{
+	log_warning("session %" PRIu32 ": its descriptors cannot be sent: %s", session->number, strerror(-result));
+	connection_discard(request->connection); /* the welcome without its descriptors */
+	request_reply(request, result == -ETOOMANYREFS ? ERROR_LIMIT : ERROR_SYSTEM,
+	              "the daemon cannot send its descriptors: %s: try again later", strerror(-result));
 }
 
 /* A session that lost its connection, taken up again by the process that it belongs to. */
@@ -92,8 +104,15 @@ static void resume(struct request *request, const Shmbuddy__V1__Hello *hello)
 	}
 	session_found(session, connection);
 	connection->session = session;
+	peer_deinit(&connection->peer); /* the session has its own pidfd */
 	listener_greeted(&request->daemon->listener, connection);
-	send_welcome(request, session);
+	int result = send_welcome(request, session);
+	if (result == 0)
+		return;
+	/* Its process lives: only the connection is over. */
+	say_why_not(request, session, result);
+	connection_end(connection);
+	connection_close(connection);
 }
 
 void request_hello(struct request *request)
@@ -162,5 +181,12 @@ void request_hello(struct request *request)
 	log_info("session %" PRIu32 " (%s, pid %" PRIu32 ", uid %" PRIu32 ") opened, %s", session->number, session->program,
 	         connection->peer.pid, connection->peer.uid, session->read_only ? "read-only" : "read-write");
 	pool_publish_counters(pool);
-	send_welcome(request, session);
+	result = send_welcome(request, session);
+	if (result == 0)
+		return;
+	/* No client has seen its memory. */
+	say_why_not(request, session, result);
+	connection_flush(connection);
+	if (!session->dead)
+		session_end(session, "hello could not be answered");
 }

@@ -22,7 +22,7 @@ static void describe(const struct session *session, Shmbuddy__V1__Client *out_cl
 		session->read_only ? SHMBUDDY__V1__ACCESS__ACCESS_READ_ONLY : SHMBUDDY__V1__ACCESS__ACCESS_READ_WRITE;
 	out_client->connected = session->connection != NULL;
 	out_client->connected_at = session->record->opened_ns;
-	out_client->blocks = session->block_count + session->reference_count;
+	out_client->blocks = session->held;
 	out_client->bytes = session->bytes;
 	out_client->requests = session->requests;
 }

@@ -8,54 +8,76 @@
 /* Sessions on a page. */
 #define PAGE_HOLDERS 64
 
-/* The holder with the lowest number above `after`, from the owner and the references of the block. NULL: none. */
-static const struct session *next_holder(const struct pool *pool, uint32_t block, uint32_t after, uint32_t *out_references)
-{
-	uint32_t owner = blocks_body(&pool->blocks, block)->owner;
-	uint32_t lowest = owner > after ? owner : UINT32_MAX, counted = 0;
+/* One holder of the page, as it is gathered. */
+struct gathered {
+	uint32_t session, references;
+};
 
-	for (uint32_t link = pool->blocks.references[block]; link; link = pool->references.of_block[link - 1].next) {
-		uint32_t session = pool->references.records[link - 1].session;
-		if (session > after && session <= lowest) {
-			lowest = session;
-			counted = REFERENCE_COUNT(references_word(&pool->references, link - 1));
-		}
+struct page {
+	struct gathered holders[PAGE_HOLDERS + 1]; /* by number; the one too many says that another page follows */
+	size_t count;
+	uint32_t after;
+};
+
+/* Adds references of a session to the page, which keeps the lowest numbers above `after`. */
+static void gather(struct page *page, uint32_t session, uint32_t references)
+{
+	size_t place = page->count;
+
+	if (session <= page->after)
+		return;
+	while (place > 0 && page->holders[place - 1].session > session)
+		place--;
+	if (place > 0 && page->holders[place - 1].session == session) {
+		page->holders[place - 1].references += references;
+		return;
 	}
-	*out_references = counted;
-	return lowest == UINT32_MAX ? NULL : pool->sessions.by_number[lowest];
+	if (place > PAGE_HOLDERS)
+		return;
+	if (page->count <= PAGE_HOLDERS)
+		page->count++;
+	for (size_t i = page->count - 1; i > place; i--)
+		page->holders[i] = page->holders[i - 1];
+	page->holders[place] = (struct gathered){session, references};
 }
 
 void request_list_holders(struct request *request)
 {
 	const Shmbuddy__V1__Handle *message = request->message->list_holders->handle;
 	Shmbuddy__V1__Reply reply = SHMBUDDY__V1__REPLY__INIT;
-	Shmbuddy__V1__HolderPage page = SHMBUDDY__V1__HOLDER_PAGE__INIT;
+	Shmbuddy__V1__HolderPage list = SHMBUDDY__V1__HOLDER_PAGE__INIT;
 	Shmbuddy__V1__Holder holders[PAGE_HOLDERS], *pointers[PAGE_HOLDERS];
 	const struct pool *pool = request->pool;
+	struct page page = {.after = request->message->list_holders->after};
 
 	if (!message || lifetime_find_block(pool, &(struct handle){message->id, message->index, message->incarnation})) {
 		request_reply(request, ERROR_NO_SUCH_BLOCK, NULL);
 		return;
 	}
-	uint32_t owner = blocks_body(&pool->blocks, message->index)->owner, references;
-	const struct session *session = next_holder(pool, message->index, request->message->list_holders->after, &references);
-	while (session && page.n_holder < PAGE_HOLDERS) {
-		Shmbuddy__V1__Holder *holder = &holders[page.n_holder];
+	uint32_t owner = blocks_body(&pool->blocks, message->index)->owner;
+	if (owner)
+		gather(&page, owner, 1);
+	for (uint32_t link = pool->blocks.references[message->index]; link; link = pool->references.of_block[link - 1].next)
+		gather(&page, pool->references.records[link - 1].session,
+		       REFERENCE_COUNT(references_word(&pool->references, link - 1)));
+
+	for (; list.n_holder < page.count && list.n_holder < PAGE_HOLDERS; list.n_holder++) {
+		Shmbuddy__V1__Holder *holder = &holders[list.n_holder];
+		const struct session *session = pool->sessions.by_number[page.holders[list.n_holder].session];
 		shmbuddy__v1__holder__init(holder);
 		holder->session = session->number;
 		holder->pid = session->record->pid;
 		holder->uid = session->record->uid;
 		holder->program = (char *)session->program;
 		holder->allocated = owner == session->number;
-		holder->references = references + (owner == session->number);
-		pointers[page.n_holder++] = holder;
-		session = next_holder(pool, message->index, session->number, &references);
+		holder->references = page.holders[list.n_holder].references;
+		pointers[list.n_holder] = holder;
 	}
-	page.holder = pointers;
-	page.more = session != NULL;
+	list.holder = pointers;
+	list.more = page.count > PAGE_HOLDERS;
 	reply.slot = request->slot.index;
 	reply.sequence = request->slot.sequence;
 	reply.result_case = SHMBUDDY__V1__REPLY__RESULT_HOLDER_PAGE;
-	reply.holder_page = &page;
+	reply.holder_page = &list;
 	reply_send(request->connection, &reply);
 }

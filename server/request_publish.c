@@ -37,7 +37,11 @@ void request_publish(struct request *request)
 		error = ERROR_LIMIT;
 	if (error) {
 		slot_refuse(&request->slot, SLOT_PUBLISH, (uint32_t)error);
-		request_reply(request, error, NULL);
+		if (error == ERROR_NAME_TAKEN)
+			request_reply(request, error,
+			              "a block is published under this name already: choose another, or remove it first");
+		else
+			request_reply(request, error, NULL);
 		return;
 	}
 	struct slot_record *record = slot_begin(&request->slot, SLOT_PUBLISH);

@@ -2,31 +2,20 @@
 /* A request that came again gets the outcome that its slot recorded; nothing is done twice. */
 #include "request.h"
 
-#include <stdlib.h>
-
-#include "connection.h"
 #include "errors.h"
 
-/* The blocks of a batch, found among those that the session still holds; one that was freed since is not there. */
+/* The blocks of a batch; one that was freed since is not there any more. */
 static void repeat_batch(struct request *request, const struct slot_record *record)
 {
 	const struct blocks *blocks = &request->pool->blocks;
-	uint32_t *indexes = malloc(record->count * sizeof *indexes);
+	uint32_t *kept = request->slot.session->batches[request->slot.index];
 
-	if (!indexes) {
-		connection_close(request->connection);
-		return;
+	for (uint32_t i = 0; i < record->count; i++) {
+		if (kept[i] != REPLY_NO_BLOCK && !blocks_is_live(blocks, kept[i], record->id + i))
+			kept[i] = REPLY_NO_BLOCK; /* for good */
 	}
-	for (uint32_t i = 0; i < record->count; i++)
-		indexes[i] = REPLY_NO_BLOCK;
-	for (uint32_t link = request->slot.session->blocks; link; link = blocks->owned[link - 1].next) {
-		uint64_t id = record_id(blocks_word(blocks, link - 1));
-		if (id >= record->id && id - record->id < record->count)
-			indexes[id - record->id] = link - 1;
-	}
-	reply_block_batch(request->connection, request->slot.index, request->slot.sequence, request->pool, record->id, indexes,
+	reply_block_batch(request->connection, request->slot.index, request->slot.sequence, request->pool, record->id, kept,
 	                  record->count);
-	free(indexes);
 }
 
 void request_repeat(struct request *request)

@@ -31,10 +31,14 @@
 /* Milliseconds between looks at the locks of lost sessions: their end is to be known within 10. */
 #define LOST_INTERVAL 5
 
+/* The looks take at most one part in so many of the daemon's time: a client may have made them dear with locks of its own. */
+#define LOST_SHARE 50
+
 static void look_at_lost(uv_timer_t *timer)
 {
 	struct sessions *sessions = timer->data;
 	struct session *session = sessions->lost;
+	uint64_t start = uv_hrtime();
 
 	while (session) {
 		struct session *next = session->next; /* session_end takes it off the list */
@@ -42,8 +46,9 @@ static void look_at_lost(uv_timer_t *timer)
 			session_end(session, "its process let go of it");
 		session = next;
 	}
-	if (!sessions->lost)
-		uv_timer_stop(timer);
+	uint64_t pause = (uv_hrtime() - start) * LOST_SHARE / 1000000;
+	if (sessions->lost)
+		uv_timer_start(timer, look_at_lost, pause > LOST_INTERVAL ? pause : LOST_INTERVAL, 0);
 }
 
 void session_lost(struct session *session)
@@ -68,7 +73,7 @@ void session_lost(struct session *session)
 	session->next = sessions->lost;
 	sessions->lost = session;
 	if (!uv_is_active((uv_handle_t *)&sessions->lost_timer))
-		uv_timer_start(&sessions->lost_timer, look_at_lost, LOST_INTERVAL, LOST_INTERVAL);
+		uv_timer_start(&sessions->lost_timer, look_at_lost, LOST_INTERVAL, 0);
 }
 
 void session_found(struct session *session, struct connection *connection)
@@ -89,17 +94,22 @@ void session_found(struct session *session, struct connection *connection)
 
 static void cancel_jobs(struct session *session)
 {
-	for (uint64_t busy = session->busy_slots; busy; busy &= busy - 1)
-		committer_cancel(session->jobs[__builtin_ctzll(busy)]);
+	for (uint64_t busy = session->busy_slots; busy; busy &= busy - 1) {
+		struct commit_job *job = session->jobs[__builtin_ctzll(busy)];
+		if (job)
+			committer_cancel(job);
+	}
 }
 
 void session_end(struct session *session, const char *why)
 {
 	struct sessions *sessions = &session->pool->sessions;
 
+	if (session->dead)
+		return;
 	commit(&session->record->word, session->serial << 8 | SESSION_DEAD);
 	session->dead = true;
-	log_info("session %" PRIu32 " (%s, pid %" PRIu32 ") ended: %s; it held %" PRIu64 " blocks and %" PRIu64 " references",
+	log_info("session %" PRIu32 " (%s, pid %" PRIu32 ") ended: %s; blocks given back: %" PRIu64 ", references: %" PRIu64,
 	         session->number, session->program, session->record->pid, why, session->block_count, session->reference_count);
 	if (session->watching)
 		uv_poll_stop(&session->watch);

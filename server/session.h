@@ -31,11 +31,13 @@ struct session {
 	uint32_t blocks;     /* head of the list of the blocks that it allocated and holds */
 	uint32_t references; /* head of the list of its references */
 	uint64_t block_count, reference_count;
-	uint64_t bytes;                         /* set aside for its `blocks` */
-	uint64_t requests;                      /* answered */
-	uint64_t busy_slots;                    /* bit n: slot n has a request under way */
-	uint64_t seen[SESSION_SLOTS];           /* highest sequence of each slot, the requests of no consequence included */
-	unsigned under_way;                     /* allocations that the committer works on, */
+	uint64_t held;                    /* blocks that it holds in one way or the other, each once */
+	uint64_t bytes;                   /* set aside for its `blocks` */
+	uint64_t requests;                /* answered */
+	uint64_t busy_slots;              /* bit n: slot n has a request under way */
+	uint64_t seen[SESSION_SLOTS];     /* highest sequence of each slot, the requests of no consequence included */
+	unsigned under_way;               /* allocations that the committer works on, */
+	uint32_t *batches[SESSION_SLOTS]; /* by slot: indexes of the blocks of its last request, if that was a batch; owned */
 	struct commit_job *jobs[SESSION_SLOTS]; /* by slot: cancelled when the session ends */
 	uint32_t goodbye_slot;                  /* whose reply goes out once nothing of the session is left */
 	uint64_t goodbye_sequence;              /* 0: it did not say goodbye */
@@ -67,7 +69,7 @@ void session_lost(struct session *session);
 /* Another connection takes the session up; the old one, if it is still there, is closed. */
 void session_found(struct session *session, struct connection *connection);
 
-/* The session is over: marked dead in one store. What it held is dropped in slices by the reaper. Once only. */
+/* The session is over: marked dead in one store. What it held is dropped in slices by the reaper. Nothing if it is dead already. */
 void session_end(struct session *session, const char *why);
 
 /*

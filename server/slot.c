@@ -2,6 +2,7 @@
 /* Request slots: see slot.h, and state_layout.h for the story. */
 #include "slot.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "checksum.h"
@@ -48,6 +49,8 @@ struct slot_record *slot_begin(const struct slot *slot, enum slot_operation oper
 	struct slot_record *record = record_of(slot);
 
 	set_phase(slot, SLOT_FILLING);
+	free(slot->session->batches[slot->index]);
+	slot->session->batches[slot->index] = NULL;
 	memset((uint8_t *)record + sizeof record->word, 0, sizeof *record - sizeof record->word);
 	record->operation = operation;
 	return record;

@@ -28,20 +28,35 @@ static void print_listing(const struct listing *listing)
 	       "      --json          print JSON, with all columns unless -o chooses\n");
 }
 
+static void print_verb(const struct verb *verb)
+{
+	printf("usage: shmbuddy [OPTION…] %s%s%s\n\n%s", verb->name, verb->synopsis[0] ? " " : "", verb->synopsis, verb->help);
+	if (verb->listing)
+		print_listing(verb->listing);
+	printf("\nEvery verb takes --socket PATH, --pool NAME, --bytes and --help: see `shmbuddy help`.\n");
+}
+
+static void print_program(void)
+{
+	printf("usage: shmbuddy [OPTION…] VERB …\n\n"
+	       "Looks into the shared memory that shmbuddyd manages, and changes it.\n\nVerbs:\n");
+	for (const struct verb *const *each = verb_table; *each; each++)
+		printf("  %-9s%s\n", (*each)->name, (*each)->summary);
+	printf("\nOptions, before the verb or behind it:\n"
+	       "      --socket PATH  the daemon's socket; else $SHMBUDDY_SOCKET, else\n"
+	       "                     $XDG_RUNTIME_DIR/shmbuddy.sock where it exists, else\n"
+	       "                     /run/shmbuddy/shmbuddy.sock\n"
+	       "      --pool NAME    the daemon's pool of that name; else its first\n"
+	       "      --bytes        sizes as plain numbers, not as 64K or 1.5G\n"
+	       "  -h, --help         this; behind a verb, how to use it\n"
+	       "  -V, --version      the version; only before a verb\n\n"
+	       "Exit status: 0 done, 1 refused or failed, 2 wrong usage, 3 no daemon.\n");
+}
+
 void help_print(const struct verb *verb)
 {
-	if (verb) {
-		printf("usage: shmbuddy [OPTION…] %s%s%s\n\n%s", verb->name, verb->synopsis[0] ? " " : "", verb->synopsis,
-		       verb->help);
-		if (verb->listing)
-			print_listing(verb->listing);
-	} else {
-		printf("usage: shmbuddy [OPTION…] VERB …\n\n"
-		       "Looks into the shared memory that shmbuddyd manages, and changes it.\n\nVerbs:\n");
-		for (const struct verb *const *each = verb_table; *each; each++)
-			printf("  %-9s%s\n", (*each)->name, (*each)->summary);
-	}
-	printf("  -V, --version      show the version\n\n"
-	       "`shmbuddy VERB --help` says more about one verb.\n"
-	       "Exit status: 0 done, 1 refused or failed, 2 wrong usage, 3 no daemon.\n");
+	if (verb)
+		print_verb(verb);
+	else
+		print_program();
 }

@@ -83,7 +83,7 @@ static const char *limit_sentence(const shmb_oom *oom)
 	case SHMB_OOM_KERNEL: return "the kernel has no memory for it: /dev/shm or a control group is full";
 	case SHMB_OOM_BLOCKS: return "the pool has as many blocks as its table holds";
 	case SHMB_OOM_SEGMENT:
-	default: return oom->granted == 0 ? "no segment could hold it" : "no free run of the segment is long enough";
+	default: return oom->granted == 0 ? "this pool is smaller than that" : "no free run of the segment is long enough";
 	}
 }
 
@@ -100,7 +100,7 @@ static void report_out_of_memory(const shmb_oom *oom)
 	size_format(oom->free, available);
 	size_format(oom->longest_free, longest);
 	report_remedy("requested %s (%" PRIu64 " bytes), which would take %s; free %s, longest run %s, fragmentation %.2f",
-	              requested, oom->requested, oom->granted ? granted : "more than any segment has", available, longest,
+	              requested, oom->requested, oom->granted ? granted : "more than this pool has", available, longest,
 	              fragmentation);
 	report_remedy("limit: %s", limit_sentence(oom));
 	if (oom->limit == SHMB_OOM_KERNEL) {

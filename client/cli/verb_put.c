@@ -30,6 +30,7 @@ struct put {
 	const char *name, *tag;
 	struct input input;
 	struct progress progress;
+	bool endless;     /* its length is not known, and what came so far has filled all there is */
 	shmb_block block; /* once it is allocated */
 };
 
@@ -65,7 +66,7 @@ static int allocate(struct put *put, uint64_t size)
 		return EXIT_DONE;
 	progress_end(&put->progress);
 	size_format(size, text);
-	return report_failure("put", result, "%s for %s", text, put->input.name);
+	return report_failure("put", result, "%s%s for %s", put->endless ? "more than " : "", text, put->input.name);
 }
 
 static int report_empty(const struct put *put)
@@ -112,7 +113,9 @@ static int next_capacity(struct put *put, size_t collected, size_t *out_capacity
 		*out_capacity = wanted <= status.longest_free ? wanted : status.longest_free + 1;
 		return EXIT_DONE;
 	}
+	put->endless = true;
 	exit_status = allocate(put, collected + 1);
+	put->endless = false;
 	if (exit_status != EXIT_DONE)
 		return exit_status;
 	shmb_free(put->session, put->block.handle); /* memory has become free in between */

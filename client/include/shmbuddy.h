@@ -5,13 +5,18 @@
  *     shmb_session *session;
  *     shmb_block block;
  *     shmb_connect(NULL, &session);
- *     shmb_alloc(session, 1 << 20, &block);         block.data is memory that every client of the pool can map
+ *     shmb_alloc(session, 1 << 20, NULL, &block);    block.data is memory that every client of the pool can map
  *     shmb_publish(session, block.handle, "frame");  another process: shmb_lookup(session, "frame", &block)
  *     shmb_free(session, block.handle);
  *     shmb_close(session);
  *
  * Results: every function that returns int returns 0, or a negative SHMB_E_* and leaves its outputs untouched.
- * shmb_last_error() then has the sentence for people. Outputs come last and start with `out_`.
+ * shmb_last_error() then has the sentence for people. Outputs come last and start with `out_`. Whatever asks the daemon may
+ * fail with DISCONNECTED, TIMEOUT, PROTOCOL or SYSTEM, and with INVALID_ARGUMENT for what cannot be (a NULL output, a handle of
+ * zeros); what else can go wrong stands with each function.
+ *
+ * When the connection is lost (the daemon has ended), every call that asks the daemon fails with DISCONNECTED from then on. Pointers stay valid, and
+ * what is read in shared memory can still be read, as it was last written, until shmb_close; then connect again.
  *
  * Threads: a session may be used from any number of threads at a time, except that shmb_close must be the last call on
  * it. Functions without a session may be called from anywhere.
@@ -83,7 +88,8 @@ typedef struct shmb_session shmb_session;
 
 /* Which block. By value; never reused, so a stale one is always refused. All zeros is no block. */
 typedef struct shmb_handle {
-	uint64_t id;          /* unique within the pool for ever; in text, a block is its id in decimal */
+	uint64_t id;          /* unique within the pool for ever; in text, a block is its id in decimal. Names take numbers from
+	                         the same counter, so ids of blocks skip some */
 	uint32_t index;       /* its record in the pool's tables */
 	uint32_t incarnation; /* which life of the pool it belongs to */
 } shmb_handle;
@@ -164,7 +170,7 @@ SHMB_PUBLIC int shmb_alloc_batch(shmb_session *session, const uint64_t *sizes, s
 /* Gives back one reference for each handle, all or none, in one round trip. A handle may stand as often as it is held. */
 SHMB_PUBLIC int shmb_free_batch(shmb_session *session, const shmb_handle *handles, size_t count);
 
-/* Frees a block that only names published by this user hold, names included. Errors: NO_SUCH_BLOCK, IN_USE, DENIED. */
+/* Frees a block that only names published by this user hold, names included. Errors: NO_SUCH_BLOCK, IN_USE, DENIED, READ_ONLY. */
 SHMB_PUBLIC int shmb_remove(shmb_session *session, uint64_t id);
 
 /* ---- Addresses -------------------------------------------------------------------------------------------------- */
@@ -233,7 +239,7 @@ typedef struct shmb_block_info {
 typedef struct shmb_name_info {
 	char name[SHMB_NAME_MAX + 1];
 	uint64_t block;      /* id */
-	uint64_t offset;     /* bytes from the start of the block */
+	uint64_t offset;     /* bytes from the start of the block; shmb_publish names whole blocks, so it is 0 */
 	uint64_t length;     /* bytes */
 	uint32_t uid;        /* of the publisher */
 	uint64_t created_ns; /* nanoseconds since 1970-01-01 UTC */
@@ -282,7 +288,7 @@ SHMB_PUBLIC int shmb_list_holders(shmb_session *session, uint64_t id, shmb_holde
 
 /* ---- Errors ----------------------------------------------------------------------------------------------------- */
 
-/* Name ("SHMB_E_STALE_HANDLE") and sentence of a result, negative or positive. Static strings, never NULL. */
+/* Name ("SHMB_E_STALE_HANDLE"; "SHMB_OK" for 0) and sentence of a result, negative or positive. Static strings, never NULL. */
 SHMB_PUBLIC const char *shmb_error_name(int error);
 SHMB_PUBLIC const char *shmb_error_text(int error);
 
@@ -302,7 +308,7 @@ enum shmb_oom_limit {
 typedef struct shmb_oom {
 	enum shmb_oom_limit limit;
 	uint64_t requested;    /* asked for; in a batch, by the item that did not fit */
-	uint64_t granted;      /* would have been set aside; 0: no segment could hold it */
+	uint64_t granted;      /* would have been set aside; 0: more than the pool has */
 	uint64_t free;         /* free in the segment */
 	uint64_t longest_free; /* the largest request that would be met now */
 	uint64_t kernel_free;  /* left in /dev/shm; with SHMB_OOM_KERNEL */

@@ -42,7 +42,7 @@ refused "--size x: not a size" --size x
 refused "--size -1: not a size" --size -1
 refused "--size 1.5: not a size" --size 1.5
 refused "multiple of --min-block, which is 64" --size 100
-refused "multiple of --min-block" --size 0
+refused "at least one block" --size 0
 refused "the largest with this --min-block is" --size 16383P
 refused "the largest with this --min-block is" --size 8000P --min-block 16
 refused "--size 99999999999999999999: not a size" --size 99999999999999999999

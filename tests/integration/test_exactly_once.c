@@ -258,6 +258,19 @@ static void test_busy_slot(void **state)
 }
 
 /* The same request again while it is under way: one reply, one block. Other slots go on meanwhile. */
+/* The sequence of one operation is no ticket for another. */
+static void test_repeated_as_something_else(void **state)
+{
+	Shmbuddy__V1__Handle block = SHMBUDDY__V1__HANDLE__INIT;
+
+	(void)state;
+	session.sequence = 1000;
+	assert_int_equal(status_in(1, 1, raw_session_allocate_request(1000, NULL)), OK);
+	assert_int_equal(status_in(1, 1, raw_session_free_request(&block)), SHMBUDDY__V1__STATUS__PROTOCOL);
+	assert_int_equal(raw_session_resume(&session, fixture.socket_path), OK);
+	expect_blocks(1);
+}
+
 static void test_repeated_while_under_way(void **state)
 {
 	Shmbuddy__V1__Reply *reply;
@@ -291,6 +304,7 @@ int main(void)
 		TEST(test_lower_sequence),
 		TEST(test_wild_slots),
 		TEST(test_busy_slot),
+		TEST(test_repeated_as_something_else),
 		TEST(test_repeated_while_under_way),
 	};
 

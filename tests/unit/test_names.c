@@ -321,7 +321,7 @@ static void test_no_memory(void **state)
 	struct names names, empty = {0};
 
 	int before = regions_open;
-	for (int successes = 0; successes < 2; successes++) {
+	for (int successes = 0; successes < 3; successes++) {
 		regions_until_failure = successes;
 		assert_int_equal(names_init(&names, &fixture->object, &fixture->header), -ENOMEM);
 		assert_int_equal(regions_open, before);

@@ -72,9 +72,12 @@ static void test_socket_of_the_environment(void **state)
 	setenv("SHMBUDDY_SOCKET", "", 1);
 	assert_int_equal(parse(""), OPTIONS_RUN);
 	assert_string_equal(options.socket_path, "/run/shmbuddy/shmbuddy.sock");
-	setenv("XDG_RUNTIME_DIR", "/run/user/7", 1);
+	setenv("XDG_RUNTIME_DIR", "/tmp", 1);
 	assert_int_equal(parse(""), OPTIONS_RUN);
-	assert_string_equal(options.socket_path, "/run/user/7/shmbuddy.sock");
+	assert_string_equal(options.socket_path, "/tmp/shmbuddy.sock");
+	setenv("XDG_RUNTIME_DIR", "/not/there", 1);
+	assert_int_equal(parse(""), OPTIONS_RUN);
+	assert_string_equal(options.socket_path, "/run/shmbuddy/shmbuddy.sock");
 	memset(longest, 'x', sizeof longest - 1);
 	longest[sizeof longest - 1] = '\0';
 	setenv("XDG_RUNTIME_DIR", longest, 1); /* longer than a socket's path may be */
@@ -150,7 +153,7 @@ static void test_refusals(void **state)
 		{"--size", "requires an argument"},
 		{"--size ten", "--size ten: not a size such as 64K"},
 		{"--size -1", "--size -1: not a size"},
-		{"--size 0", "--size 0: must be a multiple of --min-block, which is 64"},
+		{"--size 0", "--size 0: a pool has at least one block"},
 		{"--size 32", "--size 32: must be a multiple"},
 		{"--size 100", "--size 100: must be a multiple"},
 		{"--size 1M --min-block 2M", "must be a multiple of --min-block, which is 2M"},
