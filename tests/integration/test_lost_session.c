@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -301,6 +302,41 @@ static void test_too_many_lost(void **state)
 	raw_session_wait_for_sessions(&witness, 2);
 }
 
+/*
+ * It says hello with its token and is gone before the answer can be sent: the daemon finds hello and end together. The process
+ * lives and writes on, so its block must not be given to another.
+ */
+static void test_hangs_up_on_its_welcome(void **state)
+{
+	Shmbuddy__V1__Request request = SHMBUDDY__V1__REQUEST__INIT;
+	Shmbuddy__V1__Hello hello = SHMBUDDY__V1__HELLO__INIT;
+	struct raw_session_holdings holdings;
+	struct raw_client client;
+
+	(void)state;
+	assert_int_equal(raw_session_allocate(&session, 9 << 20, NULL, NULL), OK);
+	raw_session_disconnect(&session);
+	wait_until_lost(session.number);
+
+	assert_int_equal(kill(fixture.pid, SIGSTOP), 0);
+	assert_int_equal(raw_client_open(&client, fixture.socket_path), 0);
+	hello.protocol_version = 1;
+	hello.token.data = session.token;
+	hello.token.len = sizeof session.token;
+	request.sequence = 1;
+	request.operation_case = SHMBUDDY__V1__REQUEST__OPERATION_HELLO;
+	request.hello = &hello;
+	assert_int_equal(raw_client_send_request(&client, &request), 0);
+	raw_client_close(&client);
+	assert_int_equal(kill(fixture.pid, SIGCONT), 0);
+
+	wait_until_lost(session.number);
+	assert_int_equal(raw_session_ping(&witness), OK);
+	assert_int_equal(raw_session_resume(&session, fixture.socket_path), OK);
+	raw_session_holdings(&session, &holdings);
+	assert_int_equal(holdings.blocks, 1);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -313,6 +349,7 @@ int main(void)
 		TEST(test_token_of_an_ended_session),
 		TEST(test_other_uid),
 		TEST(test_other_process),
+		TEST(test_hangs_up_on_its_welcome),
 		TEST(test_ends_with_its_lock),
 		TEST(test_ends_with_its_process),
 		TEST(test_too_many_lost),
