@@ -151,12 +151,31 @@ static void test_parse_level(void **state)
 	assert_int_equal(level, LOG_LEVEL_DEBUG);
 }
 
+/* A reader that has stopped costs lines, and they are counted; it does not stop the daemon. */
+static void test_stopped_reader(void **state)
+{
+	static char taken[1 << 20];
+	ssize_t length;
+
+	(void)state;
+	open_log(LOG_LEVEL_INFO, STREAM_OURS);
+	for (int i = 0; i < 2000; i++) /* more than the 64 KiB of a pipe: hangs here if a line can wait */
+		log_info("line %d of many that nobody reads, fifty bytes or more", i);
+	length = read(pipe_ends[0], taken, sizeof taken);
+	log_info("the reader is back");
+	close_log();
+	assert_true(length > 0);
+	assert_non_null(strstr(text, " lines were dropped\n"));
+	assert_non_null(strstr(text, "the reader is back\n"));
+	assert_true(strstr(text, " lines were dropped\n") < strstr(text, "the reader is back\n"));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_levels),           cmocka_unit_test(test_without_a_journal),
 		cmocka_unit_test(test_long_line_is_cut), cmocka_unit_test(test_cannot_write),
-		cmocka_unit_test(test_parse_level),
+		cmocka_unit_test(test_parse_level),      cmocka_unit_test(test_stopped_reader),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
