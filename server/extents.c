@@ -2,6 +2,9 @@
 /* Which pages are committed: see extents.h. */
 #include "extents.h"
 
+#include <errno.h>
+#include <unistd.h>
+
 #include "commit.h"
 #include "region.h"
 #include "shared_object.h"
@@ -96,4 +99,27 @@ void extents_mark(struct extents *extents, uint64_t from, uint64_t end, bool com
 		commit(word, after);
 		from = last;
 	}
+}
+
+int extents_recover(struct extents *extents)
+{
+	off_t end = (off_t)(extents->at + extents_footprint(extents->pages)), at = (off_t)extents->at;
+
+	/* What was never written is a hole, and all zero. */
+	while (at < end && (at = lseek(extents->state->fd, at, SEEK_DATA)) >= 0 && at < end) {
+		off_t hole = lseek(extents->state->fd, at, SEEK_HOLE);
+		if (hole < 0)
+			return -errno;
+		for (; at < hole && at < end; at += 4096)
+			extents->word_pages[((uint64_t)at - extents->at) / 4096] = 1;
+	}
+	if (at < 0 && errno != ENXIO)
+		return -errno;
+	extents->committed = 0;
+	for (uint64_t page = 0; page < extents_footprint(extents->pages) / 4096; page++) {
+		for (uint64_t word = page * 512; extents->word_pages[page] && word < page * 512 + 512; word++)
+			extents->committed +=
+				(uint64_t)__builtin_popcountll(atomic_load_explicit(&extents->words[word], memory_order_relaxed));
+	}
+	return 0;
 }

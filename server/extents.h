@@ -32,6 +32,9 @@ bool extents_next_gap(const struct extents *extents, uint64_t from, uint64_t end
 /* Has the kernel back the bitmap itself for [from, end), so that marking cannot fail. -ENOSPC, -ENOMEM. */
 int extents_prepare(struct extents *extents, uint64_t from, uint64_t end);
 
+/* Finds out which pages of a former daemon's bitmap are there, and counts the bits. -errno. */
+int extents_recover(struct extents *extents);
+
 /* Sets, or clears, the bits of [from, end). To set, prepare first. */
 void extents_mark(struct extents *extents, uint64_t from, uint64_t end, bool committed);
 

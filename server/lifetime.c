@@ -57,8 +57,7 @@ static void free_block(struct pool *pool, uint32_t index)
 	pool_count(&pool->counters->frees, 1);
 }
 
-/* After a reference or a name has gone. */
-static void free_if_unheld(struct pool *pool, uint32_t index)
+void lifetime_free_unheld(struct pool *pool, uint32_t index)
 {
 	if (!blocks_is_unheld(&pool->blocks, index))
 		return;
@@ -67,19 +66,40 @@ static void free_if_unheld(struct pool *pool, uint32_t index)
 	free_block(pool, index);
 }
 
-void lifetime_add_owner(struct session *session, uint32_t index)
+/* A live block goes into its owner's list. */
+static void own(struct session *session, uint32_t index)
 {
 	struct pool *pool = session->pool;
-	const struct block_body *body = blocks_body(&pool->blocks, index);
 
-	blocks_set_state(&pool->blocks, index, RECORD_LIVE);
 	index_list_push(pool->blocks.owned, &session->blocks, index);
 	session->block_count++;
 	session->held++;
-	session->bytes += body->granted;
+	session->bytes += blocks_body(&pool->blocks, index)->granted;
+}
+
+void lifetime_add_owner(struct session *session, uint32_t index)
+{
+	struct pool *pool = session->pool;
+
+	blocks_set_state(&pool->blocks, index, RECORD_LIVE);
+	own(session, index);
+	pool->block_count++;
+	pool->requested += blocks_body(&pool->blocks, index)->size;
+	pool_count(&pool->counters->allocations, 1);
+}
+
+void lifetime_adopt_block(struct pool *pool, uint32_t index)
+{
+	const struct block_body *body = blocks_body(&pool->blocks, index);
+
 	pool->block_count++;
 	pool->requested += body->size;
-	pool_count(&pool->counters->allocations, 1);
+	if (body->owner) {
+		own(pool->sessions.by_number[body->owner], index);
+	} else {
+		pool->unowned_blocks++;
+		pool->unowned_bytes += body->granted;
+	}
 }
 
 void lifetime_drop_owner(struct session *session, uint32_t index)
@@ -100,16 +120,21 @@ void lifetime_drop_owner(struct session *session, uint32_t index)
 	free_block(pool, index); /* from owned to free in one store */
 }
 
-void lifetime_add_reference(struct session *session, uint32_t index)
+void lifetime_adopt_reference(struct session *session, uint32_t index)
 {
 	struct pool *pool = session->pool;
-	const struct reference_record *record = &pool->references.records[index];
+	uint32_t block = pool->references.records[index].block;
 
-	references_set(&pool->references, index, 1, 1, RECORD_LIVE);
-	index_list_push(pool->references.of_block, &pool->blocks.references[record->block], index);
+	index_list_push(pool->references.of_block, &pool->blocks.references[block], index);
 	index_list_push(pool->references.of_session, &session->references, index);
 	session->reference_count++;
-	session->held += blocks_body(&pool->blocks, record->block)->owner != session->number;
+	session->held += blocks_body(&pool->blocks, block)->owner != session->number;
+}
+
+void lifetime_add_reference(struct session *session, uint32_t index)
+{
+	references_set(&session->pool->references, index, 1, 1, RECORD_LIVE);
+	lifetime_adopt_reference(session, index);
 }
 
 void lifetime_set_reference(struct session *session, uint32_t index, uint32_t count)
@@ -126,14 +151,19 @@ void lifetime_set_reference(struct session *session, uint32_t index, uint32_t co
 	index_list_remove(pool->references.of_session, &session->references, index);
 	session->reference_count--;
 	session->held -= blocks_body(&pool->blocks, block)->owner != session->number;
-	free_if_unheld(pool, block);
+	lifetime_free_unheld(pool, block);
+}
+
+void lifetime_adopt_name(struct pool *pool, uint32_t index)
+{
+	index_list_push(pool->names.of_block, &pool->blocks.names[pool->names.records[index].block], index);
+	pool->name_count++;
 }
 
 void lifetime_add_name(struct pool *pool, uint32_t index)
 {
 	names_set_live(&pool->names, index);
-	index_list_push(pool->names.of_block, &pool->blocks.names[pool->names.records[index].block], index);
-	pool->name_count++;
+	lifetime_adopt_name(pool, index);
 }
 
 void lifetime_drop_name(struct pool *pool, uint32_t index)
@@ -143,7 +173,7 @@ void lifetime_drop_name(struct pool *pool, uint32_t index)
 	index_list_remove(pool->names.of_block, &pool->blocks.names[block], index);
 	names_drop(&pool->names, index);
 	pool->name_count--;
-	free_if_unheld(pool, block);
+	lifetime_free_unheld(pool, block);
 }
 
 void lifetime_drop_hold(struct session *session, const struct hold *hold)

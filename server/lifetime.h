@@ -51,6 +51,14 @@ void lifetime_set_reference(struct session *session, uint32_t reference, uint32_
 void lifetime_add_name(struct pool *pool, uint32_t name);
 void lifetime_drop_name(struct pool *pool, uint32_t name);
 
+/* For recovery: a live record that a former daemon left goes into the lists and sums. */
+void lifetime_adopt_block(struct pool *pool, uint32_t block);
+void lifetime_adopt_reference(struct session *session, uint32_t reference);
+void lifetime_adopt_name(struct pool *pool, uint32_t name);
+
+/* After a reference or a name has gone: frees the block if nothing holds it. It has no owner. */
+void lifetime_free_unheld(struct pool *pool, uint32_t block);
+
 /* Gives back one hold: drop_owner, or set_reference with one less. */
 void lifetime_drop_hold(struct session *session, const struct hold *hold);
 

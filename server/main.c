@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * shmbuddyd: the daemon. Exit status: 0 ended as it should, 1 could not start (standard error says why), 2 wrong usage.
+ * shmbuddyd: the daemon. Exit status: 0 ended as it should, 1 could not start (standard error says why), 2 wrong usage, 3 the pool
+ * that is there cannot be served, and was left as it is.
  *
  * To find the way: daemon.c starts everything and ends it; listener.c takes clients in; connection.c reads their frames;
  * dispatch.c finds the handler; request_*.c are the handlers; pool.h says what a pool consists of.
  */
+#include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <unistd.h>
@@ -38,5 +40,6 @@ int main(int argc, char **argv)
 	signal(SIGPIPE, SIG_IGN); /* a client that is gone is an error of its connection, not an end of the daemon */
 	signal(SIGXFSZ, SIG_IGN); /* a limit on file sizes is an answer of ftruncate */
 	log_open(options.log_level);
-	return daemon_run(&options) < 0 ? 1 : 0;
+	int result = daemon_run(&options);
+	return result == -EUCLEAN ? 3 : result < 0 ? 1 : 0;
 }

@@ -69,6 +69,18 @@ int names_find(const struct names *names, const char *name, size_t length, uint3
 	return -ENOENT;
 }
 
+void names_link(struct names *names, uint32_t index)
+{
+	struct name_record *record = &names->records[index];
+	_Atomic uint32_t *bucket = &names->buckets[bucket_of(names, record->hash)];
+	uint32_t next = atomic_load_explicit(bucket, memory_order_relaxed);
+	names->previous[index] = 0;
+	if (next)
+		names->previous[next - 1] = index + 1;
+	atomic_store_explicit(&record->next, next, memory_order_relaxed);
+	atomic_store_explicit(bucket, index + 1, memory_order_release);
+}
+
 void names_write(struct names *names, uint32_t index, const struct name_content *content)
 {
 	struct name_record *record = &names->records[index];
@@ -86,14 +98,7 @@ void names_write(struct names *names, uint32_t index, const struct name_content 
 	memcpy(record->name, content->name, content->name_length);
 	record->checksum = name_record_checksum(record, content->id);
 	commit(&record->word, record_word(content->id, 0, RECORD_PENDING));
-
-	_Atomic uint32_t *bucket = &names->buckets[bucket_of(names, record->hash)];
-	uint32_t next = atomic_load_explicit(bucket, memory_order_relaxed);
-	names->previous[index] = 0;
-	if (next)
-		names->previous[next - 1] = index + 1;
-	atomic_store_explicit(&record->next, next, memory_order_relaxed);
-	atomic_store_explicit(bucket, index + 1, memory_order_release);
+	names_link(names, index);
 }
 
 void names_set_live(struct names *names, uint32_t index)

@@ -41,6 +41,9 @@ int names_find(const struct names *names, const char *name, size_t length, uint3
 /* Writes a record, still invisible (PENDING), at an index from table_take, and links it into the name index. */
 void names_write(struct names *names, uint32_t index, const struct name_content *content);
 
+/* Puts a record at the start of its chain. */
+void names_link(struct names *names, uint32_t index);
+
 /* Makes a pending name visible. */
 void names_set_live(struct names *names, uint32_t index);
 

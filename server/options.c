@@ -30,6 +30,7 @@ enum {
 	OPTION_HELP = 'h',
 	OPTION_VERSION = 'V',
 	OPTION_OVERCOMMIT = 256,
+	OPTION_DISCARD,
 	OPTION_MAX_BLOCKS,
 	OPTION_MAX_NAMES,
 	OPTION_MAX_SESSIONS,
@@ -50,7 +51,8 @@ static const struct {
 	{"max-blocks", OPTION_MAX_BLOCKS, "N", "blocks at a time (default: as many as fit, at most 16M)"},
 	{"max-names", OPTION_MAX_NAMES, "N", "names at a time (default: one for 16 blocks, 1024 to 1M)"},
 	{"max-sessions", OPTION_MAX_SESSIONS, "N", "sessions at a time (default: 16384)"},
-	{"ephemeral", OPTION_EPHEMERAL, NULL, "remove everything at exit"},
+	{"ephemeral", OPTION_EPHEMERAL, NULL, "remove everything at exit; otherwise the next start takes\nthe pool over"},
+	{"discard", OPTION_DISCARD, NULL, "throw away what a former daemon left of the pool, and say\nwhat that was"},
 	{"overcommit", OPTION_OVERCOMMIT, NULL,
      "allow a pool larger than /dev/shm; what does not fit is\nrefused when it is allocated"},
 	{"log-level", OPTION_LOG_LEVEL, "LEVEL", "error, warning, info (default) or debug"},
@@ -148,10 +150,12 @@ static enum options_result take(int option, const char *argument, struct options
 	case OPTION_SIZE:
 		if (size_parse(argument, &pool->size) < 0)
 			return wrong("--size %s: not a size such as 64K or 1.5G", argument);
+		pool->size_given = true;
 		break;
 	case OPTION_MIN_BLOCK:
 		if (size_parse(argument, &pool->unit) < 0)
 			return wrong("--min-block %s: not a size such as 64 or 4K", argument);
+		pool->unit_given = true;
 		break;
 	case OPTION_MAX_BLOCKS:
 		if (parse_count(argument, MAX_RECORDS, &pool->max_blocks) < 0)
@@ -166,6 +170,7 @@ static enum options_result take(int option, const char *argument, struct options
 			return wrong("--max-sessions %s: must be 1 to 1M", argument);
 		break;
 	case OPTION_EPHEMERAL: pool->ephemeral = true; break;
+	case OPTION_DISCARD: pool->discard = true; break;
 	case OPTION_OVERCOMMIT: pool->overcommit = true; break;
 	case OPTION_LOG_LEVEL:
 		if (log_parse_level(argument, &options->log_level) < 0)

@@ -30,6 +30,28 @@ int peer_credentials(int socket, struct peer *out_peer)
 	return 0;
 }
 
+int peer_find(struct peer *peer)
+{
+	uint64_t start;
+	int pidfd = (int)syscall(SYS_pidfd_open, peer->pid, 0);
+
+	if (pidfd < 0)
+		return errno == ENOSYS ? -EOPNOTSUPP : -errno;
+	/* The order matters: whoever has the pid now has it until the pidfd says otherwise. */
+	int result = process_start_time((pid_t)peer->pid, &start);
+	if (result == 0 && peer->start_time && peer->start_time != start)
+		result = -ESRCH;
+	if (result == 0 && peer_has_ended(pidfd))
+		result = -ESRCH;
+	if (result < 0) {
+		close(pidfd);
+		return result == -ENOENT ? -ESRCH : result;
+	}
+	peer->pidfd = pidfd;
+	peer->start_time = start;
+	return 0;
+}
+
 int peer_open_pidfd(int socket, uint64_t claimed_start, struct peer *peer)
 {
 	int pidfd = -1;
@@ -48,22 +70,8 @@ int peer_open_pidfd(int socket, uint64_t claimed_start, struct peer *peer)
 		return -ESRCH;
 	if (!peer->pid)
 		return -EOPNOTSUPP;
-	pidfd = (int)syscall(SYS_pidfd_open, peer->pid, 0);
-	if (pidfd < 0)
-		return errno == ENOSYS ? -EOPNOTSUPP : -errno;
-	/* The order matters: whoever has the pid now has it until the pidfd says otherwise. */
-	int result = process_start_time((pid_t)peer->pid, &start);
-	if (result == 0 && claimed_start && claimed_start != start)
-		result = -ESRCH;
-	if (result == 0 && peer_has_ended(pidfd))
-		result = -ESRCH;
-	if (result < 0) {
-		close(pidfd);
-		return result == -ENOENT ? -ESRCH : result;
-	}
-	peer->pidfd = pidfd;
-	peer->start_time = start;
-	return 0;
+	peer->start_time = claimed_start;
+	return peer_find(peer);
 }
 
 void peer_deinit(struct peer *peer)

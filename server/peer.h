@@ -26,6 +26,12 @@ int peer_credentials(int socket, struct peer *out_peer);
  */
 int peer_open_pidfd(int socket, uint64_t claimed_start, struct peer *peer);
 
+/*
+ * Opens the pidfd of the process that has this pid, if it started at `start_time` (0: whenever). -ESRCH: there is no such process any
+ * more. -EOPNOTSUPP: the kernel has no pidfds.
+ */
+int peer_find(struct peer *peer);
+
 void peer_deinit(struct peer *peer);
 
 /* Has the process ended? True once all of its threads have, before it is reaped. */

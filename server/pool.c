@@ -11,13 +11,16 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "checksum.h"
+#include "boot.h"
 #include "clock.h"
 #include "commit.h"
+#include "leftover.h"
 #include "log.h"
 #include "random.h"
+#include "recovery.h"
 #include "region.h"
 #include "size.h"
+#include "state_header.h"
 #include "state_layout.h"
 #include "view.h"
 
@@ -31,39 +34,6 @@
 static uint64_t page_round(uint64_t bytes)
 {
 	return (bytes + 4095) & ~UINT64_C(4095);
-}
-
-static int read_boot_id(uint8_t out_id[16])
-{
-	char text[64] = {0};
-	int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
-
-	if (fd < 0)
-		return -errno;
-	ssize_t length = read(fd, text, sizeof text - 1);
-	close(fd);
-	memset(out_id, 0, 16);
-	size_t digits = 0;
-	for (ssize_t i = 0; i < length && digits < 32; i++) {
-		int value = text[i] >= '0' && text[i] <= '9'   ? text[i] - '0'
-		            : text[i] >= 'a' && text[i] <= 'f' ? text[i] - 'a' + 10
-		                                               : -1;
-		if (value < 0)
-			continue; /* a dash */
-		out_id[digits / 2] = (uint8_t)(out_id[digits / 2] << 4 | value);
-		digits++;
-	}
-	return digits == 32 ? 0 : -EBADMSG;
-}
-
-static int inode_of(const char *path, uint64_t *out_inode)
-{
-	struct stat status;
-
-	if (stat(path, &status) < 0)
-		return -errno;
-	*out_inode = status.st_ino;
-	return 0;
 }
 
 /* The file system that holds POSIX shared memory must be there, and large enough for the segment. */
@@ -113,7 +83,9 @@ static int discard(struct pool *pool, uint64_t leftover)
 {
 	const struct shared_object *objects[] = {&pool->view, &pool->segment};
 	bool found = leftover != 0;
+	char what[LEFTOVER_TEXT_MAX];
 
+	leftover_describe(pool, what);
 	/* Emptied first: from here on it is known as half made, whatever becomes of the rest. */
 	int emptied = shared_object_resize(&pool->state, 0);
 	if (emptied < 0) {
@@ -131,7 +103,7 @@ static int discard(struct pool *pool, uint64_t leftover)
 		}
 	}
 	if (found)
-		log_warning("pool %s: discarded what a former daemon left of it", pool->name);
+		log_warning("pool %s: discarded what a former daemon left of it: %s", pool->name, what);
 	return 0;
 }
 
@@ -159,10 +131,9 @@ static void fill_headers(struct pool *pool, const struct pool_options *options, 
 	atomic_store_explicit(&view->daemon_pid, (uint32_t)getpid(), memory_order_relaxed);
 
 	struct state_header *header = pool->state_header;
-	const uint8_t *from = (const uint8_t *)&state->layout_version;
-	size_t length = offsetof(struct state_header, checksum) - offsetof(struct state_header, layout_version);
-	memcpy(&header->layout_version, from, length);
-	header->checksum = checksum_of(from, length);
+	memcpy(&header->layout_version, &state->layout_version,
+	       offsetof(struct state_header, checksum) - offsetof(struct state_header, layout_version));
+	header->checksum = state_header_checksum(header);
 	atomic_store_explicit(&header->size, options->size, memory_order_relaxed);
 
 	commit(&header->magic, STATE_MAGIC);
@@ -187,6 +158,7 @@ static int make_objects(struct pool *pool, const struct pool_options *options)
 		.unit = options->unit,
 		.max_size = page_round(options->size),
 		.extent = STATE_EXTENT,
+		.ephemeral = options->ephemeral,
 		.max_blocks = options->max_blocks,
 		.max_names = options->max_names,
 		.max_sessions = options->max_sessions ? options->max_sessions : DEFAULT_MAX_SESSIONS,
@@ -206,9 +178,9 @@ static int make_objects(struct pool *pool, const struct pool_options *options)
 	view_geometry(state.max_blocks, state.max_names, &geometry);
 
 	memcpy(state.pool, pool->name, sizeof state.pool);
-	int result = read_boot_id(state.boot_id);
+	int result = boot_id(state.boot_id);
 	if (result == 0)
-		result = inode_of("/proc/self/ns/pid", &state.pid_namespace);
+		result = pid_namespace(&state.pid_namespace);
 	if (result == 0)
 		result = shared_object_resize(&pool->state, state.state_size);
 	if (result == 0)
@@ -277,10 +249,56 @@ static void remove_objects(struct pool *pool)
 	shared_object_unlink(&pool->state);
 }
 
+/* Makes the pool afresh; whatever was there goes. */
+static int make(struct pool *pool, const struct pool_options *options, uint64_t leftover_size)
+{
+	/* A wrong --size must not cost what is there: look before anything is discarded. */
+	int result = check_room(pool, options);
+
+	if (result < 0) {
+		if (leftover_size == 0)
+			shared_object_unlink(&pool->state);
+		return result;
+	}
+	result = discard(pool, leftover_size);
+	while (result == 0 && pool->incarnation == 0)
+		result = random_bytes(&pool->incarnation, sizeof pool->incarnation);
+	if (result < 0)
+		return result;
+	result = make_objects(pool, options);
+	if (result == 0)
+		result = open_for_clients(pool);
+	if (result == 0)
+		result = make_tables(pool);
+	if (result < 0) {
+		log_error("pool %s: cannot make its shared memory: %s", pool->name, strerror(-result));
+		remove_objects(pool);
+	}
+	return result;
+}
+
+/* Takes the pool over as it is. On failure nothing of it is removed. */
+static int adopt(struct pool *pool)
+{
+	int result = leftover_open(pool);
+
+	if (result < 0)
+		return result;
+	result = open_for_clients(pool);
+	if (result == 0)
+		result = make_tables(pool);
+	if (result < 0) {
+		log_error("pool %s: cannot take it over: %s", pool->name, strerror(-result));
+		return result;
+	}
+	return recovery_run(pool);
+}
+
 int pool_open(uv_loop_t *loop, const struct pool_options *options, struct pool *out_pool)
 {
 	struct pool *pool = out_pool;
-	uint64_t leftover;
+	enum leftover leftover;
+	uint64_t size;
 
 	*pool = (struct pool){
 		.loop = loop,
@@ -296,31 +314,13 @@ int pool_open(uv_loop_t *loop, const struct pool_options *options, struct pool *
 	shared_object_init(&pool->view, pool->name, ".view");
 	shared_object_init(&pool->state, pool->name, ".state");
 
-	int result = lock_state(pool, &leftover);
+	int result = lock_state(pool, &size);
 	if (result < 0)
 		return result;
-	/* A wrong --size must not cost what is there: look before anything is discarded. */
-	result = check_room(pool, options);
+	result = leftover_examine(pool, options, size, &leftover);
+	if (result == 0)
+		result = leftover == LEFTOVER_ADOPT ? adopt(pool) : make(pool, options, size);
 	if (result < 0) {
-		if (leftover == 0)
-			shared_object_unlink(&pool->state);
-		shared_object_deinit(&pool->state);
-		return result;
-	}
-	result = discard(pool, leftover);
-	while (result == 0 && pool->incarnation == 0)
-		result = random_bytes(&pool->incarnation, sizeof pool->incarnation);
-	if (result == 0) {
-		result = make_objects(pool, options);
-		if (result == 0)
-			result = open_for_clients(pool);
-		if (result == 0)
-			result = make_tables(pool);
-		if (result < 0)
-			log_error("pool %s: cannot make its shared memory: %s", pool->name, strerror(-result));
-	}
-	if (result < 0) {
-		remove_objects(pool);
 		pool->ephemeral = false;
 		pool_close(pool);
 		return result;

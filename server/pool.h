@@ -2,8 +2,9 @@
 /*
  * A pool: one segment with its allocator, its tables and its rules. Owned by the daemon; loop thread only.
  *
- * Starting: the lock on the state is taken before anything is read; it lasts as long as the daemon. A leftover pool is discarded under
- * that lock. The headers' magic is stored last, so that a half-made pool is known as such.
+ * Starting: the lock on the state is taken before anything is read; it lasts as long as the daemon. A pool that a former daemon left is
+ * taken over (recovery.h), unless it was ephemeral, was never finished, or the operator wants it gone. The headers' magic is
+ * stored last, so that a half-made pool is known as such.
  */
 #ifndef SERVER_POOL_H
 #define SERVER_POOL_H
@@ -26,6 +27,8 @@ struct pool_options {
 	uint64_t size;                                /* bytes, a multiple of `unit` */
 	uint64_t unit;                                /* bytes, a power of two from 16 */
 	uint32_t max_blocks, max_names, max_sessions; /* 0: as the size gives it */
+	bool size_given, unit_given;                  /* by the operator: a leftover pool must agree */
+	bool discard;                                 /* a leftover pool is thrown away */
 	bool ephemeral;                               /* everything is removed at the end */
 	bool overcommit;                              /* the segment may be larger than the file system that holds it */
 };
@@ -58,7 +61,7 @@ struct pool {
 	uint64_t unowned_blocks, unowned_bytes; /* held, but not by whoever allocated them */
 };
 
-/* Makes the pool, and logs what went wrong. */
+/* Makes the pool, or takes it over, and logs what went wrong. -EUCLEAN: what is there cannot be served, and was left as it is. */
 int pool_open(uv_loop_t *loop, const struct pool_options *options, struct pool *out_pool);
 
 /* Lets go of everything; an ephemeral pool is removed from the system. Nothing may be under way. */

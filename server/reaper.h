@@ -11,7 +11,7 @@ struct session;
 /* The session is dead, and nothing of it is under way. Its number is given to another when nothing of it is left. */
 void reaper_add(struct session *session);
 
-/* Frees a session that keeps its record and its holds: the daemon stops. */
+/* Frees a session that keeps its record and its holds: the daemon stops, or does not start. */
 void reaper_bury(struct session *session);
 
 #endif

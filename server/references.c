@@ -36,15 +36,21 @@ void references_deinit(struct references *references)
 	*references = (struct references){0};
 }
 
+uint32_t reference_checksum(const struct reference_record *record)
+{
+	const uint8_t *first = (const uint8_t *)&record->block;
+
+	return checksum_of(first, (size_t)((const uint8_t *)&record->checksum - first));
+}
+
 void references_write(struct references *references, uint32_t index, uint32_t session, uint32_t block, uint64_t block_id)
 {
 	struct reference_record *record = &references->records[index];
-	const uint8_t *first = (const uint8_t *)&record->block;
 
 	record->block = block;
 	record->session = session;
 	record->block_id = block_id;
-	record->checksum = checksum_of(first, (size_t)((const uint8_t *)&record->checksum - first));
+	record->checksum = reference_checksum(record);
 	commit(&record->word, REFERENCE_WORD(1, 1, RECORD_PENDING));
 }
 

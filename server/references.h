@@ -25,6 +25,9 @@ void references_deinit(struct references *references);
 /* Writes a reference with count 1, PENDING, at an index from table_take. */
 void references_write(struct references *references, uint32_t index, uint32_t session, uint32_t block, uint64_t block_id);
 
+/* Over what never changes in a reference's life. */
+uint32_t reference_checksum(const struct reference_record *record);
+
 /* Changes what the word says. To state FREE, its index is given back as well. */
 void references_set(struct references *references, uint32_t index, uint32_t count, uint32_t next, enum record_state state);
 

@@ -51,10 +51,20 @@ static void look_at_lost(uv_timer_t *timer)
 		uv_timer_start(timer, look_at_lost, pause > LOST_INTERVAL ? pause : LOST_INTERVAL, 0);
 }
 
-void session_lost(struct session *session)
+/* From now on its lock is looked at. */
+static void lose(struct session *session)
 {
 	struct sessions *sessions = &session->pool->sessions;
 
+	session->lost = true;
+	session->next = sessions->lost;
+	sessions->lost = session;
+	if (!uv_is_active((uv_handle_t *)&sessions->lost_timer))
+		uv_timer_start(&sessions->lost_timer, look_at_lost, LOST_INTERVAL, 0);
+}
+
+void session_lost(struct session *session)
+{
 	session->connection = NULL;
 	if (session->dead)
 		return;
@@ -69,11 +79,7 @@ void session_lost(struct session *session)
 	}
 	log_info("session %" PRIu32 " (%s, pid %" PRIu32 "): connection lost, its process lives: kept", session->number,
 	         session->program, session->record->pid);
-	session->lost = true;
-	session->next = sessions->lost;
-	sessions->lost = session;
-	if (!uv_is_active((uv_handle_t *)&sessions->lost_timer))
-		uv_timer_start(&sessions->lost_timer, look_at_lost, LOST_INTERVAL, 0);
+	lose(session);
 }
 
 void session_found(struct session *session, struct connection *connection)
@@ -191,62 +197,117 @@ static void write_record(struct session *session, const struct session_request *
 	record->access = request->read_only;
 	memset(record->program, 0, sizeof record->program);
 	memcpy(record->program, session->program, strlen(session->program));
-	record->checksum = session_record_checksum(record);
+	record->checksum = session_record_checksum(record, session->serial);
 	commit(&record->word, session->serial << 8 | SESSION_LIVE);
+}
+
+/* Has the loop tell of the process's end. Takes the pidfd over. */
+static int watch(struct session *session, int pidfd)
+{
+	int result = uv_poll_init(session->pool->loop, &session->watch, pidfd);
+
+	if (result < 0)
+		return result;
+	session->watch.data = session;
+	session->watching = true;
+	result = uv_poll_start(&session->watch, UV_READABLE, process_ended);
+	if (result == 0)
+		session->pidfd = pidfd;
+	return result;
+}
+
+/* A session around its record, not yet to be found by its number. */
+static struct session *make_session(struct pool *pool, uint32_t number)
+{
+	struct session *session = calloc(1, sizeof *session);
+
+	if (!session)
+		return NULL;
+	session->pool = pool;
+	session->number = number;
+	session->record = &pool->sessions.records[number];
+	session->pidfd = -1;
+	return session;
+}
+
+static void add_session(struct session *session)
+{
+	struct sessions *sessions = &session->pool->sessions;
+
+	sessions->by_number[session->number] = session;
+	sessions->count++;
 }
 
 int session_open(struct pool *pool, const struct session_request *request, struct session **out_session)
 {
 	struct sessions *sessions = &pool->sessions;
 	uint32_t number;
-	struct session *session = calloc(1, sizeof *session);
-
-	if (!session)
-		return -ENOMEM;
 	int result = table_take(&sessions->table, &number);
+
 	if (result < 0)
-		goto free_memory;
-	session->pool = pool;
-	session->number = number;
+		return result;
+	struct session *session = make_session(pool, number);
+	if (!session) {
+		table_give(&sessions->table, number);
+		return -ENOMEM;
+	}
 	session->serial = ++sessions->serial;
-	session->record = &sessions->records[number];
 	session->read_only = request->read_only;
-	session->pidfd = -1;
 	strncpy(session->program, request->program, sizeof session->program - 1);
 	if (!session->program[0] && request->peer->pid)
 		process_name((pid_t)request->peer->pid, session->program);
 
 	result = random_bytes(session->record->token, sizeof session->record->token);
-	if (result < 0)
-		goto give_number;
-	if (request->peer->pidfd >= 0) {
-		result = uv_poll_init(pool->loop, &session->watch, request->peer->pidfd);
-		if (result == 0) {
-			session->watch.data = session;
-			session->watching = true;
-			result = uv_poll_start(&session->watch, UV_READABLE, process_ended);
-			if (result < 0) {
-				table_give(&sessions->table, number);
-				reaper_bury(session);
-				return result;
-			}
-		}
-		if (result < 0)
-			goto give_number;
+	if (result == 0 && request->peer->pidfd >= 0)
+		result = watch(session, request->peer->pidfd);
+	if (result < 0) {
+		table_give(&sessions->table, number);
+		reaper_bury(session);
+		return result;
 	}
-	session->pidfd = request->peer->pidfd;
 	write_record(session, request);
-	sessions->by_number[number] = session;
-	sessions->count++;
+	add_session(session);
 	pool_count(&pool->counters->sessions_opened, 1);
 	*out_session = session;
 	return 0;
+}
 
-give_number:
-	table_give(&sessions->table, number);
-free_memory:
-	free(session);
-	return result;
+int session_adopt(struct pool *pool, uint32_t number)
+{
+	struct session *session = make_session(pool, number);
+
+	if (!session)
+		return -ENOMEM;
+	uint64_t word = atomic_load_explicit(&session->record->word, memory_order_relaxed);
+	session->serial = word >> 8;
+	session->dead = (word & 0xff) == SESSION_DEAD;
+	session->read_only = session->record->access;
+	memcpy(session->program, session->record->program, sizeof session->program);
+	for (uint32_t i = 0; i < SESSION_SLOTS; i++)
+		session->seen[i] = SLOT_SEQUENCE(atomic_load_explicit(&session->record->slots[i].word, memory_order_relaxed));
+	add_session(session);
+	return 0;
+}
+
+void session_wake(struct session *session, bool pids_count)
+{
+	struct peer peer = {.pid = session->record->pid, .start_time = session->record->start_time, .pidfd = -1};
+	int result = -EOPNOTSUPP;
+
+	if (session->dead) {
+		reaper_add(session);
+		return;
+	}
+	if (pids_count && peer.pid && peer.start_time)
+		result = peer_find(&peer);
+	if (result == 0)
+		result = watch(session, peer.pidfd);
+	if (result == -ESRCH)
+		session_end(session, "its process ended while there was no daemon");
+	else if (liveness_lock_is_free(&session->pool->view, session->serial))
+		session_end(session, "its process let go of it while there was no daemon");
+	else
+		lose(session);
 }
 
 struct session *session_find(const struct pool *pool, const uint8_t *token, size_t length, uint32_t uid)

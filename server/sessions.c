@@ -61,9 +61,9 @@ struct session *sessions_from(const struct sessions *sessions, uint32_t number)
 	return NULL;
 }
 
-uint32_t session_record_checksum(const struct session_record *record)
+uint32_t session_record_checksum(const struct session_record *record, uint64_t serial)
 {
 	const uint8_t *first = record->token;
 
-	return checksum_of(first, (size_t)((const uint8_t *)&record->checksum - first));
+	return checksum_of(first, (size_t)((const uint8_t *)&record->checksum - first)) ^ checksum_of(&serial, sizeof serial);
 }

@@ -39,6 +39,6 @@ void sessions_unlink(struct session **list, const struct session *session);
 /* The session with this number or the next higher one, from 1; NULL at the end. */
 struct session *sessions_from(const struct sessions *sessions, uint32_t number);
 
-uint32_t session_record_checksum(const struct session_record *record);
+uint32_t session_record_checksum(const struct session_record *record, uint64_t serial);
 
 #endif

@@ -106,6 +106,23 @@ int shared_object_lock(struct shared_object *object, uint64_t *out_size)
 	}
 }
 
+int shared_object_open(struct shared_object *object)
+{
+	CLEANUP_CLOSE int fd = -1;
+	struct stat status;
+	int result = open_object(object->name, O_RDWR, &fd);
+
+	if (result < 0)
+		return result;
+	if (fstat(fd, &status) < 0)
+		return -errno;
+	if (!S_ISREG(status.st_mode) || status.st_uid != geteuid() || (status.st_mode & 07777) != 0600)
+		return -EPERM;
+	object->fd = take_fd(&fd);
+	object->size = (uint64_t)status.st_size;
+	return 0;
+}
+
 int shared_object_resize(struct shared_object *object, uint64_t size)
 {
 	if (ftruncate(object->fd, 0) < 0 || ftruncate(object->fd, (off_t)size) < 0)

@@ -33,6 +33,9 @@ int shared_object_create(struct shared_object *object, uint64_t size);
  */
 int shared_object_lock(struct shared_object *object, uint64_t *out_size);
 
+/* Opens the object that is there, and finds out its size. -ENOENT; -EPERM: it is not a plain object of ours with mode 0600. */
+int shared_object_open(struct shared_object *object);
+
 /* Empties a locked object and gives it a new size. */
 int shared_object_resize(struct shared_object *object, uint64_t size);
 

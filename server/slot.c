@@ -19,13 +19,23 @@ static void set_phase(const struct slot *slot, enum slot_phase phase)
 	commit(&record_of(slot)->word, SLOT_WORD(slot->sequence, phase));
 }
 
-/* Over the sequence too: a body never passes for the outcome of another request. */
-static void seal(const struct slot *slot)
+/* Over all of the sequence too: a body never passes for the outcome of another request. */
+static uint32_t checksum(const struct slot_record *record, uint64_t sequence)
 {
-	struct slot_record *record = record_of(slot);
 	const uint8_t *first = (const uint8_t *)&record->operation;
 
-	record->checksum = checksum_of(first, (size_t)((const uint8_t *)&record->checksum - first)) ^ (uint32_t)slot->sequence;
+	return checksum_of(first, (size_t)((const uint8_t *)&record->checksum - first)) ^ (uint32_t)sequence ^
+	       (uint32_t)(sequence >> 32);
+}
+
+static void seal(const struct slot *slot)
+{
+	record_of(slot)->checksum = checksum(record_of(slot), slot->sequence);
+}
+
+bool slot_is_sealed(const struct slot_record *record)
+{
+	return record->checksum == checksum(record, SLOT_SEQUENCE(atomic_load_explicit(&record->word, memory_order_relaxed)));
 }
 
 enum slot_turn slot_turn(const struct slot *slot)

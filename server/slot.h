@@ -6,6 +6,7 @@
 #ifndef SERVER_SLOT_H
 #define SERVER_SLOT_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "state_layout.h"
@@ -35,6 +36,9 @@ void slot_decide(const struct slot *slot);
 
 /* Step 6: the body is the outcome. */
 void slot_done(const struct slot *slot);
+
+/* Is the body of a decided or done slot what was written? For recovery. */
+bool slot_is_sealed(const struct slot_record *record);
 
 /* Steps 1 and 6 of a request that was refused. */
 void slot_refuse(const struct slot *slot, enum slot_operation operation, uint32_t status);

@@ -34,13 +34,17 @@
  * A block that lives and is held by nobody is a state that a kill may leave (its last hold went in one store, the block
  * goes in the next): after all is redone, such blocks are freed.
  *
+ * recovery.c does all this at the start of the next daemon, and checks every record: a contradiction is named and refused, and
+ * nothing is erased. It can be killed as well: it closes the open slot last, and each of its stores sets a record to what it must be.
+ *
  * A session's end is one store, session.word = DEAD; what it held is then dropped record by record, each by one store, in slices.
  * After a restart the dropping goes on wherever it was. Its number is given out again only when nothing of it is left, its
  * slots are zeroed before the new life begins, and its record never changes during a life. A token is good for the process
  * that it was given to, and no other.
  *
- * Sequences rise in each slot. One below the recorded one is never executed. Hello, goodbye, ping and the listings record
- * nothing. Session number 0 is nobody, and the daemon's own page of slots.
+ * Sequences rise in each slot. One below the recorded one is never executed. The sequence is part of the body's checksum, and the
+ * serial number part of the session's. Hello, goodbye, ping and the listings record nothing. Session number 0 is nobody, and the
+ * daemon's own page of slots.
  */
 #ifndef SERVER_STATE_LAYOUT_H
 #define SERVER_STATE_LAYOUT_H
@@ -72,8 +76,8 @@ struct state_header {
 	uint64_t unit, max_size, extent;    /* bytes */
 	uint64_t references_at, sessions_at, state_size; /* bytes */
 	uint32_t max_blocks, max_names, max_references, max_sessions;
-	uint32_t checksum; /* over the fields between `magic` and this one: what never changes */
-	uint32_t reserved;
+	uint32_t ephemeral;            /* 1: the next start throws it away */
+	uint32_t checksum;             /* over the fields between `magic` and this one: what never changes */
 	_Atomic uint64_t size;         /* bytes of the segment that are managed; only ever grows, and before the view's */
 	_Atomic uint64_t ids_reserved; /* ids below this one may have been handed out */
 };
@@ -152,7 +156,7 @@ struct session_record {
 	uint32_t uid, gid, pid;
 	uint32_t access;
 	char program[64];
-	uint32_t checksum; /* over the fields above, without the word */
+	uint32_t checksum; /* over the serial number and the fields above */
 	uint32_t reserved;
 	struct slot_record slots[SESSION_SLOTS];
 };

@@ -71,6 +71,14 @@ int table_take(struct table *table, uint32_t *out_index)
 	return 0;
 }
 
+void table_adopt(struct table *table)
+{
+	uint64_t used = (uint64_t)table->used * table->stride;
+
+	table->free_count = 0;
+	table->committed = (used + 4095) / 4096 * 4096;
+}
+
 void table_give(struct table *table, uint32_t index)
 {
 	assert(index < table->used && table->free_count < table->used);

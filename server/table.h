@@ -34,6 +34,12 @@ int table_take(struct table *table, uint32_t *out_index);
 /* Like taking `count` indexes, without taking them: afterwards that many takes in a row succeed. */
 int table_prepare(struct table *table, uint32_t count);
 
+/*
+ * After `used` was set from what a former daemon left: all indexes below it are in use, their pages are committed. Whoever reads the records gives
+ * back, from the highest down, those that are free.
+ */
+void table_adopt(struct table *table);
+
 void table_give(struct table *table, uint32_t index);
 
 #endif

@@ -128,12 +128,13 @@ static void become_daemon(const struct daemon_fixture *daemon, pid_t parent, cha
 
 static void spawn(struct daemon_fixture *daemon, va_list extra)
 {
-	const char *arguments[ARGUMENTS_MAX + 1] = {
-		SHMBUDDYD_PATH, "--socket", daemon->socket_path, "--pool", daemon->pool, "--ephemeral",
-		"--size",       "16M",      "--log-level",       "info"};
-	size_t count = 10;
+	const char *arguments[ARGUMENTS_MAX + 1] = {SHMBUDDYD_PATH, "--socket", daemon->socket_path, "--pool", daemon->pool,
+	                                            "--size",       "16M",      "--log-level",       "info"};
+	size_t count = 9;
 	pid_t parent = getpid();
 
+	if (!daemon->lasting)
+		arguments[count++] = "--ephemeral";
 	for (const char *argument; (argument = va_arg(extra, const char *));) {
 		assert_true(count < ARGUMENTS_MAX);
 		arguments[count++] = argument;
@@ -164,23 +165,34 @@ static int outcome(int status)
 	return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
 }
 
-static void wait_until_ready(struct daemon_fixture *daemon)
+int daemon_fixture_comes_up(struct daemon_fixture *daemon)
 {
 	int status;
 
-	for (int waited = 0; waited < PATIENCE_MS; waited += 2) {
+	for (int waited = 0; waited < PATIENCE_MS; waited += 1) {
 		if (accepts_connections(daemon))
-			return;
+			return 0;
 		if (waitpid(daemon->pid, &status, WNOHANG) == daemon->pid) {
 			daemon->pid = 0;
-			daemon_fixture_stop(daemon);
-			fail_msg("the daemon ended before it was ready: %d", outcome(status));
+			daemon->killed = WIFSIGNALED(status);
+			return outcome(status);
 		}
-		poll(NULL, 0, 2);
+		poll(NULL, 0, 1);
 	}
 	daemon_fixture_kill(daemon);
 	daemon_fixture_stop(daemon);
 	fail_msg("the daemon does not listen");
+	return 0;
+}
+
+static void wait_until_ready(struct daemon_fixture *daemon)
+{
+	int status = daemon_fixture_comes_up(daemon);
+
+	if (daemon->pid)
+		return;
+	daemon_fixture_stop(daemon);
+	fail_msg("the daemon ended before it was ready: %d", status);
 }
 
 void daemon_fixture_spawn(struct daemon_fixture *daemon, ...)
@@ -202,6 +214,27 @@ void daemon_fixture_start(struct daemon_fixture *daemon, ...)
 	spawn(daemon, extra);
 	va_end(extra);
 	wait_until_ready(daemon);
+}
+
+void daemon_fixture_start_lasting(struct daemon_fixture *daemon, ...)
+{
+	va_list extra;
+
+	make_directory(daemon);
+	daemon->lasting = true;
+	va_start(extra, daemon);
+	spawn(daemon, extra);
+	va_end(extra);
+	wait_until_ready(daemon);
+}
+
+void daemon_fixture_respawn(struct daemon_fixture *daemon, ...)
+{
+	va_list extra;
+
+	va_start(extra, daemon);
+	spawn(daemon, extra);
+	va_end(extra);
 }
 
 void daemon_fixture_restart(struct daemon_fixture *daemon, ...)
@@ -272,7 +305,7 @@ void daemon_fixture_stop(struct daemon_fixture *daemon)
 	if (daemon->directory[0] == 0)
 		return;
 	int status = 0;
-	bool killed = daemon->killed;
+	bool kept = daemon->killed || daemon->lasting;
 	struct daemon_fixture gone = *daemon;
 
 	if (daemon->pid > 0) {
@@ -286,6 +319,6 @@ void daemon_fixture_stop(struct daemon_fixture *daemon)
 	unsigned left = shared_objects(gone.pool, true);
 	if (status != 0)
 		fail_msg("after SIGTERM the daemon ended with %d", status);
-	if (left != 0 && !killed)
+	if (left != 0 && !kept)
 		fail_msg("%u objects of pool %s were left in /dev/shm", left, gone.pool);
 }

@@ -8,7 +8,7 @@
  *     daemon_fixture_stop(&fixture);
  *
  * Whatever goes wrong here fails the running test, after the daemon's log has been printed. Should the test's process die,
- * the daemon gets SIGTERM from the kernel, and takes its pool along. Main thread only.
+ * the daemon gets SIGTERM from the kernel, and takes its pool along if that is not to last. Main thread only.
  */
 #ifndef TESTS_SUPPORT_DAEMON_FIXTURE_H
 #define TESTS_SUPPORT_DAEMON_FIXTURE_H
@@ -21,8 +21,9 @@ struct daemon_fixture {
 	char socket_path[96];
 	char log_path[96]; /* standard error of all daemons of this fixture, one after the other */
 	char pool[48];
-	pid_t pid;   /* 0: not running */
-	bool killed; /* the last one had no chance to clean up */
+	pid_t pid;    /* 0: not running */
+	bool killed;  /* the last one had no chance to clean up */
+	bool lasting; /* its pool outlives it */
 };
 
 /*
@@ -34,11 +35,20 @@ __attribute__((sentinel)) void daemon_fixture_start(struct daemon_fixture *daemo
 /* The same without waiting for anything: for a daemon that is to refuse its service. */
 __attribute__((sentinel)) void daemon_fixture_spawn(struct daemon_fixture *daemon, ...);
 
+/* The same as start, without --ephemeral: the pool is there for the next daemon, until daemon_fixture_stop removes it. */
+__attribute__((sentinel)) void daemon_fixture_start_lasting(struct daemon_fixture *daemon, ...);
+
 /* Waits for the end of a daemon that was spawned: its exit status, or minus the signal that ended it. Keeps the directory. */
 int daemon_fixture_wait(struct daemon_fixture *daemon);
 
 /* Starts a daemon again on the same directory, socket and pool, after kill or terminate. */
 __attribute__((sentinel)) void daemon_fixture_restart(struct daemon_fixture *daemon, ...);
+
+/* The same without waiting for anything. */
+__attribute__((sentinel)) void daemon_fixture_respawn(struct daemon_fixture *daemon, ...);
+
+/* Waits until a spawned daemon accepts connections, or has ended: then .pid is 0, and this is what daemon_fixture_wait returns. */
+int daemon_fixture_comes_up(struct daemon_fixture *daemon);
 
 /* Ends the daemon with SIGTERM, or with SIGKILL. It must exit with status 0 in the first case. Keeps the directory. */
 void daemon_fixture_terminate(struct daemon_fixture *daemon);

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Takes over the tables that a former daemon left: the story is told in recovery.c. Loop thread, before anybody is let in.
+ */
+#ifndef SERVER_RECOVERY_H
+#define SERVER_RECOVERY_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "pool.h"
+#include "state_layout.h"
+
+/* What the pool cannot be served with: its records contradict each other. The record was named in the log. */
+#define RECOVERY_CONTRADICTION (-EUCLEAN)
+
+struct recovery {
+	struct pool *pool;
+	struct slot_record *open;        /* the one slot that was open when the daemon ended; NULL: none */
+	uint32_t open_session;           /* number of its session */
+	bool decided;                    /* the open slot's operation has happened */
+	uint64_t highest_id;             /* of all records, the dead ones included */
+	uint64_t undone, redone, unheld; /* records */
+};
+
+/*
+ * Fills the pool's private side from its mapped objects, and mends what a kill left half done. 0, RECOVERY_CONTRADICTION (nothing was erased; what
+ * was mended before is as it should be), or -ENOMEM.
+ */
+int recovery_run(struct pool *pool);
+
+/* Names a record that contradicts others, and returns RECOVERY_CONTRADICTION. */
+__attribute__((format(printf, 4, 5))) int recovery_contradiction(const struct recovery *recovery, const char *kind,
+                                                                 uint32_t index, const char *format, ...);
+
+/* Records of a table whose memory was ever written to, as the object tells: the others are zero. */
+int recovery_count_records(const struct table *table, uint32_t *out_count);
+
+/* The parts, in this order; each file has its own rules. */
+int recovery_sessions(struct recovery *recovery);  /* finds the open slot */
+int recovery_open_slot(struct recovery *recovery); /* what one word can redo */
+int recovery_blocks(struct recovery *recovery);    /* takes ranges in the allocator */
+int recovery_references(struct recovery *recovery);
+int recovery_names(struct recovery *recovery);   /* mends the name index */
+void recovery_unheld(struct recovery *recovery); /* frees what nothing holds */
+void recovery_close_slot(struct recovery *recovery);
+int recovery_liveness(struct recovery *recovery); /* whose process is gone */
+
+#endif

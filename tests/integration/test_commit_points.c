@@ -1,0 +1,583 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The daemon dies at every point of every operation. In a build with SHMB_COMMIT_TRAP it stops itself right before its commit
+ * number N (server/commit.h); here N rises until the operation gets its answer, so no point can be forgotten, whatever is built
+ * into an operation later. For each N: a fresh pool is prepared, a daemon with the trap takes it over, the client takes its session
+ * up and sends the request. After the death:
+ *
+ * - the recovery itself is killed at its first commit, at its second, and so on, until one comes through;
+ * - the client takes its session up again and sends the same request in the same slot with the same sequence, twice: the answer is
+ *   that of an undisturbed run, and both times the same;
+ * - the tables agree with a fresh recount, which is that of an undisturbed run;
+ * - the session goes on, and when all has been given back the pool is empty.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cleanup.h"
+#include "tests/support/daemon_fixture.h"
+#include "tests/support/raw_session.h"
+#include "tests/support/recount.h"
+
+#define OK SHMBUDDY__V1__STATUS__OK
+#define SLOT 1
+#define BLOCKS 6
+#define COMMITS_MAX 1000 /* no operation here has so many: the counting would never end */
+
+static struct daemon_fixture fixture;
+static struct raw_session mine = RAW_SESSION_CLOSED, other = RAW_SESSION_CLOSED;
+static Shmbuddy__V1__Handle block[BLOCKS];
+
+struct operation {
+	const char *name;
+	void (*prepare)(void);
+	Shmbuddy__V1__Request *(*request)(void); /* NULL: the operation is `act` */
+	/* Ends or opens a session. True: it has happened; false: the daemon died first. `again`: it did, and was restarted. */
+	bool (*act)(bool again);
+};
+
+/* What an operation led to: its answer without what differs from run to run, and the tables. */
+struct result {
+	Shmbuddy__V1__Status status;
+	uint64_t blocks, size, granted; /* in the answer */
+	uint64_t counted[7];
+};
+
+/* ---- The operations --------------------------------------------------------------------------------------------- */
+
+static void allocate(struct raw_session *session, unsigned which, uint64_t size, const char *name)
+{
+	assert_int_equal(raw_session_allocate(session, size, name, &block[which]), OK);
+}
+
+static void prepare_nothing(void) {}
+
+static void prepare_owned(void)
+{
+	allocate(&mine, 0, 5000, NULL);
+}
+
+static void prepare_owned_and_named(void)
+{
+	allocate(&mine, 0, 5000, "kept");
+}
+
+static void prepare_named(void)
+{
+	allocate(&other, 0, 5000, "theirs");
+}
+
+static void prepare_looked_up(void)
+{
+	prepare_named();
+	assert_int_equal(raw_session_lookup(&mine, "theirs", NULL), OK);
+}
+
+static void prepare_looked_up_twice(void)
+{
+	prepare_looked_up();
+	assert_int_equal(raw_session_lookup(&mine, "theirs", NULL), OK);
+}
+
+/* Mine is the last hold. */
+static void prepare_looked_up_alone(void)
+{
+	prepare_looked_up();
+	assert_int_equal(raw_session_free(&other, &block[0]), OK);
+	assert_int_equal(raw_session_unpublish(&other, "theirs"), OK);
+}
+
+static void prepare_name_alone(void)
+{
+	prepare_owned_and_named();
+	assert_int_equal(raw_session_free(&mine, &block[0]), OK);
+}
+
+static void prepare_two_names_alone(void)
+{
+	prepare_owned_and_named();
+	assert_int_equal(raw_session_publish(&mine, &block[0], "second"), OK);
+	assert_int_equal(raw_session_free(&mine, &block[0]), OK);
+}
+
+/* Owned; owned and named; another's, held twice; owned and looked up; mine as the last hold. */
+static void prepare_mixed(void)
+{
+	allocate(&mine, 0, 100, NULL);
+	allocate(&mine, 1, 5000, "named");
+	allocate(&other, 2, 300, "theirs");
+	assert_int_equal(raw_session_lookup(&mine, "theirs", NULL), OK);
+	assert_int_equal(raw_session_lookup(&mine, "theirs", NULL), OK);
+	allocate(&mine, 3, 64, "both");
+	assert_int_equal(raw_session_lookup(&mine, "both", NULL), OK);
+	allocate(&other, 4, 700, "given");
+	assert_int_equal(raw_session_lookup(&mine, "given", NULL), OK);
+	assert_int_equal(raw_session_free(&other, &block[4]), OK);
+	assert_int_equal(raw_session_unpublish(&other, "given"), OK);
+}
+
+static Shmbuddy__V1__Request *request_allocate(void)
+{
+	return raw_session_allocate_request(5000, NULL);
+}
+
+static Shmbuddy__V1__Request *request_allocate_much(void)
+{
+	return raw_session_allocate_request(300000, NULL);
+}
+
+static Shmbuddy__V1__Request *request_allocate_named(void)
+{
+	return raw_session_allocate_request(5000, "new");
+}
+
+static Shmbuddy__V1__Request *request_allocate_taken(void)
+{
+	return raw_session_allocate_request(5000, "kept");
+}
+
+static Shmbuddy__V1__Request *request_allocate_batch(void)
+{
+	static uint64_t sizes[] = {100, 5000, 64, 1, 300};
+	static Shmbuddy__V1__AllocateBatch batch;
+	static Shmbuddy__V1__Request request;
+
+	batch = (Shmbuddy__V1__AllocateBatch)SHMBUDDY__V1__ALLOCATE_BATCH__INIT;
+	batch.n_size = sizeof sizes / sizeof sizes[0];
+	batch.size = sizes;
+	request = (Shmbuddy__V1__Request)SHMBUDDY__V1__REQUEST__INIT;
+	request.operation_case = SHMBUDDY__V1__REQUEST__OPERATION_ALLOCATE_BATCH;
+	request.allocate_batch = &batch;
+	return &request;
+}
+
+static Shmbuddy__V1__Request *request_free(void)
+{
+	return raw_session_free_request(&block[0]);
+}
+
+static Shmbuddy__V1__Request *free_batch(const unsigned *which, size_t count)
+{
+	static uint64_t ids[BLOCKS + 2];
+	static uint32_t indexes[BLOCKS + 2];
+	static Shmbuddy__V1__FreeBatch batch;
+	static Shmbuddy__V1__Request request;
+
+	for (size_t i = 0; i < count; i++) {
+		ids[i] = block[which[i]].id;
+		indexes[i] = block[which[i]].index;
+	}
+	batch = (Shmbuddy__V1__FreeBatch)SHMBUDDY__V1__FREE_BATCH__INIT;
+	batch.incarnation = block[0].incarnation;
+	batch.n_id = batch.n_index = count;
+	batch.id = ids;
+	batch.index = indexes;
+	request = (Shmbuddy__V1__Request)SHMBUDDY__V1__REQUEST__INIT;
+	request.operation_case = SHMBUDDY__V1__REQUEST__OPERATION_FREE_BATCH;
+	request.free_batch = &batch;
+	return &request;
+}
+
+static Shmbuddy__V1__Request *request_free_batch(void)
+{
+	return free_batch((const unsigned[]){0, 1, 2, 2, 3, 3, 4}, 7);
+}
+
+/* One too many of block 0: none is freed. */
+static Shmbuddy__V1__Request *request_free_batch_refused(void)
+{
+	return free_batch((const unsigned[]){0, 1, 2, 3, 4, 0}, 6);
+}
+
+static Shmbuddy__V1__Request *request_publish(void)
+{
+	return raw_session_publish_request(&block[0], "published");
+}
+
+static Shmbuddy__V1__Request *unpublish(const char *name)
+{
+	static Shmbuddy__V1__Unpublish message;
+	static Shmbuddy__V1__Request request;
+
+	message = (Shmbuddy__V1__Unpublish)SHMBUDDY__V1__UNPUBLISH__INIT;
+	message.name = (char *)(uintptr_t)name;
+	request = (Shmbuddy__V1__Request)SHMBUDDY__V1__REQUEST__INIT;
+	request.operation_case = SHMBUDDY__V1__REQUEST__OPERATION_UNPUBLISH;
+	request.unpublish = &message;
+	return &request;
+}
+
+static Shmbuddy__V1__Request *request_unpublish(void)
+{
+	return unpublish("kept");
+}
+
+static Shmbuddy__V1__Request *request_lookup(void)
+{
+	return raw_session_lookup_request("theirs");
+}
+
+static Shmbuddy__V1__Request *request_remove(void)
+{
+	static Shmbuddy__V1__Remove message;
+	static Shmbuddy__V1__Request request;
+
+	message = (Shmbuddy__V1__Remove)SHMBUDDY__V1__REMOVE__INIT;
+	message.handle = &block[0];
+	request = (Shmbuddy__V1__Request)SHMBUDDY__V1__REQUEST__INIT;
+	request.operation_case = SHMBUDDY__V1__REQUEST__OPERATION_REMOVE;
+	request.remove = &message;
+	return &request;
+}
+
+/* ---- The operations that open and end sessions ------------------------------------------------------------------ */
+
+/* The pool has `count` sessions: false, if the daemon dies before that. */
+static bool wait_for_sessions(size_t count)
+{
+	for (int waited = 0; waited < RAW_CLIENT_PATIENCE_MS; waited++) {
+		Shmbuddy__V1__ListClients list = SHMBUDDY__V1__LIST_CLIENTS__INIT;
+		Shmbuddy__V1__Request request = SHMBUDDY__V1__REQUEST__INIT;
+		Shmbuddy__V1__Reply *reply;
+
+		request.operation_case = SHMBUDDY__V1__REQUEST__OPERATION_LIST_CLIENTS;
+		request.list_clients = &list;
+		request.sequence = ++other.sequence;
+		if (raw_client_call(&other.client, &request, &reply) < 0)
+			return false;
+		size_t found = reply->client_page->n_client;
+		shmbuddy__v1__reply__free_unpacked(reply, NULL);
+		if (found == count)
+			return true;
+		poll(NULL, 0, 1);
+	}
+	fail_msg("the pool has not come to have %zu sessions", count);
+	return false;
+}
+
+/* A client whose hello was not answered knows nothing of a session, and says hello again. */
+static bool act_hello(bool again)
+{
+	static struct raw_client client = {.fd = -1};
+	Shmbuddy__V1__Reply *reply;
+
+	(void)again;
+	raw_client_close(&client);
+	assert_int_equal(raw_client_open(&client, fixture.socket_path), 0);
+	if (raw_client_hello(&client, &reply) < 0) {
+		raw_client_close(&client);
+		return false;
+	}
+	assert_int_equal(reply->status, OK);
+	shmbuddy__v1__reply__free_unpacked(reply, NULL);
+	bool alive = wait_for_sessions(3);
+	raw_client_close(&client);
+	return alive && wait_for_sessions(2);
+}
+
+static bool act_goodbye(bool again)
+{
+	Shmbuddy__V1__Goodbye message = SHMBUDDY__V1__GOODBYE__INIT;
+	Shmbuddy__V1__Request request = SHMBUDDY__V1__REQUEST__INIT;
+	Shmbuddy__V1__Reply *reply;
+
+	/* Again: it may have been understood, and then there is no such session. */
+	if (again && mine.client.fd < 0)
+		return wait_for_sessions(1);
+	request.operation_case = SHMBUDDY__V1__REQUEST__OPERATION_GOODBYE;
+	request.goodbye = &message;
+	request.slot = SLOT;
+	request.sequence = 1;
+	if (raw_client_call(&mine.client, &request, &reply) < 0)
+		return false;
+	assert_int_equal(reply->status, OK);
+	shmbuddy__v1__reply__free_unpacked(reply, NULL);
+	raw_session_close(&mine);
+	return wait_for_sessions(1);
+}
+
+static bool act_death(bool again)
+{
+	(void)again;
+	raw_session_close(&mine);
+	return wait_for_sessions(1);
+}
+
+static const struct operation operations[] = {
+	{"hello", prepare_nothing, NULL, act_hello},
+	{"allocate", prepare_nothing, request_allocate, NULL},
+	{"allocate what must be committed first", prepare_nothing, request_allocate_much, NULL},
+	{"allocate with a name", prepare_nothing, request_allocate_named, NULL},
+	{"allocate with a name that is taken", prepare_owned_and_named, request_allocate_taken, NULL},
+	{"allocate a batch", prepare_owned, request_allocate_batch, NULL},
+	{"free, as owner", prepare_owned, request_free, NULL},
+	{"free, as owner, a named block", prepare_owned_and_named, request_free, NULL},
+	{"free a reference that counts 2", prepare_looked_up_twice, request_free, NULL},
+	{"free a reference that counts 1", prepare_looked_up, request_free, NULL},
+	{"free a reference, the last hold", prepare_looked_up_alone, request_free, NULL},
+	{"free what is not held", prepare_named, request_free, NULL},
+	{"free a batch of mixed holds", prepare_mixed, request_free_batch, NULL},
+	{"free a batch with a wrong entry", prepare_mixed, request_free_batch_refused, NULL},
+	{"publish", prepare_owned, request_publish, NULL},
+	{"unpublish", prepare_owned_and_named, request_unpublish, NULL},
+	{"unpublish, the last hold", prepare_name_alone, request_unpublish, NULL},
+	{"look up", prepare_named, request_lookup, NULL},
+	{"look up again", prepare_looked_up, request_lookup, NULL},
+	{"remove a block with two names", prepare_two_names_alone, request_remove, NULL},
+	{"goodbye", prepare_mixed, NULL, act_goodbye},
+	{"death", prepare_mixed, NULL, act_death},
+};
+
+/* ---- Answers and tables ----------------------------------------------------------------------------------------- */
+
+static void keep_answer(const Shmbuddy__V1__Reply *reply, struct result *out_result)
+{
+	out_result->status = reply->status;
+	if (reply->result_case == SHMBUDDY__V1__REPLY__RESULT_BLOCK) {
+		out_result->blocks = 1;
+		out_result->size = reply->block->size;
+		out_result->granted = reply->block->granted;
+	} else if (reply->result_case == SHMBUDDY__V1__REPLY__RESULT_BLOCK_BATCH) {
+		out_result->blocks = reply->block_batch->n_index;
+		for (size_t i = 0; i < reply->block_batch->n_granted; i++) {
+			out_result->granted += reply->block_batch->granted[i];
+			assert_true(reply->block_batch->index[i] < RECOUNT_RECORDS_MAX); /* there, not lost */
+		}
+	}
+}
+
+static void keep_tables(struct result *out_result)
+{
+	static struct recount recount;
+
+	recount_pool(fixture.pool, &recount);
+	const uint64_t counted[] = {recount.blocks,   recount.names, recount.references, recount.holds,
+	                            recount.sessions, recount.used,  recount.owned};
+	_Static_assert(sizeof counted == sizeof out_result->counted, "all of them");
+	memcpy(out_result->counted, counted, sizeof counted);
+}
+
+/* 0: answered; else the daemon died. */
+static int ask(Shmbuddy__V1__Request *request, Shmbuddy__V1__Reply **out_reply)
+{
+	request->slot = SLOT;
+	request->sequence = 1;
+	return raw_client_call(&mine.client, request, out_reply);
+}
+
+/* What a program learns from both must be the same, word by word. */
+static void expect_same(Shmbuddy__V1__Reply *one, Shmbuddy__V1__Reply *two)
+{
+	char nothing[1] = "", *texts[] = {one->text, two->text};
+
+	one->text = two->text = nothing;
+	size_t size = shmbuddy__v1__reply__get_packed_size(one);
+	assert_int_equal(shmbuddy__v1__reply__get_packed_size(two), size);
+	CLEANUP_FREE uint8_t *first = malloc(size), *second = malloc(size);
+	shmbuddy__v1__reply__pack(one, first);
+	shmbuddy__v1__reply__pack(two, second);
+	assert_memory_equal(first, second, size);
+	one->text = texts[0];
+	two->text = texts[1];
+}
+
+/* Does it, or says that the daemon died. `again`: it did before. */
+static bool perform(const struct operation *operation, bool again, struct result *out_result)
+{
+	Shmbuddy__V1__Reply *reply, *repeated;
+
+	memset(out_result, 0, sizeof *out_result);
+	if (operation->act)
+		return operation->act(again);
+	if (ask(operation->request(), &reply) < 0)
+		return false;
+	keep_answer(reply, out_result);
+	assert_int_equal(ask(operation->request(), &repeated), 0);
+	expect_same(reply, repeated);
+	shmbuddy__v1__reply__free_unpacked(reply, NULL);
+	shmbuddy__v1__reply__free_unpacked(repeated, NULL);
+	return true;
+}
+
+/* All is given back, and nothing is left. */
+static void expect_empty_at_the_end(void)
+{
+	static struct recount recount;
+
+	if (mine.client.fd >= 0) {
+		Shmbuddy__V1__Handle more;
+		uint64_t sequence = mine.sequence;
+		assert_int_equal(raw_session_allocate(&mine, 200, "more", &more), OK);
+		assert_int_equal(raw_session_unpublish(&mine, "more"), OK);
+		assert_int_equal(raw_session_free(&mine, &more), OK);
+		assert_int_equal(mine.sequence, sequence + 3);
+	}
+	raw_session_close(&mine);
+	assert_true(wait_for_sessions(1));
+	for (unsigned i = 0; i < BLOCKS; i++) {
+		if (block[i].id)
+			raw_session_free(&other, &block[i]);
+	}
+	recount_pool(fixture.pool, &recount);
+	for (uint64_t i = 0; i < recount.names; i++)
+		assert_int_equal(raw_session_unpublish(&other, recount.name[i]), OK);
+	recount_pool(fixture.pool, &recount);
+	assert_int_equal(recount.blocks, 0);
+	assert_int_equal(recount.used, 0);
+	assert_int_equal(recount.references, 0);
+	assert_int_equal(recount.sessions, 1);
+}
+
+/* ---- Killing ---------------------------------------------------------------------------------------------------- */
+
+static void prepare(const struct operation *operation)
+{
+	for (unsigned i = 0; i < BLOCKS; i++)
+		block[i] = (Shmbuddy__V1__Handle)SHMBUDDY__V1__HANDLE__INIT;
+	daemon_fixture_start_lasting(&fixture, "--size", "1M", "--max-sessions", "8", NULL);
+	raw_session_open(&mine, fixture.socket_path, SHMBUDDY__V1__ACCESS__ACCESS_READ_WRITE);
+	raw_session_open(&other, fixture.socket_path, SHMBUDDY__V1__ACCESS__ACCESS_READ_WRITE);
+	operation->prepare();
+	daemon_fixture_kill(&fixture);
+}
+
+/* Starts a daemon that stops before commit `trap`; 0: never. False: it stopped before it served anybody. */
+static bool start(uint64_t trap)
+{
+	char number[24];
+
+	snprintf(number, sizeof number, "%llu", (unsigned long long)trap);
+	if (trap)
+		assert_int_equal(setenv("SHMB_COMMIT_TRAP", number, 1), 0);
+	daemon_fixture_respawn(&fixture, "--size", "1M", NULL);
+	unsetenv("SHMB_COMMIT_TRAP");
+	int status = daemon_fixture_comes_up(&fixture);
+	if (!fixture.pid)
+		assert_int_equal(status, -9);
+	return fixture.pid != 0;
+}
+
+static void take_up(struct raw_session *session)
+{
+	uint64_t sequence = session->sequence;
+	Shmbuddy__V1__Status status = raw_session_resume(session, fixture.socket_path);
+
+	session->sequence = sequence;
+	if (status == OK)
+		return;
+	/* Only goodbye may have ended it. */
+	assert_int_equal(status, SHMBUDDY__V1__STATUS__DENIED);
+	raw_session_close(session);
+}
+
+static void finish(void)
+{
+	raw_session_close(&mine);
+	raw_session_close(&other);
+	daemon_fixture_stop(&fixture);
+}
+
+/* Killed in the recovery too, at each of its commits in turn: it goes on where the one before was stopped. */
+static void recover(uint64_t *out_kills)
+{
+	uint64_t trap = 1;
+
+	for (; !start(trap); trap++)
+		assert_true(trap < COMMITS_MAX);
+	daemon_fixture_kill(&fixture);
+	assert_true(start(0));
+	*out_kills += trap - 1;
+}
+
+static void expect_result(const struct operation *operation, uint64_t trap, const struct result *expected,
+                          const struct result *result)
+{
+	if (memcmp(expected, result, sizeof *result) == 0)
+		return;
+	for (size_t i = 0; i < sizeof result->counted / sizeof result->counted[0]; i++)
+		print_message("counted %llu, expected %llu\n", (unsigned long long)result->counted[i],
+		              (unsigned long long)expected->counted[i]);
+	fail_msg("%s, killed before commit %llu: status %d, expected %d", operation->name, (unsigned long long)trap,
+	         (int)result->status, (int)expected->status);
+}
+
+static void test_operation(void **state)
+{
+	const struct operation *operation = *state;
+	struct result expected, result;
+	uint64_t first = 0, trap, recovery_kills = 0;
+
+	/* Undisturbed. */
+	prepare(operation);
+	assert_true(start(0));
+	take_up(&mine);
+	take_up(&other);
+	assert_true(perform(operation, false, &expected));
+	keep_tables(&expected);
+	expect_empty_at_the_end();
+	finish();
+
+	for (trap = 1;; trap++) {
+		assert_true(trap < COMMITS_MAX);
+		prepare(operation);
+		/* What the daemon commits before it serves anybody is not the operation's: measured, and passed over. */
+		while (!start(trap))
+			first = trap++;
+		take_up(&mine);
+		take_up(&other);
+		bool whole = perform(operation, false, &result);
+		/* With the answer under way or received it dies as well. */
+		if (whole)
+			daemon_fixture_kill(&fixture);
+		else
+			assert_int_equal(daemon_fixture_wait(&fixture), -9);
+		recover(&recovery_kills);
+		take_up(&other);
+		if (mine.lock >= 0)
+			take_up(&mine);
+		assert_true(perform(operation, true, &result));
+		keep_tables(&result);
+		expect_result(operation, trap, &expected, &result);
+		expect_empty_at_the_end();
+		finish();
+		if (whole)
+			break;
+	}
+	print_message("%s: killed at %llu commits, and %llu times in the recovery\n", operation->name,
+	              (unsigned long long)(trap - 1 - first), (unsigned long long)recovery_kills);
+	assert_true(trap - 1 > first);
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	unsetenv("SHMB_COMMIT_TRAP");
+	raw_session_close(&mine);
+	raw_session_close(&other);
+	fixture.killed = true; /* a test that failed in the middle */
+	daemon_fixture_stop(&fixture);
+	return 0;
+}
+
+int main(void)
+{
+	struct CMUnitTest tests[sizeof operations / sizeof operations[0]];
+
+#ifndef SHMB_COMMIT_TRAP
+	print_message("skipped: the daemon is built without SHMB_COMMIT_TRAP\n");
+	return 77;
+#endif
+	for (size_t i = 0; i < sizeof operations / sizeof operations[0]; i++)
+		tests[i] =
+			(struct CMUnitTest){operations[i].name, test_operation, NULL, teardown, (void *)(uintptr_t)&operations[i]};
+	return cmocka_run_group_tests_name("commit_points", tests, NULL, NULL);
+}

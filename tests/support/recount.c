@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Counts a pool's records afresh: see recount.h. The state is read by pread, never mapped: a look at a hole of a mapped shared
+ * object would fill it, and what was never written must stay so.
+ */
+#include "tests/support/recount.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <cmocka.h>
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "cleanup.h"
+#include "server/state_layout.h"
+#include "view.h"
+
+static int open_object(const char *pool, const char *suffix)
+{
+	char path[128];
+
+	snprintf(path, sizeof path, "/dev/shm/shmbuddy.%s%s", pool, suffix);
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	assert_true(fd >= 0);
+	return fd;
+}
+
+static void read_records(int fd, uint64_t at, uint32_t most, size_t stride, void *out_records)
+{
+	size_t wanted = (most < RECOUNT_RECORDS_MAX ? most : RECOUNT_RECORDS_MAX) * stride;
+
+	memset(out_records, 0, RECOUNT_RECORDS_MAX * stride);
+	assert_true(pread(fd, out_records, wanted, (off_t)at) >= 0);
+}
+
+static void count_blocks(const struct view *view, struct view_block *blocks, bool *held, struct recount *recount)
+{
+	uint64_t records = atomic_load(&view->counters->block_records);
+
+	assert_true(records <= RECOUNT_RECORDS_MAX);
+	for (uint32_t i = 0; i < records; i++) {
+		int result = view_read_block(view, i, &blocks[i]);
+		enum record_state state = record_state(atomic_load(&view->blocks[i].word));
+		assert_true(result >= 0);
+		assert_true(state == RECORD_FREE || state == RECORD_LIVE);
+		if (!result)
+			continue;
+		for (uint32_t k = 0; k < i; k++)
+			assert_true(!blocks[k].granted || blocks[k].offset + blocks[k].granted <= blocks[i].offset ||
+			            blocks[i].offset + blocks[i].granted <= blocks[k].offset);
+		held[i] = blocks[i].owner != 0;
+		recount->owned += blocks[i].owner != 0;
+		recount->blocks++;
+		recount->used += blocks[i].granted;
+		recount->requested += blocks[i].size;
+	}
+}
+
+static void count_names(const struct view *view, const struct view_block *blocks, bool *held, struct recount *recount)
+{
+	uint64_t records = atomic_load(&view->counters->name_records);
+
+	assert_true(records <= RECOUNT_RECORDS_MAX);
+	for (uint32_t i = 0; i < records; i++) {
+		struct view_name name;
+		enum record_state state = record_state(atomic_load(&view->names[i].word));
+		uint32_t found;
+		int result = view_read_name(view, i, &name);
+		assert_true(result >= 0);
+		assert_true(state == RECORD_FREE || state == RECORD_LIVE);
+		if (!result)
+			continue;
+		assert_true(blocks[name.block].granted && blocks[name.block].id == name.block_id);
+		assert_int_equal(view_find_name(view, name.name, strlen(name.name), &found), 1);
+		assert_int_equal(found, i);
+		held[name.block] = true;
+		snprintf(recount->name[recount->names++], sizeof recount->name[0], "%.63s", name.name);
+	}
+}
+
+static void count_references(int state, const struct state_header *header, const struct view_block *blocks, bool *held,
+                             struct recount *recount)
+{
+	static struct reference_record records[RECOUNT_RECORDS_MAX];
+
+	read_records(state, header->references_at, header->max_references, sizeof records[0], records);
+	for (uint32_t i = 0; i < RECOUNT_RECORDS_MAX; i++) {
+		uint64_t word = atomic_load(&records[i].word);
+		if (REFERENCE_STATE(word) == RECORD_FREE)
+			continue;
+		assert_int_equal(REFERENCE_STATE(word), RECORD_LIVE);
+		assert_true(REFERENCE_COUNT(word) > 0);
+		assert_int_equal(REFERENCE_COUNT(word), REFERENCE_NEXT(word));
+		assert_true(records[i].block < RECOUNT_RECORDS_MAX);
+		assert_true(blocks[records[i].block].granted && blocks[records[i].block].id == records[i].block_id);
+		held[records[i].block] = true;
+		recount->references++;
+		recount->holds += REFERENCE_COUNT(word);
+	}
+}
+
+static void count_sessions(int state, const struct state_header *header, struct recount *recount)
+{
+	struct session_record *record = malloc(sizeof *record);
+
+	assert_non_null(record);
+	for (uint32_t i = 1; i < header->max_sessions; i++) {
+		assert_int_equal(pread(state, record, sizeof *record, (off_t)(header->sessions_at + i * sizeof *record)),
+		                 sizeof *record);
+		uint64_t word = atomic_load(&record->word) & 0xff;
+		assert_true(word == SESSION_FREE || word == SESSION_LIVE);
+		recount->sessions += word == SESSION_LIVE;
+		if (word == SESSION_FREE)
+			continue;
+		for (unsigned k = 0; k < SESSION_SLOTS; k++) {
+			enum slot_phase phase = SLOT_PHASE(atomic_load(&record->slots[k].word));
+			assert_true(phase == SLOT_EMPTY || phase == SLOT_DONE);
+		}
+	}
+	free(record);
+}
+
+void recount_pool(const char *pool, struct recount *out_recount)
+{
+	static struct view_block blocks[RECOUNT_RECORDS_MAX];
+	static bool held[RECOUNT_RECORDS_MAX];
+	CLEANUP_CLOSE int view_fd = open_object(pool, ".view");
+	CLEANUP_CLOSE int state = open_object(pool, ".state");
+	struct state_header header;
+	struct stat status;
+	struct view view;
+
+	memset(blocks, 0, sizeof blocks);
+	memset(held, 0, sizeof held);
+	memset(out_recount, 0, sizeof *out_recount);
+	assert_int_equal(fstat(view_fd, &status), 0);
+	void *base = mmap(NULL, (size_t)status.st_size, PROT_READ, MAP_SHARED, view_fd, 0);
+	assert_true(base != MAP_FAILED);
+	assert_int_equal(view_open(base, (uint64_t)status.st_size, &view), 0);
+	assert_int_equal(pread(state, &header, sizeof header, 0), sizeof header);
+
+	count_blocks(&view, blocks, held, out_recount);
+	count_names(&view, blocks, held, out_recount);
+	count_references(state, &header, blocks, held, out_recount);
+	count_sessions(state, &header, out_recount);
+	for (uint32_t i = 0; i < RECOUNT_RECORDS_MAX; i++)
+		assert_true(!blocks[i].granted || held[i]);
+	assert_int_equal(atomic_load(&view.counters->blocks), out_recount->blocks);
+	assert_int_equal(atomic_load(&view.counters->names), out_recount->names);
+	assert_int_equal(atomic_load(&view.counters->sessions), out_recount->sessions);
+	assert_int_equal(atomic_load(&view.counters->used), out_recount->used);
+	assert_int_equal(atomic_load(&view.counters->requested), out_recount->requested);
+	if (!out_recount->blocks)
+		assert_int_equal(atomic_load(&view.counters->longest_free), atomic_load(&view.header->size));
+	munmap(base, (size_t)status.st_size);
+}
