@@ -23,8 +23,14 @@ until_true() {
 
 in_the_box() {
 	local units="/usr/lib/systemd/system/shmbuddyd.service /usr/lib/systemd/system/shmbuddyd.socket" said first
+	local blanks="/opt/a prefix of 100% its own"
 
 	unset SHMBUDDY_SOCKET XDG_RUNTIME_DIR # the socket is where programs look for it by themselves
+	cmake --install "$1" --prefix "$blanks" >/dev/null
+	said=$(systemd-analyze verify "$blanks/lib/systemd/system/shmbuddyd.service" 2>&1) || fail "with blanks: $said"
+	[ -z "$said" ] || fail "with blanks: $said"
+	rm -r "$blanks"
+
 	cmake --install "$1" --prefix /usr >/dev/null
 	ldconfig
 
@@ -55,14 +61,16 @@ in_the_box() {
 	systemctl stop shmbuddyd.service 2>/dev/null
 	[ "$(systemctl show -P Result shmbuddyd.service)" = success ] || fail "the service did not stop well"
 	[ -S /run/shmbuddy/shmbuddy.sock ] || fail "the socket went with the service"
-	rm /dev/shm/shmbuddy.* # without --ephemeral it stays, and until recovery is built a daemon warns that it discards it
+	[ -n "$(find /dev/shm -name 'shmbuddy.*')" ] || fail "the pool went with the service"
 	shmbuddy ping || fail "the service is not started a second time"
 	[ "$(systemctl show -P MainPID shmbuddyd.service)" != "$first" ] || fail "this is the same daemon still"
 
 	systemctl stop shmbuddyd.socket shmbuddyd.service
 	until_true [ ! -S /run/shmbuddy/shmbuddy.sock ]
-	said=$(journalctl --no-pager -q -p warning -u shmbuddyd.service -u shmbuddyd.socket)
-	[ -z "$said" ] || fail "in the journal: $said"
+	# Without --ephemeral the pool stays, and until recovery is built the second daemon warns that it discards it.
+	said=$(journalctl --no-pager -q -o cat -p warning -u shmbuddyd.service -u shmbuddyd.socket)
+	[ "$(grep -c . <<<"$said")" = 1 ] || fail "not one warning in the journal, but: $said"
+	grep -q ': discarded what a former daemon left of it$' <<<"$said" || fail "in the journal: $said"
 	journalctl --no-pager -q -u shmbuddyd.service -u shmbuddyd.socket
 
 	rm /dev/shm/shmbuddy.*
