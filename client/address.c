@@ -3,7 +3,6 @@
 #include "address.h"
 
 #include <errno.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -59,29 +58,28 @@ int address_resolve(const char *path, struct sockaddr_un *out_address)
 	return use(ADDRESS_DEFAULT, out_address);
 }
 
-static int refused(const struct sockaddr_un *address, int error)
+static int refused(const struct sockaddr_un *address, bool given, int error)
 {
 	const char *path = address->sun_path;
+	const char *elsewhere = given ? "name the socket that it listens on" : "set SHMBUDDY_SOCKET";
 
 	switch (error) {
 	case ENOENT:
 	case ENOTDIR:
-		return last_error_set(ERROR_NO_DAEMON, "no daemon: there is no socket %s; start shmbuddyd, or set SHMBUDDY_SOCKET",
-		                      path);
+		return last_error_set(ERROR_NO_DAEMON, "no daemon: there is no socket %s; start shmbuddyd, or %s", path, elsewhere);
 	case ECONNREFUSED:
-		return last_error_set(ERROR_NO_DAEMON, "no daemon: nothing listens on %s; start shmbuddyd, or set SHMBUDDY_SOCKET",
-		                      path);
+		return last_error_set(ERROR_NO_DAEMON, "no daemon: nothing listens on %s; start shmbuddyd, or %s", path, elsewhere);
 	case EACCES:
 	case EPERM:
-		return last_error_set(ERROR_DENIED, "no permission to use %s; join the group that owns it, or set SHMBUDDY_SOCKET",
-		                      path);
+		return last_error_set(ERROR_DENIED, "no permission to use %s; join the group that owns it%s", path,
+		                      given ? "" : ", or set SHMBUDDY_SOCKET");
 	case EPROTOTYPE:
 		return last_error_set(ERROR_PROTOCOL, "what listens on %s is not shmbuddyd: it is no stream socket", path);
 	default: return last_error_system(error, "cannot connect to %s", path);
 	}
 }
 
-int address_connect(const struct sockaddr_un *address, int fd, int64_t deadline)
+int address_connect(const struct sockaddr_un *address, bool given, int fd, int64_t deadline)
 {
 	for (;;) {
 		int64_t slice = deadline_left(deadline);
@@ -98,7 +96,7 @@ int address_connect(const struct sockaddr_un *address, int fd, int64_t deadline)
 		if (connect(fd, (const struct sockaddr *)address, sizeof *address) == 0)
 			return 0;
 		if (errno != EINTR && errno != EAGAIN)
-			return refused(address, errno);
+			return refused(address, given, errno);
 		if (deadline_passed(deadline))
 			return last_error_set(ERROR_TIMEOUT, "the daemon on %s takes no connection: too many are waiting already",
 			                      address->sun_path);

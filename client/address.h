@@ -3,6 +3,7 @@
 #ifndef CLIENT_ADDRESS_H
 #define CLIENT_ADDRESS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -16,7 +17,10 @@
  */
 int address_resolve(const char *path, struct sockaddr_un *out_address);
 
-/* Connects `fd`, a blocking stream socket, before `deadline` (deadline.h). A negative SHMB_E_* with its sentence. */
-int address_connect(const struct sockaddr_un *address, int fd, int64_t deadline);
+/*
+ * Connects `fd`, a blocking stream socket, before `deadline` (deadline.h). A negative SHMB_E_* with its sentence, whose remedy
+ * depends on whether the path was `given` or looked for: only a path that was looked for heeds SHMBUDDY_SOCKET.
+ */
+int address_connect(const struct sockaddr_un *address, bool given, int fd, int64_t deadline);
 
 #endif

@@ -6,7 +6,9 @@
  * copies what it wants, and the slot is free.
  *
  * A caller that gives up leaves its slot busy: the daemon may still carry the request out. When that reply comes and brings
- * a block, nobody knows the block, so a Free for it goes out in the same slot.
+ * a block, nobody knows the block, so a Free for it goes out in the same slot. Where the request was an Allocate with a name,
+ * the name still holds the block then, and a Remove follows; it is refused where somebody has found the block meanwhile, who
+ * may keep it.
  *
  * Whatever is not the protocol ends the connection: after one wrong byte none of the others mean anything. A send that fails
  * does not, because the daemon's last words may still be in the socket: reading comes to the end by itself.
@@ -41,6 +43,9 @@
  * ten times as large in memory.
  */
 #define CONNECTION_DECODED_MAX ((size_t)16 << 20)
+
+/* What to do about a lost connection: the end of every sentence about one. */
+#define CONNECTION_REMEDY "connect again (after shmb_close) once shmbuddyd runs"
 
 void connection_init(struct connection *connection)
 {
@@ -119,7 +124,8 @@ void connection_claim(struct connection *connection, struct call *call)
 	if (connection->lost) {
 		char text[LAST_ERROR_MAX];
 
-		snprintf(text, sizeof text, "there is no connection to the daemon any more: %.400s", connection->why);
+		snprintf(text, sizeof text, "there is no connection to the daemon any more: %.400s; " CONNECTION_REMEDY,
+		         connection->why);
 		call_fail(call, ERROR_DISCONNECTED, text);
 		return;
 	}
@@ -164,11 +170,13 @@ void connection_abandon(struct connection *connection, struct call *call)
 void connection_lose(struct connection *connection, enum error_code code, const char *why)
 {
 	struct call *waiting = connection->first_waiting;
+	char text[LAST_ERROR_MAX];
 
 	if (connection->lost)
 		return;
 	connection->lost = true;
 	name_clean(why, strlen(why), sizeof connection->why, connection->why);
+	snprintf(text, sizeof text, "%.440s%s", connection->why, code == ERROR_DISCONNECTED ? "; " CONNECTION_REMEDY : "");
 	shutdown(connection->fd, SHUT_RDWR); /* wakes whoever waits on it; closing it would free its number under them */
 	byte_queue_consume(&connection->out, byte_queue_length(&connection->out));
 	connection->first_waiting = connection->last_waiting = NULL;
@@ -179,13 +187,13 @@ void connection_lose(struct connection *connection, enum error_code code, const 
 		connection->slots[slot].call = NULL;
 		if (!call)
 			continue;
-		call_fail(call, code, connection->why);
+		call_fail(call, code, text);
 		tell(call);
 	}
 	while (waiting) {
 		struct call *next = waiting->next_waiting;
 
-		call_fail(waiting, code, connection->why);
+		call_fail(waiting, code, text);
 		tell(waiting);
 		waiting = next;
 	}
@@ -212,6 +220,8 @@ static int queue_request(struct connection *connection, uint32_t slot, Shmbuddy_
 	shmbuddy__v1__request__pack(request, bytes + FRAME_HEADER);
 	byte_queue_commit(&connection->out, FRAME_HEADER + size);
 	connection->slots[slot].sequence = request->sequence;
+	connection->slots[slot].named =
+		request->operation_case == SHMBUDDY__V1__REQUEST__OPERATION_ALLOCATE && *request->allocate->name;
 	return 0;
 }
 
@@ -304,15 +314,30 @@ static void decode_free(void *arena, void *bytes)
 	(void)bytes;
 }
 
-/* A reply that nobody waits for any more: what it brought goes back, in the same slot. */
+/*
+ * A reply that nobody waits for any more: what it brought goes back, in the same slot. The reply to that comes here too, and
+ * the block that it leaves to its name follows.
+ */
 static void give_back(struct connection *connection, uint32_t slot, const Shmbuddy__V1__Reply *reply)
 {
 	Shmbuddy__V1__Request request = SHMBUDDY__V1__REQUEST__INIT;
+	Shmbuddy__V1__Handle leftover = SHMBUDDY__V1__HANDLE__INIT;
 	Shmbuddy__V1__Free one = SHMBUDDY__V1__FREE__INIT;
 	Shmbuddy__V1__FreeBatch many = SHMBUDDY__V1__FREE_BATCH__INIT;
+	Shmbuddy__V1__Remove named = SHMBUDDY__V1__REMOVE__INIT;
+	shmb_handle next = {0};
 
-	if (reply->result_case == SHMBUDDY__V1__REPLY__RESULT_BLOCK && reply->block->handle) {
+	if (connection->slots[slot].leftover.id) {
+		leftover.id = connection->slots[slot].leftover.id;
+		leftover.index = connection->slots[slot].leftover.index;
+		leftover.incarnation = connection->slots[slot].leftover.incarnation;
+		named.handle = &leftover;
+		request.operation_case = SHMBUDDY__V1__REQUEST__OPERATION_REMOVE;
+		request.remove = &named;
+	} else if (reply->result_case == SHMBUDDY__V1__REPLY__RESULT_BLOCK && reply->block->handle) {
 		one.handle = reply->block->handle;
+		if (connection->slots[slot].named)
+			next = (shmb_handle){.id = one.handle->id, .index = one.handle->index, .incarnation = one.handle->incarnation};
 		request.operation_case = SHMBUDDY__V1__REQUEST__OPERATION_FREE;
 		request.free = &one;
 	} else if (reply->result_case == SHMBUDDY__V1__REPLY__RESULT_BLOCK_BATCH && reply->block_batch->n_index) {
@@ -328,9 +353,13 @@ static void give_back(struct connection *connection, uint32_t slot, const Shmbud
 		request.operation_case = SHMBUDDY__V1__REQUEST__OPERATION_FREE_BATCH;
 		request.free_batch = &many;
 	}
-	/* Without memory for the request the block stays the session's until that ends: late, but not for ever. */
-	if (request.operation_case == SHMBUDDY__V1__REQUEST__OPERATION__NOT_SET || queue_request(connection, slot, &request) < 0)
-		release(connection, slot);
+	connection->slots[slot].leftover = next;
+	if (request.operation_case != SHMBUDDY__V1__REQUEST__OPERATION__NOT_SET &&
+	    queue_request(connection, slot, &request) == 0)
+		return;
+	/* Without memory for the request the block stays the session's until that ends, or its name's. */
+	connection->slots[slot].leftover.id = 0;
+	release(connection, slot);
 }
 
 static void dispatch_reply(struct connection *connection, const Shmbuddy__V1__Reply *reply)

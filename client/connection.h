@@ -21,8 +21,10 @@
 #define CONNECTION_SLOTS_MAX 64
 
 struct connection_slot {
-	uint64_t sequence; /* of the last request sent */
-	struct call *call; /* that has the slot; NULL: free, or its caller is gone while the reply is still to come */
+	uint64_t sequence;    /* of the last request sent */
+	struct call *call;    /* that has the slot; NULL: free, or its caller is gone while the reply is still to come */
+	bool named;           /* that request allocates and publishes in one step */
+	shmb_handle leftover; /* a block nobody asked for any more, which only its name will hold soon; id 0: none */
 };
 
 struct connection {
@@ -60,7 +62,7 @@ void connection_submit(struct connection *connection, struct call *call, Shmbudd
 
 /*
  * Forgets a call that is not done; its memory may go. A slot whose request is on its way stays busy until the reply comes;
- * blocks that such a reply brings are given back at once.
+ * blocks that such a reply brings are given back at once, a name that came with an allocation included.
  */
 void connection_abandon(struct connection *connection, struct call *call);
 

@@ -122,7 +122,7 @@ static int session_open(struct shmb_session *session, int64_t deadline)
 		pthread_mutex_unlock(&session->exchange.mutex);
 	}
 	hello.mapping = session->mapping;
-	r = address_connect(&session->address, session->exchange.connection.fd, deadline);
+	r = address_connect(&session->address, session->address_given, session->exchange.connection.fd, deadline);
 	if (r == 0)
 		r = hello_exchange(&hello, &session->exchange, deadline);
 	if (r < 0) {
@@ -223,6 +223,7 @@ static int take_options(struct shmb_session *session, const shmb_connect_options
 		memcpy(session->program, options->program, length + 1);
 	}
 	session->access = options->access;
+	session->address_given = options->socket_path;
 	session->timeout_ms = options->timeout_ms ? options->timeout_ms : SESSION_TIMEOUT_MS;
 	return address_resolve(options->socket_path, &session->address);
 }

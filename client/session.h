@@ -28,6 +28,7 @@ struct shmb_session {
 
 	/* As shmb_connect was told; own copies, for the day when the session is opened anew. */
 	struct sockaddr_un address;
+	bool address_given;                 /* not looked for */
 	char pool[SHMB_POOL_NAME_MAX + 1];  /* empty: the first one */
 	char program[SHMB_PROGRAM_MAX + 1]; /* empty: the name of the running program */
 	enum shmb_access access;

@@ -4,6 +4,7 @@
 # tests/demo.sh: shmbuddy at work, on a daemon of its own that nobody else sees. Builds first. Leaves nothing behind.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+. tests/support/build_lock.sh
 . tests/support/packages.sh
 
 # $1: the build folder; run.sh hands in one that is built already.
@@ -13,12 +14,13 @@ daemon=
 holder=
 folder=
 pool=demo-$$
+objects=("/dev/shm/shmbuddy.$pool" "/dev/shm/shmbuddy.$pool.view" "/dev/shm/shmbuddy.$pool.state")
 
 clean_up() {
 	trap '' INT TERM
 	[ -z "$holder" ] || kill -9 "$holder" 2>/dev/null || true
 	[ -z "$daemon" ] || { kill "$daemon" 2>/dev/null && wait "$daemon" 2>/dev/null; } || true
-	rm -f /dev/shm/shmbuddy."$pool"*
+	rm -f "${objects[@]}"
 	[ -z "$folder" ] || rm -rf "$folder"
 }
 trap clean_up EXIT
@@ -44,7 +46,7 @@ fail() {
 
 # start_daemon ARGUMENTS…: returns when it answers.
 start_daemon() {
-	"$shmbuddyd" --socket "$SHMBUDDY_SOCKET" --pool "$pool" --ephemeral "$@" 2>"$folder/log" &
+	"$shmbuddyd" --socket "$SHMBUDDY_SOCKET" --pool "$pool" --ephemeral "$@" 2>"$folder/log" 9<&- &
 	daemon=$!
 	for _ in $(seq 1000); do
 		! "$shmbuddy" ping >/dev/null 2>&1 || return 0
@@ -67,7 +69,7 @@ say "Building"
 # shellcheck disable=SC2086
 packages_need $packages_build
 if [ $# = 0 ]; then
-	mkdir -p build
+	build_lock "$build"
 	{ cmake -S . -B "$build" -DSHMB_TESTS=ON && cmake --build "$build" -j "$jobs"; } >build/demo.log 2>&1 ||
 		{ tail -40 build/demo.log; fail "the build failed; all of it is in build/demo.log"; }
 fi
@@ -117,7 +119,7 @@ show "$shmbuddy" map
 
 say "3. A client that holds half of the pool is killed with -9"
 before=$(used)
-"$build/tests/support/hold" 128M >"$folder/hold" &
+"$build/tests/support/hold" 128M >"$folder/hold" 9<&- &
 holder=$!
 for _ in $(seq 1000); do
 	[ ! -s "$folder/hold" ] || break
@@ -148,6 +150,6 @@ show "$shmbuddy" free --name demo/file
 [ "$(used)" = 0 ] || fail "$(used) bytes are in use, but everything was freed"
 show "$shmbuddy" status
 stop_daemon
-left=$(find /dev/shm -name "shmbuddy.$pool*")
+left=$(find "${objects[@]}" 2>/dev/null || true)
 [ -z "$left" ] || fail "left behind: $left"
 printf '\nShown: malloc and free in 1024 bytes, %s real bytes shared by two programs and unchanged, 128 MiB back after kill -9, nothing left behind.\n' "$size"

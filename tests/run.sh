@@ -3,10 +3,30 @@
 #
 # tests/run.sh [--all] [CTEST ARGUMENTS…]: builds in build/default and runs every test through ctest, whose summary closes it.
 # --all adds what takes longer: warnings as errors under gcc and clang, the checks of the sources, the sanitizers, fuzzing.
-# Missing packages are installed with apt, and named. Exit status 0: everything passed, something ran, /dev/shm is as it was.
+# Missing packages are installed with apt, and named. Exit status 0: everything passed, something ran, nothing was left in
+# /dev/shm.
 set -u
 cd "$(dirname "$0")/.." || exit 1
+. tests/support/build_lock.sh
 . tests/support/packages.sh
+
+# This machine may have other daemons, which come and go while the tests run. So root runs all of this with a /dev/shm of
+# its own, as large as the machine's, in a mount namespace: what is there in the end, this run has left. (slave: what the
+# machine mounts meanwhile is seen.) --own-shm says that this is so already. Others, and root in a container without the
+# right to mount, look at the one /dev/shm that there is: see left_behind().
+own_shm=
+if [ "${1:-}" = --own-shm ]; then
+	own_shm=yes
+	shift
+else
+	build_lock build/default # every run builds this one, whatever else it builds
+	size=$(df --block-size=1 --output=size /dev/shm 2>/dev/null | tail -n 1)
+	enter=(unshare --mount --propagation slave -- "$BASH" -c
+		'mount -t tmpfs -o nosuid,nodev,size="$0" tmpfs /dev/shm && exec "$@"' "${size:-0}")
+	if [ "$(id -u)" = 0 ] && "${enter[@]}" true 2>/dev/null; then
+		exec "${enter[@]}" tests/run.sh --own-shm "$@"
+	fi
+fi
 
 all=
 if [ "${1:-}" = --all ]; then
@@ -29,15 +49,33 @@ fail() {
 }
 
 shared_objects() {
-	find /dev/shm -maxdepth 1 -name 'shmbuddy*' -printf '%f\n' 2>/dev/null | sort
+	local whose=(-user "$(id -u)")
+	[ -z "$own_shm" ] || whose=()
+	find /dev/shm -maxdepth 1 -name 'shmbuddy*' "${whose[@]}" -printf '%f\n' 2>/dev/null | sort
+}
+
+# left_behind: sets $left to what this run has left in /dev/shm. Where that is not its own: objects of this user that were
+# not there before, and that no living daemon has; it holds a flock on .state as long as it lives. Those are named only.
+left_behind() {
+	local object state
+	left=
+	for object in $(comm -13 <(echo "$before") <(shared_objects)); do
+		state=${object%.view}
+		state=/dev/shm/${state%.state}.state
+		if [ -z "$own_shm" ] && [ -e "$state" ] && ! flock --nonblock 8 8<"$state"; then
+			echo "/dev/shm/$object belongs to a daemon that runs; if it is not yours, a test has left it"
+		else
+			left="$left $object"
+		fi
+	done
 }
 
 # build NAME CMAKE-ARGUMENTS…: $target, or all, into build/NAME; quiet unless something goes wrong.
 build() {
 	local name=$1 log=build/$1.log
 	shift
-	mkdir -p build
-	if cmake -S . -B "build/$name" "$@" >"$log" 2>&1 && cmake --build "build/$name" -j "$jobs" --target "${target:-all}" >>"$log" 2>&1; then
+	if cmake -S . -B "build/$name" -DSHMB_TESTS=ON "$@" >"$log" 2>&1 &&
+		cmake --build "build/$name" -j "$jobs" --target "${target:-all}" >>"$log" 2>&1; then
 		return 0
 	fi
 	grep -nE -A5 'error|Error|FAILED|undefined reference' "$log" | head -80 || tail -40 "$log"
@@ -49,7 +87,8 @@ build() {
 run() {
 	local name=$1
 	shift
-	ctest --test-dir "build/$name" --output-on-failure --no-tests=error -j "$jobs" "$@" || fail "tests of build $name"
+	ctest --test-dir "build/$name" --output-on-failure --no-tests=error -j "$jobs" "$@" 9<&- ||
+		fail "tests of build $name"
 }
 
 # The project's own C files: with generated code left out, since that lies in the build folder.
@@ -88,7 +127,7 @@ check_cppcheck() {
 before=$(shared_objects)
 step "packages"
 # shellcheck disable=SC2086
-packages_need $packages_build ${all:+$packages_all} || exit 1
+packages_need $packages_build ${all:+$packages_all} 9<&- || exit 1
 
 step "build"
 build default || exit 1
@@ -114,9 +153,8 @@ fi
 step "all tests"
 run default "$@"
 
-after=$(shared_objects)
-left=$(comm -13 <(echo "$before") <(echo "$after"))
-[ -z "$left" ] || fail "left behind in /dev/shm: $(echo "$left" | tr '\n' ' ')"
+left_behind
+[ -z "$left" ] || fail "left behind in /dev/shm:$left"
 if [ -n "$failed" ]; then
 	printf '\nFAILED:%s\n' "$failed"
 	exit 1

@@ -15,8 +15,9 @@
  * fail with DISCONNECTED, TIMEOUT, PROTOCOL or SYSTEM, and with INVALID_ARGUMENT for what cannot be (a NULL output, a handle of
  * zeros); what else can go wrong stands with each function.
  *
- * When the connection is lost (the daemon has ended), every call that asks the daemon fails with DISCONNECTED from then on. Pointers stay valid, and
- * what is read in shared memory can still be read, as it was last written, until shmb_close; then connect again.
+ * When the connection is lost (the daemon has ended), every call that asks the daemon fails with DISCONNECTED from then on.
+ * Pointers stay valid, and what is read in shared memory can still be read, as it was last written, until shmb_close; then
+ * connect again.
  *
  * Threads: a session may be used from any number of threads at a time, except that shmb_close must be the last call on
  * it. Functions without a session may be called from anywhere.
@@ -122,8 +123,8 @@ typedef struct shmb_connect_options {
 
 /*
  * Connects, opens a session and maps the pool. `options` may be NULL. The caller owns the session and ends it with
- * shmb_close. Errors: NO_DAEMON, NO_SUCH_POOL, VERSION, DENIED, LIMIT, TIMEOUT, INVALID_ARGUMENT, PROTOCOL, DISCONNECTED (the daemon
- * closed the connection without a word), SYSTEM.
+ * shmb_close. Errors: NO_DAEMON, NO_SUCH_POOL, VERSION, DENIED, LIMIT, TIMEOUT, INVALID_ARGUMENT, PROTOCOL, DISCONNECTED
+ * (the daemon closed the connection without a word), SYSTEM.
  */
 SHMB_PUBLIC int shmb_connect(const shmb_connect_options *options, shmb_session **out_session);
 
@@ -150,6 +151,11 @@ typedef struct shmb_alloc_options {
  * raises SIGBUS. The session holds the block until shmb_free, shmb_close or the end of the process.
  * `options` may be NULL. Errors: OUT_OF_MEMORY, INVALID_ARGUMENT, NAME_TAKEN, BAD_NAME, LIMIT, READ_ONLY,
  * DISCONNECTED, TIMEOUT.
+ *
+ * TIMEOUT means that no answer came in time; the daemon may still allocate the block, and publish its name. A later call on
+ * the session comes across that answer, and the library gives the block and its name back then, unless somebody holds the
+ * block by that time; until then the name may be found, and asking again for it may fail with NAME_TAKEN. A session that
+ * ends first leaves such a block to its name.
  */
 SHMB_PUBLIC int shmb_alloc(shmb_session *session, uint64_t size, const shmb_alloc_options *options, shmb_block *out_block);
 

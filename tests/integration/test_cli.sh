@@ -401,7 +401,7 @@ else
 	stop_daemon
 fi
 
-left=$(find /dev/shm -name "shmbuddy.$pool*")
+left=$(find /dev/shm -name "shmbuddy.$pool" -o -name "shmbuddy.$pool.*")
 [ -z "$left" ] || wrong "left behind: $left"
 [ "$failures" = 0 ] || { echo "$failures failures; the daemon's log:"; tail -30 "$folder/log"; exit 1; }
 echo "all as it should be"

@@ -103,11 +103,22 @@ client alloc 1 --name all >/dev/null || fail "1 of 16"
 client alloc 1 --name more >/dev/null 2>&1 && fail "1 of 0"
 stop
 
+# with_descriptors LIMIT COMMAND…: becomes COMMAND, which may have LIMIT descriptors, and has three: what ctest, or whoever
+# started this script, left open does not count.
+with_descriptors() {
+	local descriptor
+	for descriptor in /proc/self/fd/*; do
+		descriptor=${descriptor##*/}
+		[ "$descriptor" -le 2 ] || exec {descriptor}>&-
+	done
+	exec prlimit --nofile="$1" "${@:2}"
+}
+
 # Few descriptors: whatever the number, it serves and ends as it should, or gives up with a line.
 served=0 refused=0
 for limit in $(seq 4 4 100); do
 	: >"$folder/log"
-	prlimit --nofile="$limit" "$daemon_program" --socket "$folder/socket" --pool "$pool" --ephemeral --size 1M \
+	with_descriptors "$limit" "$daemon_program" --socket "$folder/socket" --pool "$pool" --ephemeral --size 1M \
 		2>"$folder/log" &
 	waiting=$!
 	until grep -q ' ready: ' "$folder/log" || ! kill -0 "$waiting" 2>/dev/null; do sleep 0.01; done
@@ -123,14 +134,10 @@ for limit in $(seq 4 4 100); do
 		refused=$((refused + 1))
 		grep -q ' error ' "$folder/log" || fail "with $limit descriptors it gave up without a word"
 		;;
-	127) # the loader itself ran out of them, before there was a daemon
-		refused=$((refused + 1))
-		grep -q 'loading shared libraries' "$folder/log" || fail "with $limit descriptors: exit status 127"
-		;;
 	*) fail "with $limit descriptors: exit status $status" ;;
 	esac
 	[ ! -e "$folder/socket" ] || fail "with $limit descriptors: a socket was left"
-	find /dev/shm -name "shmbuddy.$pool*" | grep . && fail "with $limit descriptors: shared memory was left"
+	find /dev/shm -name "shmbuddy.$pool" -o -name "shmbuddy.$pool.*" | grep . && fail "with $limit descriptors: shared memory was left"
 done
 echo "with 4 to 100 descriptors: $served served, $refused gave up"
 [ $served -gt 0 ] || fail "it never served"

@@ -87,5 +87,5 @@ CMAKE
 kill "$daemon"
 wait "$daemon" || fail "the daemon's exit status is $?"
 daemon=
-left=$(find /dev/shm -name "shmbuddy.$pool*")
+left=$(find /dev/shm -name "shmbuddy.$pool" -o -name "shmbuddy.$pool.*")
 [ -z "$left" ] || fail "left behind: $left"

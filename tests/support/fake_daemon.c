@@ -291,6 +291,7 @@ static void answer(int fd, const Shmbuddy__V1__Request *request)
 		block.offset = strange == STRANGE_OUTSIDE ? shared->size - 32 : 0;
 		reply.result_case = SHMBUDDY__V1__REPLY__RESULT_BLOCK;
 		reply.block = &block;
+		shared->last_allocated = handle.id;
 		shared->allocations++;
 		break;
 	case SHMBUDDY__V1__REQUEST__OPERATION_ALLOCATE_BATCH:
@@ -298,7 +299,17 @@ static void answer(int fd, const Shmbuddy__V1__Request *request)
 		reply.block_batch = &batch;
 		allocate_batch(request, &reply);
 		break;
-	case SHMBUDDY__V1__REQUEST__OPERATION_FREE: shared->frees++; break;
+	case SHMBUDDY__V1__REQUEST__OPERATION_FREE:
+		shared->last_freed = request->free->handle->id;
+		shared->frees++;
+		break;
+	case SHMBUDDY__V1__REQUEST__OPERATION_REMOVE:
+		must(request->remove->handle->incarnation == FAKE_INCARNATION);
+		reply.status = (Shmbuddy__V1__Status)shared->remove_status;
+		shared->last_removed = request->remove->handle->id;
+		shared->frees_before_remove = shared->frees;
+		shared->removes++;
+		break;
 	case SHMBUDDY__V1__REQUEST__OPERATION_FREE_BATCH: shared->frees += (uint32_t)request->free_batch->n_id; break;
 	case SHMBUDDY__V1__REQUEST__OPERATION_GOODBYE: shared->goodbyes++; break;
 	default: break;

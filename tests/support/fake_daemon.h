@@ -56,12 +56,15 @@ enum fake_strange {
 struct fake_shared {
 	_Atomic int mode, strange;
 	_Atomic uint32_t slots, max_batch;
-	_Atomic uint64_t size; /* of the pool */
+	_Atomic uint64_t size;          /* of the pool */
+	_Atomic uint32_t remove_status; /* of each Remove; 0: OK */
 	_Atomic uint32_t raw_length, raw_close;
 	uint8_t raw[64];
 	/* Seen. */
-	_Atomic uint32_t ready, hellos, goodbyes, requests, allocations, frees, lookups, ended;
+	_Atomic uint32_t ready, hellos, goodbyes, requests, allocations, frees, removes, ended;
+	_Atomic uint32_t frees_before_remove; /* `frees` when the last Remove came */
 	_Atomic uint64_t last_start_time;
+	_Atomic uint64_t last_allocated, last_freed, last_removed; /* ids of blocks that came alone, in no batch */
 };
 
 struct fake_daemon {

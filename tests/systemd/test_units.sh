@@ -23,8 +23,14 @@ until_true() {
 
 in_the_box() {
 	local units="/usr/lib/systemd/system/shmbuddyd.service /usr/lib/systemd/system/shmbuddyd.socket" said first
+	local blanks="/opt/a prefix of 100% its own"
 
 	unset SHMBUDDY_SOCKET XDG_RUNTIME_DIR # the socket is where programs look for it by themselves
+	cmake --install "$1" --prefix "$blanks" >/dev/null
+	said=$(systemd-analyze verify "$blanks/lib/systemd/system/shmbuddyd.service" 2>&1) || fail "with blanks: $said"
+	[ -z "$said" ] || fail "with blanks: $said"
+	rm -r "$blanks"
+
 	cmake --install "$1" --prefix /usr >/dev/null
 	ldconfig
 
@@ -55,6 +61,7 @@ in_the_box() {
 	systemctl stop shmbuddyd.service 2>/dev/null
 	[ "$(systemctl show -P Result shmbuddyd.service)" = success ] || fail "the service did not stop well"
 	[ -S /run/shmbuddy/shmbuddy.sock ] || fail "the socket went with the service"
+	[ -n "$(find /dev/shm -name 'shmbuddy.*')" ] || fail "the pool went with the service"
 	# Without --ephemeral the pool stays, and the next daemon takes it over.
 	shmbuddy ping || fail "the service is not started a second time"
 	shmbuddy names | grep -qw x || fail "the name is gone after a restart"
@@ -62,7 +69,7 @@ in_the_box() {
 
 	systemctl stop shmbuddyd.socket shmbuddyd.service
 	until_true [ ! -S /run/shmbuddy/shmbuddy.sock ]
-	said=$(journalctl --no-pager -q -p warning -u shmbuddyd.service -u shmbuddyd.socket)
+	said=$(journalctl --no-pager -q -o cat -p warning -u shmbuddyd.service -u shmbuddyd.socket)
 	[ -z "$said" ] || fail "in the journal: $said"
 	journalctl --no-pager -q -u shmbuddyd.service -u shmbuddyd.socket
 

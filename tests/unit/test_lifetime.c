@@ -148,7 +148,7 @@ static void test_every_order(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < 6; i++) {
-		uint32_t block;
+		uint32_t block = 0;
 		bool owned = true;
 		assert_int_equal(allocate(owner, 100, &block), 0);
 		uint64_t id = id_of(block);
@@ -186,7 +186,7 @@ static void test_every_order(void **state)
 
 static void test_handles(void **state)
 {
-	uint32_t block;
+	uint32_t block = 0;
 	struct hold hold;
 
 	(void)state;
@@ -212,7 +212,7 @@ static void test_which_hold_goes(void **state)
 {
 	struct references *references = &fixture.pool.references;
 	struct session *owner = &fixture.sessions[0], *user = &fixture.sessions[1], *stranger = &fixture.sessions[2];
-	uint32_t block;
+	uint32_t block = 0;
 	struct hold hold;
 
 	(void)state;

@@ -7,12 +7,17 @@
 
 #include <cmocka.h>
 
+#include <poll.h>
 #include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "client/session.h"
@@ -49,6 +54,15 @@ static shmb_session *connected(uint32_t timeout_ms)
 
 	if (try_connect(timeout_ms, &session) != 0)
 		fail_msg("%s", shmb_last_error());
+	return session;
+}
+
+/* Connected without haste; only what follows is impatient. */
+static shmb_session *impatient(uint32_t timeout_ms)
+{
+	shmb_session *session = connected(0);
+
+	session->timeout_ms = timeout_ms;
 	return session;
 }
 
@@ -222,10 +236,12 @@ static void test_no_daemon(void **state)
 	(void)state;
 	assert_int_equal(shmb_connect(&options, &session), -SHMB_E_NO_DAEMON);
 	assert_says("/nonexistent/socket");
-	assert_says("start shmbuddyd, or set SHMBUDDY_SOCKET");
+	assert_says("start shmbuddyd, or name the socket");
+	assert_null(strstr(shmb_last_error(), "SHMBUDDY_SOCKET")); /* would not be heeded */
 	setenv("SHMBUDDY_SOCKET", "/nonexistent/other", 1);
 	assert_int_equal(shmb_connect(NULL, &session), -SHMB_E_NO_DAEMON);
 	assert_says("/nonexistent/other");
+	assert_says("start shmbuddyd, or set SHMBUDDY_SOCKET");
 	memset(path, 'p', sizeof path);
 	path[sizeof path - 1] = '\0';
 	options.socket_path = path;
@@ -239,6 +255,11 @@ static void test_no_daemon(void **state)
 	fd = socket(AF_UNIX, SOCK_STREAM, 0);
 	assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof address), 0);
 	assert_int_equal(shmb_connect(&options, &session), -SHMB_E_NO_DAEMON);
+	assert_says("nothing listens");
+	assert_null(strstr(shmb_last_error(), "SHMBUDDY_SOCKET"));
+	setenv("SHMBUDDY_SOCKET", address.sun_path, 1);
+	assert_int_equal(shmb_connect(NULL, &session), -SHMB_E_NO_DAEMON);
+	assert_says("start shmbuddyd, or set SHMBUDDY_SOCKET");
 	close(fd);
 	unlink(address.sun_path);
 	fd = socket(AF_UNIX, SOCK_DGRAM, 0);
@@ -346,7 +367,10 @@ static void test_garbage_later(void **state)
 		assert_int_equal(shmb_alloc(session, 10, NULL, &block), 0);
 		set_raw(raw_cases[i].bytes, raw_cases[i].length, raw_cases[i].close);
 		assert_int_equal(shmb_ping(session), raw_cases[i].result);
+		if (raw_cases[i].result == -SHMB_E_DISCONNECTED)
+			assert_says("the daemon closed the connection; connect again (after shmb_close) once shmbuddyd runs");
 		assert_int_equal(shmb_ping(session), -SHMB_E_DISCONNECTED);
+		assert_says("; connect again (after shmb_close) once shmbuddyd runs");
 		assert_int_equal(shmb_free(session, block.handle), -SHMB_E_DISCONNECTED);
 		memset(block.data, 1, 10); /* still mapped */
 		assert_int_equal(shmb_get_status(session, &status), 0);
@@ -461,7 +485,7 @@ static void test_late_replies(void **state)
 	shmb_block blocks[5];
 
 	(void)state;
-	session = connected(20);
+	session = impatient(20);
 	fake.shared->mode = FAKE_SILENT;
 	assert_int_equal(shmb_alloc(session, 10, NULL, blocks), -SHMB_E_TIMEOUT);
 	assert_says("20 ms");
@@ -475,7 +499,54 @@ static void test_late_replies(void **state)
 	while (shmb_ping(session) != 0)
 		;
 	assert_int_equal(fake.shared->frees, 7);
+	assert_int_equal(fake.shared->removes, 0); /* least of all the block that was looked up */
 	shmb_close(session);
+}
+
+/* Gives up on an allocation, then lets the daemon answer everything, what follows from its answers included. */
+static void allocate_late(shmb_session *session, const char *name)
+{
+	const shmb_alloc_options options = {.name = name};
+	shmb_block block;
+
+	session->timeout_ms = 20;
+	fake.shared->mode = FAKE_SILENT;
+	assert_int_equal(shmb_alloc(session, 10, &options, &block), -SHMB_E_TIMEOUT);
+	fake.shared->mode = FAKE_SERVE;
+	session->timeout_ms = UINT32_MAX;
+	assert_int_equal(shmb_ping(session), 0); /* there is one slot: it is free when all of that is over */
+}
+
+/* A name would hold its block for ever, and nobody would know it. */
+static void test_late_names(void **state)
+{
+	static const uint32_t statuses[] = {0, SHMB_E_IN_USE}; /* of the Remove; the second: others have found the block */
+	shmb_session *session;
+	uint32_t requests;
+
+	(void)state;
+	fake.shared->slots = 1;
+	session = connected(0);
+	for (uint32_t i = 0; i < 2; i++) {
+		fake.shared->remove_status = statuses[i];
+		requests = fake.shared->requests;
+		allocate_late(session, "name");
+		assert_int_equal(fake.shared->requests - requests, 4); /* Allocate, Free, Remove, Ping */
+		assert_int_equal(fake.shared->frees, 2 * i + 1);
+		assert_int_equal(fake.shared->removes, i + 1);
+		assert_int_equal(fake.shared->frees_before_remove, 2 * i + 1);
+		assert_int_equal(fake.shared->last_freed, fake.shared->last_allocated);
+		assert_int_equal(fake.shared->last_removed, fake.shared->last_allocated);
+
+		/* The next one in that slot has no name. */
+		requests = fake.shared->requests;
+		allocate_late(session, NULL);
+		assert_int_equal(fake.shared->requests - requests, 3);
+		assert_int_equal(fake.shared->frees, 2 * i + 2);
+		assert_int_equal(fake.shared->removes, i + 1);
+	}
+	shmb_close(session);
+	assert_int_equal(fake.shared->goodbyes, 1);
 }
 
 static void test_slots_exhausted(void **state)
@@ -484,7 +555,7 @@ static void test_slots_exhausted(void **state)
 
 	(void)state;
 	fake.shared->slots = 2;
-	session = connected(20);
+	session = impatient(20);
 	fake.shared->mode = FAKE_SILENT;
 	for (int i = 0; i < 5; i++)
 		assert_int_equal(shmb_ping(session), -SHMB_E_TIMEOUT);
@@ -510,12 +581,13 @@ static void test_silent_at_hello(void **state)
 /* Longer than the patient receive, so that poll does the rest. */
 static void test_long_wait(void **state)
 {
-	shmb_session *session = connected(400);
+	shmb_session *session = impatient(400);
 
 	(void)state;
 	fake.shared->mode = FAKE_SILENT;
 	assert_int_equal(shmb_ping(session), -SHMB_E_TIMEOUT);
 	fake.shared->mode = FAKE_SERVE;
+	session->timeout_ms = UINT32_MAX;
 	assert_int_equal(shmb_ping(session), 0);
 	shmb_close(session);
 }
@@ -524,12 +596,32 @@ static void test_daemon_dies(void **state)
 {
 	shmb_session *session = connected(0);
 	shmb_block block;
+	shmb_status status;
+	shmb_block_info info;
+	shmb_name_info name;
+	uint32_t blocks = 0, names = 0;
+	uint64_t offset;
 
 	(void)state;
 	assert_int_equal(shmb_alloc(session, 10, NULL, &block), 0);
 	fake_daemon_stop(&fake);
 	assert_int_equal(shmb_ping(session), -SHMB_E_DISCONNECTED);
+	assert_says("the daemon closed the connection; connect again (after shmb_close) once shmbuddyd runs");
+	assert_int_equal(shmb_ping(session), -SHMB_E_DISCONNECTED);
+	assert_says("no connection to the daemon any more: the daemon closed the connection; connect again (after shmb_close)");
+	/* What needs no daemon goes on. */
 	memset(block.data, 1, 10);
+	assert_ptr_equal(shmb_pointer(session, block.offset), block.data);
+	assert_int_equal(shmb_offset(session, block.data, &offset), 0);
+	assert_int_equal(offset, block.offset);
+	assert_int_equal(shmb_get_status(session, &status), 0);
+	assert_int_equal(status.used, 128);
+	assert_int_equal(shmb_next_block(session, &blocks, &info), 1);
+	assert_int_equal(info.handle.id, 99);
+	assert_int_equal(shmb_next_block(session, &blocks, &info), 0);
+	assert_int_equal(shmb_next_name(session, &names, &name), 0);
+	assert_int_equal(shmb_find_block(session, 99, &info), 0);
+	assert_int_equal(info.offset, 256);
 	shmb_close(session);
 	fake_daemon_start(&fake);
 }
@@ -575,7 +667,7 @@ static void *free_many(void *argument)
 	return NULL;
 }
 
-static void run_threads(shmb_session *session, int rounds, void *(*body)(void *), void (*meanwhile)(void))
+static void run_threads(shmb_session *session, int rounds, void *(*body)(void *), void (*meanwhile)(shmb_session *))
 {
 	struct work work[THREADS];
 	pthread_t threads[THREADS];
@@ -585,7 +677,7 @@ static void run_threads(shmb_session *session, int rounds, void *(*body)(void *)
 		assert_int_equal(pthread_create(&threads[i], NULL, body, &work[i]), 0);
 	}
 	if (meanwhile)
-		meanwhile();
+		meanwhile(session);
 	for (int i = 0; i < THREADS; i++)
 		pthread_join(threads[i], NULL);
 	for (int i = 0; i < THREADS; i++)
@@ -612,15 +704,49 @@ static void test_threads(void **state)
 	assert_int_equal(fake.shared->frees, 6 * THREADS * 100);
 }
 
-static void wake_the_deaf(void)
+/* Waits until a session's exchange is in a state that its threads get into by themselves. */
+static void await_exchange(shmb_session *session, bool (*reached)(const struct exchange *))
 {
-	usleep(50000); /* the socket is full by now, most likely; if not, the test shows less, but nothing wrong */
+	const struct timespec pause = {.tv_nsec = 1000000};
+	bool there = false;
+
+	while (!there) {
+		pthread_mutex_lock(&session->exchange.mutex);
+		there = reached(&session->exchange);
+		pthread_mutex_unlock(&session->exchange.mutex);
+		if (!there)
+			nanosleep(&pause, NULL);
+	}
+}
+
+/* Whatever is queued is sent before the mutex is free again, unless the socket refuses it. */
+static bool socket_is_full(const struct exchange *exchange)
+{
+	return connection_has_output(&exchange->connection);
+}
+
+static bool one_reads_and_one_writes(const struct exchange *exchange)
+{
+	return exchange->reading && exchange->writing;
+}
+
+/* So that a few requests fill the socket, whatever the system's default is. */
+static void narrow_socket(shmb_session *session)
+{
+	const int size = 8192;
+
+	assert_int_equal(setsockopt(session->exchange.connection.fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof size), 0);
+}
+
+static void wake_the_deaf(shmb_session *session)
+{
+	await_exchange(session, socket_is_full);
 	fake.shared->mode = FAKE_SERVE;
 }
 
-static void let_all_arrive(void)
+static void let_all_arrive(shmb_session *session)
 {
-	usleep(50000);
+	await_exchange(session, one_reads_and_one_writes);
 	fake.shared->mode = FAKE_SILENT;
 	fake_daemon_await(&fake.shared->requests, 2 + THREADS);
 	fake.shared->mode = FAKE_SERVE;
@@ -631,6 +757,7 @@ static void test_full_socket(void **state)
 	shmb_session *session = connected(0);
 
 	(void)state;
+	narrow_socket(session);
 	fake.shared->mode = FAKE_DEAF;
 	run_threads(session, 2, free_many, wake_the_deaf);
 	assert_int_equal(fake.shared->frees, THREADS * 2 * SHMB_BATCH_MAX);
@@ -646,6 +773,21 @@ static void *ping_once(void *argument)
 	return NULL;
 }
 
+/* The library's waits for input alone that have begun. */
+static _Atomic uint32_t input_waits;
+
+/* In place of the C library's; under another name here, for its own declaration says that nobody reads what `fds` asks for. */
+int counted_ppoll(struct pollfd *fds, nfds_t count, const struct timespec *timeout, const sigset_t *mask) __asm__("ppoll");
+
+int counted_ppoll(struct pollfd *fds, nfds_t count, const struct timespec *timeout, const sigset_t *mask)
+{
+	struct timespec left = timeout ? *timeout : (struct timespec){0}; /* the kernel writes what is left */
+
+	if (count == 1 && fds->events == POLLIN)
+		atomic_fetch_add(&input_waits, 1);
+	return (int)syscall(SYS_ppoll, fds, count, timeout ? &left : NULL, mask, (size_t)_NSIG / 8);
+}
+
 /* The thread that reads waits for input alone, and none comes; the others have more to send than the socket holds. */
 static void test_full_socket_beside_a_slow_call(void **state)
 {
@@ -654,10 +796,12 @@ static void test_full_socket_beside_a_slow_call(void **state)
 	pthread_t thread;
 
 	(void)state;
+	narrow_socket(session);
 	fake.shared->mode = FAKE_SILENT;
+	atomic_store(&input_waits, 0);
 	assert_int_equal(pthread_create(&thread, NULL, ping_once, &slow), 0);
 	fake_daemon_await(&fake.shared->requests, 2);
-	usleep(150000); /* longer than the receive is patient */
+	fake_daemon_await(&input_waits, 1); /* the receive was patient, in vain */
 	fake.shared->mode = FAKE_DEAF;
 	run_threads(session, 1, free_many, let_all_arrive);
 	pthread_join(thread, NULL);
@@ -676,9 +820,22 @@ static void *ping_until_lost(void *argument)
 	return NULL;
 }
 
-static void kill_the_daemon(void)
+#define FEW_SLOTS 3
+
+static bool the_rest_waits_for_a_slot(const struct exchange *exchange)
 {
-	usleep(20000);
+	int waiting = 0;
+
+	for (const struct call *call = exchange->connection.first_waiting; call; call = call->next_waiting)
+		waiting++;
+	return waiting == THREADS - FEW_SLOTS;
+}
+
+static void kill_the_daemon(shmb_session *session)
+{
+	fake_daemon_await(&fake.shared->requests, 100); /* all are at it */
+	fake.shared->mode = FAKE_SILENT;
+	await_exchange(session, the_rest_waits_for_a_slot);
 	fake_daemon_stop(&fake);
 }
 
@@ -687,33 +844,45 @@ static void test_lost_under_threads(void **state)
 	shmb_session *session;
 
 	(void)state;
-	fake.shared->slots = 3; /* some threads have one, some wait for one */
+	fake.shared->slots = FEW_SLOTS; /* some threads have one, some wait for one */
 	session = connected(0);
 	run_threads(session, 0, ping_until_lost, kill_the_daemon);
 	shmb_close(session);
 	fake_daemon_start(&fake);
 }
 
+static _Atomic uint32_t answered, unanswered;
+static _Atomic bool enough;
+
 static void *ping_impatiently(void *argument)
 {
 	struct work *work = argument;
 
-	for (int i = 0; i < work->rounds; i++) {
+	while (!atomic_load(&enough)) {
 		int r = shmb_ping(work->session);
 
 		if (r != 0 && r != -SHMB_E_TIMEOUT)
-			work->failure = r;
+			work->failure = r; /* counted all the same, since `stutter` counts on it */
+		if (r != 0)
+			atomic_fetch_add(&unanswered, 1);
+		if (r != -SHMB_E_TIMEOUT)
+			atomic_fetch_add(&answered, 1);
 	}
 	return NULL;
 }
 
-static void stutter(void)
+/* The daemon falls silent until every thread may have run out of time, and speaks again until as many were answered. */
+static void stutter(shmb_session *session)
 {
-	for (int i = 0; i < 20; i++) {
-		fake.shared->mode = i % 2 ? FAKE_REVERSE : FAKE_SILENT;
-		usleep(8000);
+	(void)session;
+	for (int i = 0; i < 10; i++) {
+		fake.shared->mode = FAKE_SILENT;
+		fake_daemon_await(&unanswered, atomic_load(&unanswered) + THREADS);
+		fake.shared->mode = FAKE_REVERSE;
+		fake_daemon_await(&answered, atomic_load(&answered) + THREADS);
 	}
 	fake.shared->mode = FAKE_SERVE;
+	atomic_store(&enough, true);
 }
 
 /* Leaders and followers run out of time in every order. */
@@ -723,10 +892,10 @@ static void test_timeouts_under_threads(void **state)
 
 	(void)state;
 	fake.shared->slots = 5;
-	session = connected(10);
-	run_threads(session, 60, ping_impatiently, stutter);
-	while (shmb_ping(session) != 0)
-		;
+	session = impatient(10);
+	run_threads(session, 0, ping_impatiently, stutter);
+	session->timeout_ms = UINT32_MAX;
+	assert_int_equal(shmb_ping(session), 0);
 	shmb_close(session);
 }
 
@@ -747,6 +916,7 @@ int main(void)
 		TEST(test_strange_lists),
 		TEST(test_out_of_memory),
 		TEST(test_late_replies),
+		TEST(test_late_names),
 		TEST(test_slots_exhausted),
 		TEST(test_silent_at_hello),
 		TEST(test_long_wait),
