@@ -117,7 +117,7 @@ void leftover_describe(const struct pool *pool, char out_text[LEFTOVER_TEXT_MAX]
 /* An object that must be the one that the state knows, and as large as it was. */
 static int open_object(const struct pool *pool, struct shared_object *object, uint64_t inode, uint64_t size)
 {
-	uint64_t found;
+	uint64_t found = 0;
 	int result = shared_object_open(object);
 
 	if (result == -ENOENT)

@@ -501,7 +501,8 @@ static void recover(uint64_t *out_kills)
 static void expect_result(const struct operation *operation, uint64_t trap, const struct result *expected,
                           const struct result *result)
 {
-	if (memcmp(expected, result, sizeof *result) == 0)
+	if (expected->status == result->status && expected->blocks == result->blocks && expected->size == result->size &&
+	    expected->granted == result->granted && memcmp(expected->counted, result->counted, sizeof result->counted) == 0)
 		return;
 	for (size_t i = 0; i < sizeof result->counted / sizeof result->counted[0]; i++)
 		print_message("counted %llu, expected %llu\n", (unsigned long long)result->counted[i],
