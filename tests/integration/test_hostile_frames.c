@@ -331,19 +331,21 @@ static void test_garbage(void **state)
 	}
 }
 
-/* Requests with a few bytes changed: some are still requests. */
+/* Requests with a few bytes changed: some are still requests. They are small and without a name, so that what they get goes with them. */
 static void test_mutations(void **state)
 {
+	static char tag[] = "label";
 	unsigned seed = (unsigned)time(NULL);
 
 	(void)state;
 	print_message("seed %u\n", seed);
 	srand(seed);
 	for (int round = 0; round < 200; round++) {
-		Shmbuddy__V1__Request *request = raw_session_allocate_request((uint64_t)rand(), "name");
+		Shmbuddy__V1__Request *request = raw_session_allocate_request(1 + (uint64_t)rand() % 1000, NULL);
 		uint8_t payload[64];
 
 		request->sequence = 1;
+		request->allocate->tag = tag;
 		size_t length = shmbuddy__v1__request__pack(request, payload);
 		for (int i = rand() % 3; i >= 0; i--)
 			payload[(size_t)rand() % length] = (uint8_t)rand();
