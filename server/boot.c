@@ -31,12 +31,12 @@ int boot_id(uint8_t out_id[16])
 	return digits == 32 ? 0 : -EBADMSG;
 }
 
-int pid_namespace(uint64_t *out_inode)
+int pid_namespace(uint32_t *out_inode)
 {
 	struct stat status;
 
 	if (stat("/proc/self/ns/pid", &status) < 0)
 		return -errno;
-	*out_inode = status.st_ino;
+	*out_inode = (uint32_t)status.st_ino; /* the kernel numbers them in 32 bits */
 	return 0;
 }

@@ -9,6 +9,6 @@
 int boot_id(uint8_t out_id[16]);
 
 /* The inode of this process's pid namespace: pids mean something only there, namespaces(7). */
-int pid_namespace(uint64_t *out_inode);
+int pid_namespace(uint32_t *out_inode);
 
 #endif

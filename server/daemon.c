@@ -25,6 +25,7 @@
 #include "log.h"
 #include "session.h"
 #include "size.h"
+#include "takeover.h"
 
 /* Descriptors that the daemon itself may need at a time, beside its clients'. */
 #define OWN_DESCRIPTORS 64
@@ -161,6 +162,12 @@ static int start(struct daemon *daemon, const struct options *options, uint64_t 
 	result = pool_open(&daemon->loop, &options->pool, &daemon->pool);
 	if (result < 0)
 		goto release_endpoint;
+	if (daemon->pool.adopted)
+		result = takeover_run(&daemon->pool);
+	if (result < 0) {
+		daemon->pool.ephemeral = false; /* what cannot be served is left as it is */
+		goto close_pool;
+	}
 	result = watch_signals(daemon);
 	if (result == 0)
 		result = listener_start(&daemon->listener, &daemon->loop, daemon->endpoint.fd, max_connections, &events, daemon);

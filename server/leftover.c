@@ -48,7 +48,7 @@ static int check_header(const struct pool *pool, const struct pool_options *opti
 		              "what is there has layout version %" PRIu32 ", this daemon knows %u: start the shmbuddyd that made it",
 		              header->layout_version, STATE_LAYOUT_VERSION);
 	if (header->checksum != state_header_checksum(header) || strncmp(header->pool, pool->name, sizeof header->pool) != 0 ||
-	    header->extent != STATE_EXTENT)
+	    header->extent != STATE_EXTENT || atomic_load_explicit(&header->lasts, memory_order_relaxed) != STATE_LASTS)
 		return refuse(pool, "the header of %s is damaged: look at it", pool->state.name);
 	if (memcmp(header->boot_id, boot, sizeof boot) != 0)
 		return refuse(pool, "what is there comes from another boot of the machine, and its processes are gone: look at it");
@@ -77,7 +77,8 @@ int leftover_examine(struct pool *pool, const struct pool_options *options, uint
 	uint64_t magic = count == sizeof header ? atomic_load_explicit(&header.magic, memory_order_relaxed) : 0;
 	if (magic == 0)
 		return 0;
-	if (magic == STATE_MAGIC && header.checksum == state_header_checksum(&header) && header.ephemeral) {
+	uint64_t lasts = atomic_load_explicit(&header.lasts, memory_order_relaxed);
+	if (magic == STATE_MAGIC && header.checksum == state_header_checksum(&header) && lasts == STATE_EPHEMERAL) {
 		log_info("pool %s: a former daemon left it, and it was ephemeral", pool->name);
 		return 0;
 	}

@@ -17,7 +17,6 @@
 #include "leftover.h"
 #include "log.h"
 #include "random.h"
-#include "recovery.h"
 #include "region.h"
 #include "size.h"
 #include "state_header.h"
@@ -135,6 +134,7 @@ static void fill_headers(struct pool *pool, const struct pool_options *options, 
 	       offsetof(struct state_header, checksum) - offsetof(struct state_header, layout_version));
 	header->checksum = state_header_checksum(header);
 	atomic_store_explicit(&header->size, options->size, memory_order_relaxed);
+	atomic_store_explicit(&header->lasts, options->ephemeral ? STATE_EPHEMERAL : STATE_LASTS, memory_order_relaxed);
 
 	commit(&header->magic, STATE_MAGIC);
 	commit(&view->magic, VIEW_MAGIC);
@@ -158,7 +158,6 @@ static int make_objects(struct pool *pool, const struct pool_options *options)
 		.unit = options->unit,
 		.max_size = page_round(options->size),
 		.extent = STATE_EXTENT,
-		.ephemeral = options->ephemeral,
 		.max_blocks = options->max_blocks,
 		.max_names = options->max_names,
 		.max_sessions = options->max_sessions ? options->max_sessions : DEFAULT_MAX_SESSIONS,
@@ -179,8 +178,6 @@ static int make_objects(struct pool *pool, const struct pool_options *options)
 
 	memcpy(state.pool, pool->name, sizeof state.pool);
 	int result = boot_id(state.boot_id);
-	if (result == 0)
-		result = pid_namespace(&state.pid_namespace);
 	if (result == 0)
 		result = shared_object_resize(&pool->state, state.state_size);
 	if (result == 0)
@@ -291,7 +288,10 @@ static int adopt(struct pool *pool)
 		log_error("pool %s: cannot take it over: %s", pool->name, strerror(-result));
 		return result;
 	}
-	return recovery_run(pool);
+	/* From here on its daemon is this one, and so is the word on whether it lasts. */
+	commit(&pool->state_header->lasts, pool->ephemeral ? STATE_EPHEMERAL : STATE_LASTS);
+	pool->adopted = true;
+	return 0;
 }
 
 int pool_open(uv_loop_t *loop, const struct pool_options *options, struct pool *out_pool)
@@ -325,7 +325,8 @@ int pool_open(uv_loop_t *loop, const struct pool_options *options, struct pool *
 		pool_close(pool);
 		return result;
 	}
-	pool_publish_counters(pool);
+	if (!pool->adopted)
+		pool_publish_counters(pool);
 	return 0;
 }
 

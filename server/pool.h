@@ -3,7 +3,7 @@
  * A pool: one segment with its allocator, its tables and its rules. Owned by the daemon; loop thread only.
  *
  * Starting: the lock on the state is taken before anything is read; it lasts as long as the daemon. A pool that a former daemon left is
- * taken over (recovery.h), unless it was ephemeral, was never finished, or the operator wants it gone. The headers' magic is
+ * adopted, and then taken over (takeover.h), unless it was ephemeral, was never finished, or the operator wants it gone. The headers' magic is
  * stored last, so that a half-made pool is known as such.
  */
 #ifndef SERVER_POOL_H
@@ -37,6 +37,7 @@ struct pool {
 	uv_loop_t *loop;
 	char name[64];
 	bool ephemeral;
+	bool adopted; /* a former daemon made it: to be taken over before it is served */
 	uint32_t incarnation;
 	uint64_t unit, size; /* bytes */
 
@@ -61,7 +62,10 @@ struct pool {
 	uint64_t unowned_blocks, unowned_bytes; /* held, but not by whoever allocated them */
 };
 
-/* Makes the pool, or takes it over, and logs what went wrong. -EUCLEAN: what is there cannot be served, and was left as it is. */
+/*
+ * Makes the pool, or opens the one that a former daemon left, which is `adopted` then; logs what went wrong. -EUCLEAN: what is there
+ * cannot be served, and was left as it is.
+ */
 int pool_open(uv_loop_t *loop, const struct pool_options *options, struct pool *out_pool);
 
 /* Lets go of everything; an ephemeral pool is removed from the system. Nothing may be under way. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Takes over the tables that a former daemon left: the story is told in recovery.c. Loop thread, before anybody is let in.
+ * The parts of a takeover (takeover.c tells the story), one table each, and what they share. Loop thread, before anybody is let in.
  */
 #ifndef SERVER_RECOVERY_H
 #define SERVER_RECOVERY_H
@@ -23,12 +23,6 @@ struct recovery {
 	uint64_t undone, redone, unheld; /* records */
 };
 
-/*
- * Fills the pool's private side from its mapped objects, and mends what a kill left half done. 0, RECOVERY_CONTRADICTION (nothing was erased; what
- * was mended before is as it should be), or -ENOMEM.
- */
-int recovery_run(struct pool *pool);
-
 /* Names a record that contradicts others, and returns RECOVERY_CONTRADICTION. */
 __attribute__((format(printf, 4, 5))) int recovery_contradiction(const struct recovery *recovery, const char *kind,
                                                                  uint32_t index, const char *format, ...);
@@ -41,8 +35,7 @@ int recovery_sessions(struct recovery *recovery);  /* finds the open slot */
 int recovery_open_slot(struct recovery *recovery); /* what one word can redo */
 int recovery_blocks(struct recovery *recovery);    /* takes ranges in the allocator */
 int recovery_references(struct recovery *recovery);
-int recovery_names(struct recovery *recovery);   /* mends the name index */
-void recovery_unheld(struct recovery *recovery); /* frees what nothing holds */
+int recovery_names(struct recovery *recovery); /* mends the name index */
 void recovery_close_slot(struct recovery *recovery);
 int recovery_liveness(struct recovery *recovery); /* whose process is gone */
 

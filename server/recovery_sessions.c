@@ -6,7 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "boot.h"
 #include "reply.h"
 #include "session.h"
 #include "slot.h"
@@ -103,14 +102,12 @@ int recovery_liveness(struct recovery *recovery)
 {
 	struct pool *pool = recovery->pool;
 	struct session *session;
-	uint64_t here;
-	bool pids_count = pid_namespace(&here) == 0 && here == pool->state_header->pid_namespace;
 	int result = 0;
 
 	for (uint32_t number = 1; result == 0 && (session = sessions_from(&pool->sessions, number)); number++) {
 		number = session->number;
 		result = find_batches(session);
-		session_wake(session, pids_count);
+		session_wake(session);
 	}
 	return result;
 }

@@ -98,7 +98,9 @@ static void resume(struct request *request, const Shmbuddy__V1__Hello *hello)
 	const struct peer *peer = &connection->peer;
 	struct session *session = session_find(&request->daemon->pool, hello->token.data, hello->token.len, peer->uid);
 
-	if (!session || session->record->pid != peer->pid || session->record->start_time != peer->start_time) {
+	bool other = session && session_pid_counts(session) &&
+	             (session->record->pid != peer->pid || session->record->start_time != peer->start_time);
+	if (!session || other) {
 		refuse(request, ERROR_DENIED, "no session of this process has this token");
 		return;
 	}

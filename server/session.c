@@ -194,6 +194,7 @@ static void write_record(struct session *session, const struct session_request *
 	record->uid = peer->uid;
 	record->gid = peer->gid;
 	record->pid = peer->pid;
+	record->pid_namespace = session->pool->sessions.pid_namespace;
 	record->access = request->read_only;
 	memset(record->program, 0, sizeof record->program);
 	memcpy(record->program, session->program, strlen(session->program));
@@ -289,7 +290,14 @@ int session_adopt(struct pool *pool, uint32_t number)
 	return 0;
 }
 
-void session_wake(struct session *session, bool pids_count)
+bool session_pid_counts(const struct session *session)
+{
+	uint32_t here = session->pool->sessions.pid_namespace;
+
+	return here && here == session->record->pid_namespace;
+}
+
+void session_wake(struct session *session)
 {
 	struct peer peer = {.pid = session->record->pid, .start_time = session->record->start_time, .pidfd = -1};
 	int result = -EOPNOTSUPP;
@@ -298,7 +306,7 @@ void session_wake(struct session *session, bool pids_count)
 		reaper_add(session);
 		return;
 	}
-	if (pids_count && peer.pid && peer.start_time)
+	if (session_pid_counts(session) && peer.pid && peer.start_time)
 		result = peer_find(&peer);
 	if (result == 0)
 		result = watch(session, peer.pidfd);

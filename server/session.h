@@ -62,10 +62,13 @@ int session_open(struct pool *pool, const struct session_request *request, struc
 
 /*
  * For recovery: the session of a record that a former daemon left, without a connection. -ENOMEM. Once all that it holds is known,
- * wake it: it is lost from then on, or over if its process is gone. `pids_count`: pids in the records mean something here.
+ * wake it: it is lost from then on, or over if its process is gone.
  */
 int session_adopt(struct pool *pool, uint32_t number);
-void session_wake(struct session *session, bool pids_count);
+void session_wake(struct session *session);
+
+/* Does the pid in its record mean something to this daemon? A former one may have run in another pid namespace. */
+bool session_pid_counts(const struct session *session);
 
 /* The live session that this token belongs to, or NULL. */
 struct session *session_find(const struct pool *pool, const uint8_t *token, size_t length, uint32_t uid);

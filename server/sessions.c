@@ -2,6 +2,7 @@
 /* The table of sessions: see sessions.h. */
 #include "sessions.h"
 
+#include "boot.h"
 #include "checksum.h"
 #include "region.h"
 #include "session.h"
@@ -25,6 +26,8 @@ int sessions_init(struct sessions *sessions, uv_loop_t *loop, const struct share
 		result = uv_timer_init(loop, &sessions->lost_timer);
 	if (result == 0)
 		result = uv_idle_init(loop, &sessions->reaper);
+	if (result == 0)
+		pid_namespace(&sessions->pid_namespace); /* without /proc pids are not believed */
 	sessions->loop = result == 0 ? loop : NULL;
 	sessions->lost_timer.data = sessions->reaper.data = sessions;
 	if (result < 0)

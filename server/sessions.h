@@ -20,6 +20,7 @@ struct sessions {
 	struct session **by_number; /* sparse; NULL where there is none */
 	uint32_t count;             /* sessions, dead ones with remains included */
 	uint64_t serial;            /* of the last one opened */
+	uint32_t pid_namespace;     /* of this daemon; 0: not known */
 	struct session *lost;       /* without a connection: their locks are looked at */
 	struct session *dead;       /* with remains: the reaper drops them */
 	uv_timer_t lost_timer;      /* runs while there are lost sessions */

@@ -34,7 +34,7 @@
  * A block that lives and is held by nobody is a state that a kill may leave (its last hold went in one store, the block
  * goes in the next): after all is redone, such blocks are freed.
  *
- * recovery.c does all this at the start of the next daemon, and checks every record: a contradiction is named and refused, and
+ * takeover.c does all this at the start of the next daemon, and checks every record: a contradiction is named and refused, and
  * nothing is erased. It can be killed as well: it closes the open slot last, and each of its stores sets a record to what it must be.
  *
  * A session's end is one store, session.word = DEAD; what it held is then dropped record by record, each by one store, in slices.
@@ -56,7 +56,7 @@
 #include "view_layout.h"
 
 #define STATE_MAGIC UINT64_C(0x3145544154534853) /* "SHSTATE1" in memory, little-endian */
-#define STATE_LAYOUT_VERSION 1u
+#define STATE_LAYOUT_VERSION 2u
 #define STATE_EXTENTS_AT 4096u
 
 /* Ids are set aside in strides of this many, so that a restart never hands one out twice. */
@@ -72,16 +72,20 @@ struct state_header {
 	uint8_t boot_id[16];
 	char pool[64];                      /* name, NUL-terminated */
 	uint64_t view_inode, segment_inode; /* the objects that belong to it: a foreign one must not be taken for ours */
-	uint64_t pid_namespace;             /* inode of the daemon's: pids in the session records mean something only there */
 	uint64_t unit, max_size, extent;    /* bytes */
 	uint64_t references_at, sessions_at, state_size; /* bytes */
 	uint32_t max_blocks, max_names, max_references, max_sessions;
-	uint32_t ephemeral;            /* 1: the next start throws it away */
+	uint32_t reserved;
 	uint32_t checksum;             /* over the fields between `magic` and this one: what never changes */
 	_Atomic uint64_t size;         /* bytes of the segment that are managed; only ever grows, and before the view's */
 	_Atomic uint64_t ids_reserved; /* ids below this one may have been handed out */
+	_Atomic uint64_t lasts;        /* STATE_LASTS, or STATE_EPHEMERAL: as the last daemon was told */
 };
 _Static_assert(sizeof(struct state_header) == 208, "layout");
+
+/* Far apart, and neither is 0: no damage turns one into the other. Of a pool that is ephemeral the next start makes a new one. */
+#define STATE_LASTS UINT64_C(0x535453414c4d4853)     /* "SHMLASTS" in memory */
+#define STATE_EPHEMERAL UINT64_C(0x3f3f3f454e4f4748) /* "HGONE???" */
 
 /* One session's hold on one block that it did not allocate, or holds once more. 32 bytes. */
 struct reference_record {
@@ -156,8 +160,8 @@ struct session_record {
 	uint32_t uid, gid, pid;
 	uint32_t access;
 	char program[64];
-	uint32_t checksum; /* over the serial number and the fields above */
-	uint32_t reserved;
+	uint32_t pid_namespace; /* inode of the daemon's when the session was opened: only there `pid` means something */
+	uint32_t checksum;      /* over the serial number and the fields above */
 	struct slot_record slots[SESSION_SLOTS];
 };
 _Static_assert(offsetof(struct session_record, slots) == 128, "layout");

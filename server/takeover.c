@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Taking over a pool.
+ *
+ * The records of view and state are the truth; everything else (free bitmaps, lists, sums, free indexes) is made from them here.
+ * A daemon that was killed left a prefix of its stores (state_layout.h), hence at most one slot is open:
+ *
+ *   FILLING   its operation has not happened: what is PENDING becomes FREE, what is FREEING becomes LIVE again. The slot becomes EMPTY
+ *             with the sequence before, so that the request, sent again, is executed.
+ *   DECIDED   it has happened: what is PENDING becomes LIVE, what is FREEING goes, and what the slot's body says by itself (a
+ *             reference's count, an owner, a name) is done once more. The slot becomes DONE: sent again, it gets its outcome.
+ *
+ * The slot is closed last. Killed before that, the next daemon finds it open still, and does the same again: each step sets
+ * what it finds to what it must be, and changes nothing the second time.
+ *
+ * Then every record is checked: checksums, bounds, overlaps (the allocator refuses to take a range twice), and that what it refers
+ * to is there. A record that contradicts others is named and the daemon refuses to start; nothing is erased, and whoever
+ * runs it may look, or start with --discard. Only what a kill can leave is mended:
+ *
+ * - a block that nothing holds any more: its last hold went in one store, the block would have gone in the next. Freed.
+ * - the name index: a record linked and not alive, or alive and not linked. Each store of the mending leaves it valid for readers,
+ *   who may be looking at it.
+ * - a session marked dead: the reaper goes on with it.
+ *
+ * Sessions come back without a connection, as lost ones. Whose lock is free, or whose process has ended, or has given its pid to
+ * another that started later, is over.
+ */
+#include "takeover.h"
+
+#include <inttypes.h>
+
+#include "lifetime.h"
+#include "log.h"
+#include "reaper.h"
+#include "recovery.h"
+
+/* Frees what nothing holds, after all that holds is known. */
+static void free_unheld(struct recovery *recovery)
+{
+	struct pool *pool = recovery->pool;
+
+	for (uint32_t i = 0; i < pool->blocks.table.used; i++) {
+		if (record_state(blocks_word(&pool->blocks, i)) == RECORD_LIVE && blocks_is_unheld(&pool->blocks, i)) {
+			lifetime_free_unheld(pool, i);
+			recovery->unheld++;
+		}
+	}
+}
+
+/* From where on ids are given out: above every one that a record bears, for no id is given out twice. */
+static int take_over_ids(struct recovery *recovery)
+{
+	struct pool *pool = recovery->pool;
+	uint64_t reserved = atomic_load_explicit(&pool->state_header->ids_reserved, memory_order_relaxed);
+
+	if (recovery->highest_id && reserved <= recovery->highest_id)
+		return recovery_contradiction(recovery, "header", 0,
+		                              "has handed out ids below %" PRIu64 ", and there is one of %" PRIu64, reserved,
+		                              recovery->highest_id);
+	if (reserved > RECORD_ID_MAX)
+		return recovery_contradiction(recovery, "header", 0, "has handed out more ids than there are");
+	pool->next_id = reserved ? reserved : 1;
+	return 0;
+}
+
+/* The pool is not served: what was made of its sessions goes, and their records stay as they are. */
+static int abandon(struct pool *pool, int result)
+{
+	struct session *session;
+
+	for (uint32_t number = 1; (session = sessions_from(&pool->sessions, number)); number++) {
+		number = session->number;
+		reaper_bury(session);
+	}
+	return result;
+}
+
+int takeover_run(struct pool *pool)
+{
+	struct recovery recovery = {.pool = pool};
+	int result = recovery_count_records(&pool->blocks.table, &pool->blocks.table.used);
+
+	if (result == 0)
+		result = recovery_count_records(&pool->references.table, &pool->references.table.used);
+	if (result == 0)
+		result = recovery_count_records(&pool->names.table, &pool->names.table.used);
+	if (result == 0)
+		result = extents_recover(&pool->extents);
+	if (result == 0)
+		result = recovery_sessions(&recovery);
+	if (result == 0)
+		result = recovery_open_slot(&recovery);
+	if (result == 0)
+		result = recovery_blocks(&recovery);
+	if (result == 0)
+		result = recovery_references(&recovery);
+	if (result == 0)
+		result = recovery_names(&recovery);
+	if (result == 0)
+		result = take_over_ids(&recovery);
+	if (result < 0)
+		return abandon(pool, result);
+	free_unheld(&recovery);
+	recovery_close_slot(&recovery);
+	result = recovery_liveness(&recovery);
+	if (result < 0)
+		return abandon(pool, result);
+	pool_publish_counters(pool);
+	log_info("pool %s: taken over: %" PRIu64 " blocks, %" PRIu64 " names, %" PRIu32 " sessions; %s%" PRIu64
+	         " records redone, %" PRIu64 " undone, %" PRIu64 " unheld blocks freed",
+	         pool->name, pool->block_count, pool->name_count, pool->sessions.count,
+	         recovery.open ? "one request was under way: " : "", recovery.redone, recovery.undone, recovery.unheld);
+	return 0;
+}
