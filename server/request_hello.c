@@ -31,20 +31,46 @@ static void refuse(struct request *request, int status, const char *text)
 	connection_end(request->connection);
 }
 
+/* Of what a restart cost its connection nothing is held against a process. */
 static bool has_many_lost(const struct pool *pool, uint32_t pid)
 {
 	unsigned lost = 0;
 
 	for (const struct session *session = pool->sessions.lost; session; session = session->next)
-		lost += pid && session->record->pid == pid;
+		lost += pid && !session->adopted && session->record->pid == pid;
 	return lost >= LOST_SESSIONS_MAX;
 }
 
-/* -errno: the client has got nothing. */
-static int send_welcome(struct request *request, struct session *session)
+static void reply_welcome(struct request *request, const struct session *session)
 {
 	Shmbuddy__V1__Welcome welcome = SHMBUDDY__V1__WELCOME__INIT;
 	Shmbuddy__V1__Reply reply = SHMBUDDY__V1__REPLY__INIT;
+	struct pool *pool = session->pool;
+
+	welcome.protocol_version = DAEMON_PROTOCOL_VERSION;
+	welcome.session = session->number;
+	welcome.token.data = session->record->token;
+	welcome.token.len = sizeof session->record->token;
+	welcome.incarnation = pool->incarnation;
+	welcome.access = session->read_only ? SHMBUDDY__V1__ACCESS__ACCESS_READ_ONLY : SHMBUDDY__V1__ACCESS__ACCESS_READ_WRITE;
+	welcome.unit = pool->unit;
+	welcome.size = pool->size;
+	welcome.max_size = pool->header->max_size;
+	welcome.view_size = pool->header->view_size;
+	welcome.slots = SESSION_SLOTS;
+	welcome.max_frame = FRAME_MAX;
+	welcome.max_batch = DAEMON_BATCH_MAX;
+	welcome.pool = pool->name;
+	reply.slot = request->slot.index;
+	reply.sequence = request->slot.sequence;
+	reply.result_case = SHMBUDDY__V1__REPLY__RESULT_WELCOME;
+	reply.welcome = &welcome;
+	reply_send(request->connection, &reply);
+}
+
+/* The welcome of a new session, with its descriptors. -errno: the client has got nothing. */
+static int send_welcome(struct request *request, const struct session *session)
+{
 	struct pool *pool = session->pool;
 	CLEANUP_CLOSE int lock = -1;
 	CLEANUP_CLOSE int view = -1;
@@ -53,33 +79,11 @@ static int send_welcome(struct request *request, struct session *session)
 	int result = liveness_open_lock(&pool->view, session->serial, &lock);
 	if (result == 0)
 		result = shared_object_reopen(&pool->view, O_RDONLY, &view);
-	if (result == 0) {
-		welcome.protocol_version = DAEMON_PROTOCOL_VERSION;
-		welcome.session = session->number;
-		welcome.token.data = session->record->token;
-		welcome.token.len = sizeof session->record->token;
-		welcome.incarnation = pool->incarnation;
-		welcome.access =
-			session->read_only ? SHMBUDDY__V1__ACCESS__ACCESS_READ_ONLY : SHMBUDDY__V1__ACCESS__ACCESS_READ_WRITE;
-		welcome.unit = pool->unit;
-		welcome.size = pool->size;
-		welcome.max_size = pool->header->max_size;
-		welcome.view_size = pool->header->view_size;
-		welcome.slots = SESSION_SLOTS;
-		welcome.max_frame = FRAME_MAX;
-		welcome.max_batch = DAEMON_BATCH_MAX;
-		welcome.pool = pool->name;
-		reply.slot = request->slot.index;
-		reply.sequence = request->slot.sequence;
-		reply.result_case = SHMBUDDY__V1__REPLY__RESULT_WELCOME;
-		reply.welcome = &welcome;
-		reply_send(request->connection, &reply);
-		const int descriptors[] = {session->read_only ? pool->segment_read_only : pool->segment_read_write, view, lock};
-		if (request->connection->closing)
-			return -ENOMEM;
-		result = connection_flush_with(request->connection, descriptors, 3);
-	}
-	return result;
+	if (result < 0)
+		return result;
+	reply_welcome(request, session);
+	const int descriptors[] = {session->read_only ? pool->segment_read_only : pool->segment_read_write, view, lock};
+	return request->connection->closing ? -ENOMEM : connection_flush_with(request->connection, descriptors, 3);
 }
 
 /* ETOOMANYREFS: too many descriptors are on their way to clients that do not read, unix(7). */
@@ -91,30 +95,50 @@ static void say_why_not(struct request *request, const struct session *session, 
 	              "the daemon cannot send its descriptors: %s: try again later", strerror(-result));
 }
 
+/* What the client has of it is not its own any more, or is not to be. */
+static void refuse_over(struct request *request, const char *text)
+{
+	Shmbuddy__V1__Reply reply = SHMBUDDY__V1__REPLY__INIT;
+	Shmbuddy__V1__SessionOver over = SHMBUDDY__V1__SESSION_OVER__INIT;
+
+	over.incarnation = request->daemon->pool.incarnation;
+	reply.slot = request->slot.index;
+	reply.sequence = request->slot.sequence;
+	reply.status = SHMBUDDY__V1__STATUS__SESSION_ENDED;
+	reply.text = (char *)(uintptr_t)text;
+	reply.session_over = &over;
+	reply_send(request->connection, &reply);
+	connection_end(request->connection);
+}
+
 /* A session that lost its connection, taken up again by the process that it belongs to. */
 static void resume(struct request *request, const Shmbuddy__V1__Hello *hello)
 {
 	struct connection *connection = request->connection;
-	const struct peer *peer = &connection->peer;
-	struct session *session = session_find(&request->daemon->pool, hello->token.data, hello->token.len, peer->uid);
+	struct pool *pool = &request->daemon->pool;
+	struct session *session;
 
-	bool other = session && session_pid_counts(session) &&
-	             (session->record->pid != peer->pid || session->record->start_time != peer->start_time);
-	if (!session || other) {
-		refuse(request, ERROR_DENIED, "no session of this process has this token");
+	if (hello->token.len != sizeof session->record->token) {
+		refuse(request, ERROR_INVALID_ARGUMENT, "a token has 16 bytes");
+		return;
+	}
+	session = session_find(pool, hello->token.data);
+	if (!session) {
+		refuse_over(request, "the pool has no session with this token: it ended, or the pool was made anew");
+		return;
+	}
+	if (!session_is_of(session, &connection->peer)) {
+		refuse(request, ERROR_DENIED, "the session with this token belongs to another process or user");
+		return;
+	}
+	if (session->asked_to_end) {
+		refuse_over(request, "an administrator has ended the session");
 		return;
 	}
 	session_found(session, connection);
-	connection->session = session;
 	peer_deinit(&connection->peer); /* the session has its own pidfd */
 	listener_greeted(&request->daemon->listener, connection);
-	int result = send_welcome(request, session);
-	if (result == 0)
-		return;
-	/* Its process lives: only the connection is over. */
-	say_why_not(request, session, result);
-	connection_end(connection);
-	connection_close(connection);
+	reply_welcome(request, session);
 }
 
 void request_hello(struct request *request)

@@ -82,15 +82,43 @@ void session_lost(struct session *session)
 	lose(session);
 }
 
+static void process_ended(uv_poll_t *watch, int status, int events)
+{
+	(void)status;
+	(void)events;
+	session_end(watch->data, "its process ended");
+}
+
+/* Has the loop tell of the process's end. Takes the pidfd over. */
+static int watch(struct session *session, int pidfd)
+{
+	int result = uv_poll_init(session->pool->loop, &session->watch, pidfd);
+
+	if (result < 0)
+		return result;
+	session->watch.data = session;
+	session->watching = true;
+	result = uv_poll_start(&session->watch, UV_READABLE, process_ended);
+	if (result == 0)
+		session->pidfd = pidfd;
+	return result;
+}
+
 void session_found(struct session *session, struct connection *connection)
 {
 	struct connection *old = session->connection;
+	struct peer *peer = &connection->peer;
 
 	if (session->lost) {
 		sessions_unlink(&session->pool->sessions.lost, session);
 		session->lost = false;
 	}
+	/* One whose pid meant nothing to this daemon has been known by its lock alone. */
+	if (session->pidfd < 0 && !session->watching && peer->pidfd >= 0 && watch(session, peer->pidfd) == 0)
+		peer->pidfd = -1;
+	session->adopted = false;
 	session->connection = connection;
+	connection->session = session;
 	if (old) {
 		old->session = NULL;
 		connection_close(old);
@@ -176,13 +204,6 @@ void session_arrive(struct session *session, uint32_t slot)
 		reaper_add(session);
 }
 
-static void process_ended(uv_poll_t *watch, int status, int events)
-{
-	(void)status;
-	(void)events;
-	session_end(watch->data, "its process ended");
-}
-
 static void write_record(struct session *session, const struct session_request *request)
 {
 	struct session_record *record = session->record;
@@ -200,21 +221,6 @@ static void write_record(struct session *session, const struct session_request *
 	memcpy(record->program, session->program, strlen(session->program));
 	record->checksum = session_record_checksum(record, session->serial);
 	commit(&record->word, session->serial << 8 | SESSION_LIVE);
-}
-
-/* Has the loop tell of the process's end. Takes the pidfd over. */
-static int watch(struct session *session, int pidfd)
-{
-	int result = uv_poll_init(session->pool->loop, &session->watch, pidfd);
-
-	if (result < 0)
-		return result;
-	session->watch.data = session;
-	session->watching = true;
-	result = uv_poll_start(&session->watch, UV_READABLE, process_ended);
-	if (result == 0)
-		session->pidfd = pidfd;
-	return result;
 }
 
 /* A session around its record, not yet to be found by its number. */
@@ -282,6 +288,7 @@ int session_adopt(struct pool *pool, uint32_t number)
 	uint64_t word = atomic_load_explicit(&session->record->word, memory_order_relaxed);
 	session->serial = word >> 8;
 	session->dead = (word & 0xff) == SESSION_DEAD;
+	session->adopted = true;
 	session->read_only = session->record->access;
 	memcpy(session->program, session->record->program, sizeof session->program);
 	for (uint32_t i = 0; i < SESSION_SLOTS; i++)
@@ -290,7 +297,8 @@ int session_adopt(struct pool *pool, uint32_t number)
 	return 0;
 }
 
-bool session_pid_counts(const struct session *session)
+/* Does the pid in its record mean something to this daemon? A former one may have run in another pid namespace. */
+static bool pid_counts(const struct session *session)
 {
 	uint32_t here = session->pool->sessions.pid_namespace;
 
@@ -306,7 +314,7 @@ void session_wake(struct session *session)
 		reaper_add(session);
 		return;
 	}
-	if (session_pid_counts(session) && peer.pid && peer.start_time)
+	if (pid_counts(session) && peer.pid && peer.start_time)
 		result = peer_find(&peer);
 	if (result == 0)
 		result = watch(session, peer.pidfd);
@@ -318,20 +326,28 @@ void session_wake(struct session *session)
 		lose(session);
 }
 
-struct session *session_find(const struct pool *pool, const uint8_t *token, size_t length, uint32_t uid)
+struct session *session_find(const struct pool *pool, const uint8_t token[16])
 {
 	struct session *found = NULL;
 
-	if (length != sizeof pool->sessions.records->token)
-		return NULL;
 	for (struct session *session = sessions_from(&pool->sessions, 1); session;
 	     session = sessions_from(&pool->sessions, session->number + 1)) {
 		/* All of it is compared, and all sessions: the time taken tells nothing. */
 		uint8_t difference = 0;
-		for (size_t i = 0; i < length; i++)
+		for (size_t i = 0; i < sizeof session->record->token; i++)
 			difference |= (uint8_t)(session->record->token[i] ^ token[i]);
-		if (difference == 0 && session->record->uid == uid && !session->dead)
+		if (difference == 0 && !session->dead)
 			found = session;
 	}
 	return found;
+}
+
+bool session_is_of(const struct session *session, const struct peer *peer)
+{
+	const struct session_record *record = session->record;
+
+	if (record->uid != peer->uid)
+		return false;
+	/* Where its pid means nothing any more the token has to do. */
+	return !pid_counts(session) || (record->pid == peer->pid && record->start_time == peer->start_time);
 }

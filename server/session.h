@@ -26,6 +26,8 @@ struct session {
 	uint64_t serial; /* never given to another session of the pool */
 	bool read_only;
 	bool lost;
+	bool adopted;      /* a former daemon opened it, and it has not connected since */
+	bool asked_to_end; /* by an administrator: it is told so, and goes on until it has let go of its lock */
 	bool dead;
 	bool forgotten;      /* the daemon stops: dead in private, not in its record */
 	uint32_t blocks;     /* head of the list of the blocks that it allocated and holds */
@@ -67,11 +69,11 @@ int session_open(struct pool *pool, const struct session_request *request, struc
 int session_adopt(struct pool *pool, uint32_t number);
 void session_wake(struct session *session);
 
-/* Does the pid in its record mean something to this daemon? A former one may have run in another pid namespace. */
-bool session_pid_counts(const struct session *session);
-
 /* The live session that this token belongs to, or NULL. */
-struct session *session_find(const struct pool *pool, const uint8_t *token, size_t length, uint32_t uid);
+struct session *session_find(const struct pool *pool, const uint8_t token[16]);
+
+/* Is this the process that opened it? */
+bool session_is_of(const struct session *session, const struct peer *peer);
 
 /* Its connection ended. The session goes on if its process does; whether it does is looked at now and then. */
 void session_lost(struct session *session);

@@ -82,6 +82,7 @@ enum shmb_error {
 	SHMB_E_TIMEOUT = 1019,           /* no answer in time */
 	SHMB_E_CORRUPT = 1020,           /* the pool's tables contradict themselves */
 	SHMB_E_SYSTEM = 1021,            /* the operating system refused */
+	SHMB_E_SESSION_ENDED = 1022,     /* the session is over, though this program lives: see "A lost daemon" above */
 };
 
 /* One session: this program's standing with one pool. Opaque; owned by whoever connected. */

@@ -475,7 +475,7 @@ static void take_up(struct raw_session *session)
 	if (status == OK)
 		return;
 	/* Only goodbye may have ended it. */
-	assert_int_equal(status, SHMBUDDY__V1__STATUS__DENIED);
+	assert_int_equal(status, SHMBUDDY__V1__STATUS__SESSION_ENDED);
 	raw_session_close(session);
 }
 

@@ -434,9 +434,9 @@ static void test_hello_that_is_refused(void **state)
 	     SHMBUDDY__V1__STATUS__INVALID_ARGUMENT, "over 63 bytes"},
 		{1, "", "", 2, 0, SHMBUDDY__V1__STATUS__INVALID_ARGUMENT, "kind of access"},
 		{1, "", "", -1, 0, SHMBUDDY__V1__STATUS__INVALID_ARGUMENT, "kind of access"},
-		{1, "", "", 0, 16, SHMBUDDY__V1__STATUS__DENIED, "token"},
-		{1, "", "", 0, 1, SHMBUDDY__V1__STATUS__DENIED, "token"},
-		{1, "", "", 0, 1000, SHMBUDDY__V1__STATUS__DENIED, "token"},
+		{1, "", "", 0, 16, SHMBUDDY__V1__STATUS__SESSION_ENDED, "token"},
+		{1, "", "", 0, 1, SHMBUDDY__V1__STATUS__INVALID_ARGUMENT, "token"},
+		{1, "", "", 0, 1000, SHMBUDDY__V1__STATUS__INVALID_ARGUMENT, "token"},
 	};
 	uint8_t token[1000] = {0};
 	static Shmbuddy__V1__Hello hello; /* the request that is made of it outlives this call */

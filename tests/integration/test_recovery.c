@@ -381,7 +381,7 @@ static void test_token_of_others(void **state)
 	daemon_fixture_kill(&fixture);
 	restart();
 	mine.token[5] ^= 1;
-	assert_int_equal(raw_session_resume(&mine, fixture.socket_path), SHMBUDDY__V1__STATUS__DENIED);
+	assert_int_equal(raw_session_resume(&mine, fixture.socket_path), SHMBUDDY__V1__STATUS__SESSION_ENDED);
 	mine.token[5] ^= 1;
 	assert_int_equal(raw_session_resume(&mine, fixture.socket_path), OK);
 }
@@ -522,7 +522,7 @@ static void test_discard(void **state)
 	assert_int_equal(other.size, 128 << 10);
 	assert_int_equal(raw_session_lookup(&other, "gone", NULL), SHMBUDDY__V1__STATUS__NO_SUCH_NAME);
 	assert_int_equal(raw_session_free(&other, &handle), SHMBUDDY__V1__STATUS__OTHER_POOL);
-	assert_int_equal(raw_session_resume(&mine, fixture.socket_path), SHMBUDDY__V1__STATUS__DENIED);
+	assert_int_equal(raw_session_resume(&mine, fixture.socket_path), SHMBUDDY__V1__STATUS__SESSION_ENDED);
 }
 
 /* An ephemeral pool that could not be removed is removed by the next start; one that is to last is made instead. */

@@ -107,13 +107,14 @@ static Shmbuddy__V1__Status say_hello(struct raw_session *session, Shmbuddy__V1_
 		session->incarnation = reply->welcome->incarnation;
 		session->slots = reply->welcome->slots;
 		session->size = reply->welcome->size;
-		int old_lock = session->lock;
-		close_descriptor(&session->segment);
-		close_descriptor(&session->view);
-		assert_int_equal(raw_client_take_descriptor(&session->client, &session->segment), 0);
-		assert_int_equal(raw_client_take_descriptor(&session->client, &session->view), 0);
-		assert_int_equal(raw_client_take_descriptor(&session->client, &session->lock), 0);
-		close_descriptor(&old_lock);
+		if (!with_token) {
+			assert_int_equal(raw_client_take_descriptor(&session->client, &session->segment), 0);
+			assert_int_equal(raw_client_take_descriptor(&session->client, &session->view), 0);
+			assert_int_equal(raw_client_take_descriptor(&session->client, &session->lock), 0);
+		}
+	} else if (status == SHMBUDDY__V1__STATUS__SESSION_ENDED) {
+		assert_non_null(reply->session_over);
+		session->incarnation = reply->session_over->incarnation;
 	}
 	shmbuddy__v1__reply__free_unpacked(reply, NULL);
 	return status;

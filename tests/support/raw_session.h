@@ -30,7 +30,10 @@ struct raw_session {
 /* Connects, says hello and keeps the welcome. */
 void raw_session_open(struct raw_session *session, const char *socket_path, Shmbuddy__V1__Access access);
 
-/* The same with a token, on a new connection: the status of the answer. With OK the session's descriptors are replaced. */
+/*
+ * The same with a token, on a new connection: the status of the answer. Descriptors stay what they are; with SESSION_ENDED the
+ * incarnation becomes that of the daemon's pool.
+ */
 Shmbuddy__V1__Status raw_session_resume(struct raw_session *session, const char *socket_path);
 
 /* Ends the connection alone: process, lock and mappings stay. */
