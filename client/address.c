@@ -58,6 +58,16 @@ int address_resolve(const char *path, struct sockaddr_un *out_address)
 	return use(ADDRESS_DEFAULT, out_address);
 }
 
+void address_make_absolute(struct sockaddr_un *address)
+{
+	char directory[sizeof address->sun_path], path[2 * sizeof address->sun_path];
+
+	if (address->sun_path[0] == '/' || !getcwd(directory, sizeof directory))
+		return;
+	if ((size_t)snprintf(path, sizeof path, "%s/%s", directory, address->sun_path) < sizeof address->sun_path)
+		memcpy(address->sun_path, path, strlen(path) + 1);
+}
+
 static int refused(const struct sockaddr_un *address, bool given, int error)
 {
 	const char *path = address->sun_path;

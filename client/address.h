@@ -17,6 +17,9 @@
  */
 int address_resolve(const char *path, struct sockaddr_un *out_address);
 
+/* A relative path from the current directory becomes an absolute one, where the system takes one that long. */
+void address_make_absolute(struct sockaddr_un *address);
+
 /*
  * Connects `fd`, a blocking stream socket, before `deadline` (deadline.h). A negative SHMB_E_* with its sentence, whose remedy
  * depends on whether the path was `given` or looked for: only a path that was looked for heeds SHMBUDDY_SOCKET.

@@ -13,11 +13,14 @@ void call_init(struct call *call, int (*take)(struct call *, const Shmbuddy__V1_
 	call->take = take;
 	call->done = NULL;
 	call->owner = NULL;
+	call->once = false;
+	call->request = NULL;
 	call->state = CALL_WAITING;
 	call->slot = 0;
 	call->next_waiting = NULL;
 	call->result = 0;
 	call->has_oom = false;
+	call->incarnation = 0;
 }
 
 void call_fail(struct call *call, enum error_code code, const char *text)
@@ -66,6 +69,8 @@ int call_finish(struct call *call, const Shmbuddy__V1__Reply *reply)
 			return -EPROTO;
 		if (reply->status == SHMBUDDY__V1__STATUS__OUT_OF_MEMORY && reply->out_of_memory)
 			take_oom(call, reply->out_of_memory);
+		if (reply->status == SHMBUDDY__V1__STATUS__SESSION_ENDED && reply->session_over)
+			call->incarnation = reply->session_over->incarnation;
 		call_fail(call, (enum error_code)reply->status, reply->text);
 		return 0;
 	}

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * One request and what becomes of it. Made by the function that calls, usually on its stack and with the operation's own
- * fields behind it; the connection borrows it from connection_submit until `done` has been called or connection_abandon has
- * given it back. `take` and `done` run in whichever thread reads the socket, under the connection's lock.
+ * fields behind it; the connection borrows it, and its request, from connection_submit until `done` has been called or
+ * connection_abandon has given both back. `take` and `done` run in whichever thread reads the socket, under the connection's lock.
  */
 #ifndef CLIENT_CALL_H
 #define CLIENT_CALL_H
@@ -17,7 +17,7 @@
 enum call_state {
 	CALL_WAITING, /* for a slot */
 	CALL_GRANTED, /* has a slot, is not sent */
-	CALL_SENT,    /* queued for the daemon */
+	CALL_SENT,    /* queued for the daemon, or to be once there is one */
 	CALL_DONE,
 };
 
@@ -30,13 +30,16 @@ struct call {
 	/* The state is CALL_DONE, or CALL_GRANTED where it was CALL_WAITING. NULL: nobody needs to know. */
 	void (*done)(struct call *call);
 	void *owner; /* for `done` */
+	bool once;   /* fails when the connection is lost, and is not sent again */
 
 	enum call_state state;
-	uint32_t slot;             /* from CALL_GRANTED on */
-	struct call *next_waiting; /* for a slot */
-	int result;                /* 0 or a negative SHMB_E_*, once done */
-	bool has_oom;              /* `oom` is set */
-	char text[LAST_ERROR_MAX]; /* the sentence, where `result` is negative */
+	uint32_t slot;                  /* from CALL_GRANTED on */
+	Shmbuddy__V1__Request *request; /* borrowed, from CALL_SENT on: it may have to be sent again */
+	struct call *next_waiting;      /* for a slot */
+	int result;                     /* 0 or a negative SHMB_E_*, once done */
+	bool has_oom;                   /* `oom` is set */
+	uint32_t incarnation;           /* with SESSION_ENDED: of the pool that the daemon serves; 0: it did not say */
+	char text[LAST_ERROR_MAX];      /* the sentence, where `result` is negative */
 	shmb_oom oom;
 };
 

@@ -5,6 +5,8 @@
  * and the room that connection_prepare made. A blocking caller and an event loop drive the same functions:
  *
  *     claim a slot -> submit the request -> flush -> prepare, read, dispatch until the call is done
+ *
+ * The socket may be lost and replaced by another one (connection_adopt): the slots outlive it.
  */
 #ifndef CLIENT_CONNECTION_H
 #define CLIENT_CONNECTION_H
@@ -15,31 +17,25 @@
 
 #include "arena.h"
 #include "byte_queue.h"
-#include "call.h"
-
-/* Request slots used at most, whatever the daemon offers: one bit each in `busy`. */
-#define CONNECTION_SLOTS_MAX 64
-
-struct connection_slot {
-	uint64_t sequence;    /* of the last request sent */
-	struct call *call;    /* that has the slot; NULL: free, or its caller is gone while the reply is still to come */
-	bool named;           /* that request allocates and publishes in one step */
-	shmb_handle leftover; /* a block nobody asked for any more, which only its name will hold soon; id 0: none */
-};
+#include "slots.h"
 
 struct connection {
 	int fd;                   /* owned; -1: none */
-	bool lost;                /* nothing will be sent or received any more */
+	bool lost;                /* nothing is sent or received, until another socket is adopted */
+	int64_t lost_at;          /* deadline.h; the first that was lost since a request was answered */
+	unsigned fruitless;       /* sockets lost since then, that one included */
+	bool answered;            /* on this socket */
+	enum error_code over;     /* why there will be no other socket; 0: there may be */
+	char why[LAST_ERROR_MAX]; /* it was lost, or is over */
 	bool deaf;                /* the daemon takes no more bytes; what it has said may still be read */
-	char why[LAST_ERROR_MAX]; /* it was lost */
+	bool admitted;            /* hello was answered here: what comes behind that is for whoever adopts the socket */
 	struct byte_queue in, out;
 	uint32_t max_frame; /* longest payload, either way */
-	uint32_t slot_count;
-	uint64_t busy; /* bit n: slot n */
-	struct connection_slot slots[CONNECTION_SLOTS_MAX];
-	struct call *first_waiting; /* for a slot, the oldest; there is none while a slot is free */
-	struct call *last_waiting;
+	struct slots slots;
 	struct arena arena; /* replies, decoded, while they are looked at */
+
+	/* The daemon wants the session to end (an event). Under the lock; may call connection_end. NULL: nobody minds. */
+	void (*told_over)(struct connection *connection, uint32_t incarnation);
 };
 
 /* No socket yet. */
@@ -48,23 +44,40 @@ void connection_init(struct connection *connection);
 /* Takes `fd`, a connected or connecting stream socket, over; one slot until connection_admit says more. */
 void connection_start(struct connection *connection, int fd);
 
-/* What the daemon grants once it has answered hello. */
+/* What the daemon grants once it has answered hello. Nothing more is taken in until the socket is adopted. */
 void connection_admit(struct connection *connection, uint32_t slots, uint32_t max_frame);
+
+/*
+ * Goes on with the socket of `from`, on which hello was answered, and whose own slots are free; `from` is as after init then. What was
+ * not answered on the old socket is queued again, as it was: same slots, same sequences. -EPROTO: the daemon grants fewer slots than are
+ * busy; nothing was changed.
+ */
+int connection_adopt(struct connection *connection, struct connection *from);
+
+/* Closes the socket, which is lost: nobody may be waiting for it to read or to write. */
+void connection_close_socket(struct connection *connection);
 
 /* Closes and frees. Whatever is outstanding is forgotten: nobody may be waiting. The connection is then as after init. */
 void connection_deinit(struct connection *connection);
 
-/* Gives `call` the lowest free slot: CALL_GRANTED. Else it waits in line, CALL_WAITING, or fails: CALL_DONE. */
+/* The same where nothing is known of its memory, which is not given back. */
+void connection_forget(struct connection *connection);
+
+/* Gives `call` a slot, CALL_GRANTED, or a place in line, CALL_WAITING; or it fails, CALL_DONE, where the connection is over. */
 void connection_claim(struct connection *connection, struct call *call);
 
-/* Queues the request of a call that has a slot. Where that fails, so does the call, and the slot is free again. */
+/*
+ * Queues the request of a call that has a slot; without a socket it is sent with the next one. Where that fails, so does the call, and the
+ * slot is free again.
+ */
 void connection_submit(struct connection *connection, struct call *call, Shmbuddy__V1__Request *request);
 
 /*
  * Forgets a call that is not done; its memory may go. A slot whose request is on its way stays busy until the reply comes;
- * blocks that such a reply brings are given back at once, a name that came with an allocation included.
+ * blocks that such a reply brings are given back at once, a name that came with an allocation included. False: it was never sent, and will
+ * not be.
  */
-void connection_abandon(struct connection *connection, struct call *call);
+bool connection_abandon(struct connection *connection, struct call *call);
 
 /* Sends what the socket takes. A daemon that is gone shows when reading. */
 void connection_flush(struct connection *connection);
@@ -95,7 +108,13 @@ void connection_poll(const struct connection *connection, short events, int64_t 
 /* With what connection_read returned: completes the calls whose replies are there. */
 void connection_dispatch(struct connection *connection, ssize_t got);
 
-/* Ends it: every call fails with `code`, and later ones with ERROR_DISCONNECTED. The descriptor stays until deinit. */
-void connection_lose(struct connection *connection, enum error_code code, const char *why);
+/* The socket is of no use any more; it stays open until another is adopted. Calls that are `once` fail with DISCONNECTED. */
+void connection_lose(struct connection *connection, const char *why);
+
+/*
+ * It is over for good: every call fails with `code`, and so do later ones, but for ERROR_PROTOCOL: those with ERROR_DISCONNECTED. The
+ * descriptor stays until deinit.
+ */
+void connection_end(struct connection *connection, enum error_code code, const char *why);
 
 #endif

@@ -9,6 +9,10 @@
  * Where the socket takes no more bytes, one thread waits for room while the leader goes on reading: a daemon that has stopped
  * reading us until we read its replies is not waited for in a circle.
  *
+ * When the connection is lost, the leader looks for the daemon instead of reading, for as long as it would have waited; the others follow as
+ * before, and who follows when a leader gives up goes on. Nobody changes the socket while a thread waits for it to take bytes: that
+ * one wakes as soon as the connection is lost, and is a candidate for the lead like any other.
+ *
  * A thread alone is always its own leader: one send, one receive, no other system call and no malloc.
  */
 #include "exchange.h"
@@ -40,6 +44,7 @@ void exchange_condition_init(pthread_cond_t *condition)
 int exchange_init(struct exchange *exchange)
 {
 	connection_init(&exchange->connection);
+	connection_init(&exchange->joining);
 	exchange->followers = NULL;
 	exchange->reading = exchange->writing = false;
 	return -pthread_mutex_init(&exchange->mutex, NULL);
@@ -48,21 +53,18 @@ int exchange_init(struct exchange *exchange)
 void exchange_deinit(struct exchange *exchange)
 {
 	connection_deinit(&exchange->connection);
+	connection_deinit(&exchange->joining);
 	pthread_mutex_destroy(&exchange->mutex);
 }
 
 void exchange_after_fork(struct exchange *exchange, bool orderly)
 {
-	struct connection *connection = &exchange->connection;
+	void (*close_it)(struct connection *) = orderly ? connection_deinit : connection_forget;
 
 	exchange->followers = NULL;
 	exchange->reading = exchange->writing = false;
-	if (!orderly) {
-		byte_queue_init(&connection->in);
-		byte_queue_init(&connection->out);
-		arena_init(&connection->arena, connection->arena.limit);
-	}
-	connection_deinit(connection);
+	close_it(&exchange->connection);
+	close_it(&exchange->joining);
 	if (orderly)
 		pthread_mutex_unlock(&exchange->mutex);
 	else
@@ -96,6 +98,20 @@ static int lead(struct exchange *exchange, int64_t left, struct connection_patie
 	connection_dispatch(connection, got);
 	connection_flush(connection);
 	return 0;
+}
+
+/* Looks for the daemon, for everybody. */
+static int rejoin(struct exchange *exchange, int64_t deadline)
+{
+	int r;
+
+	exchange->reading = true;
+	pthread_mutex_unlock(&exchange->mutex);
+	r = exchange->rejoin(exchange, deadline);
+	pthread_mutex_lock(&exchange->mutex);
+	exchange->reading = false;
+	connection_flush(&exchange->connection);
+	return r;
 }
 
 /* Waits for the socket to take bytes, beside a leader who may have begun to read before there was anything to write. */
@@ -133,9 +149,10 @@ static void follow(struct exchange *exchange, struct caller *caller, int64_t dea
 	pthread_cond_destroy(&caller->wake);
 }
 
-/* Until the call's state is another one than now. -ETIMEDOUT; -ENOMEM. */
+/* Until the call's state is another one than now. -ETIMEDOUT; -ENOMEM; a negative SHMB_E_* with its sentence. */
 static int await(struct exchange *exchange, struct caller *caller, int64_t deadline)
 {
+	const struct connection *connection = &exchange->connection;
 	struct connection_patience patience = {0};
 	enum call_state state = caller->call->state;
 
@@ -145,13 +162,15 @@ static int await(struct exchange *exchange, struct caller *caller, int64_t deadl
 
 		if (left == 0)
 			return -ETIMEDOUT;
-		if (!exchange->reading)
+		if (connection->lost && !exchange->reading && !exchange->writing)
+			r = rejoin(exchange, deadline);
+		else if (!connection->lost && !exchange->reading)
 			r = lead(exchange, left, &patience);
-		else if (connection_has_output(&exchange->connection) && !exchange->writing)
+		else if (connection_has_output(connection) && !exchange->writing)
 			push(exchange, left);
 		else
 			follow(exchange, caller, deadline);
-		if (r < 0)
+		if (r < 0 && caller->call->state == state)
 			return r;
 	}
 	return 0;
@@ -168,15 +187,25 @@ static void pass_on(struct exchange *exchange)
 
 static void give_up(struct exchange *exchange, struct call *call, int error, uint32_t timeout_ms)
 {
-	char text[160];
+	const struct connection *connection = &exchange->connection;
+	char text[LAST_ERROR_MAX];
 
-	connection_abandon(&exchange->connection, call);
-	if (error == -ETIMEDOUT) {
-		snprintf(text, sizeof text, "the daemon did not answer within %u ms; it may still do what was asked for",
-		         timeout_ms);
+	const char *done = connection_abandon(&exchange->connection, call) ? "what was asked for may have been done"
+	                                                                   : "what was asked for has not been done";
+
+	if (error == -ETIMEDOUT && connection->lost) {
+		snprintf(text, sizeof text, "%.300s, and it did not come back within %u ms; %s", connection->why, timeout_ms, done);
+		call_fail(call, ERROR_DISCONNECTED, text);
+	} else if (error == -ETIMEDOUT) {
+		snprintf(text, sizeof text, "the daemon did not answer within %u ms; %s, or may still be", timeout_ms, done);
 		call_fail(call, ERROR_TIMEOUT, text);
-	} else {
+	} else if (error == -ERROR_DISCONNECTED) {
+		snprintf(text, sizeof text, "%.400s; %s", shmb_last_error(), done);
+		call_fail(call, ERROR_DISCONNECTED, text);
+	} else if (error == -ENOMEM) {
 		call_fail(call, ERROR_SYSTEM, "this program has no memory left for the answer");
+	} else {
+		call_fail(call, (enum error_code) - error, shmb_last_error());
 	}
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Blocking calls of any number of threads over one connection. Belongs to one session; `mutex` also guards what the session
- * says it does. It is held for short stretches only, never while anything blocks.
+ * Blocking calls of any number of threads over one connection, which may be lost and found again. Belongs to one session; `mutex` also
+ * guards what the session says it does. It is held for short stretches only, never while anything blocks.
  */
 #ifndef CLIENT_EXCHANGE_H
 #define CLIENT_EXCHANGE_H
@@ -17,8 +17,14 @@ struct caller;
 struct exchange {
 	pthread_mutex_t mutex;
 	struct connection connection;
+	struct connection joining; /* a new socket, until hello has been answered on it; of the one thread that opens it */
+	/*
+	 * Without the mutex, by one thread at a time: finds the daemon again and has the connection adopt the new socket, until `deadline` at
+	 * most. 0, or a negative SHMB_E_* with its sentence; with SESSION_ENDED the connection is over.
+	 */
+	int (*rejoin)(struct exchange *exchange, int64_t deadline);
 	struct caller *followers; /* threads that wait for another one to read, the newest first */
-	bool reading;             /* some thread reads the socket: the leader */
+	bool reading;             /* some thread reads the socket, or looks for the daemon: the leader */
 	bool writing;             /* some thread waits until the socket takes bytes again */
 };
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Hello goes out in slot 0, like any call. Its reply is received apart, because descriptors come with its first byte; they are
- * kept under the mutex the moment they arrive, so that a fork in another thread finds them in the mapping and closes them.
- * Welcome is believed only as far as the descriptors bear it out.
+ * Hello goes out in slot 0 of a connection that has no other, like any call. Its reply is received apart, because descriptors may come with
+ * its first byte; they are kept under the mutex the moment they arrive, so that a fork in another thread finds them in the
+ * mapping and closes them. Welcome is believed only as far as the descriptors bear it out, and, where a session is taken up again, as
+ * far as it says what the first one said.
  */
 #include "hello.h"
 
@@ -35,6 +36,41 @@ static int refuse(struct hello_call *hello_call, const char *why)
 	return 0;
 }
 
+/* A session of our own, with all that belongs to it. */
+static int take_new(struct hello_call *hello_call, const Shmbuddy__V1__Welcome *welcome)
+{
+	struct hello *hello = hello_call->hello;
+	int r;
+
+	if (hello_call->cut_off && hello_call->descriptors < MAPPING_DESCRIPTORS)
+		return last_error_set(ERROR_SYSTEM, "this program may open no more descriptors (see ulimit -n)");
+	if (hello_call->descriptors != MAPPING_DESCRIPTORS || hello_call->cut_off) {
+		refuse(hello_call, "it needs three descriptors");
+		return hello_call->result;
+	}
+	r = mapping_open(hello->mapping, welcome, hello->access != SHMB_READ_ONLY);
+	if (r < 0)
+		return r;
+	hello->session = welcome->session;
+	hello->incarnation = welcome->incarnation;
+	hello->max_batch = welcome->max_batch;
+	memcpy(hello->token, welcome->token.data, sizeof hello->token);
+	return 0;
+}
+
+/* The session that it was: nothing that has been relied on may have changed. */
+static int take_again(struct hello_call *hello_call, const Shmbuddy__V1__Welcome *welcome)
+{
+	const struct hello *hello = hello_call->hello;
+
+	if (welcome->session == hello->session && welcome->incarnation == hello->incarnation &&
+	    welcome->max_batch >= hello->max_batch && hello_call->descriptors == 0 &&
+	    memcmp(welcome->token.data, hello->token, sizeof hello->token) == 0)
+		return 0;
+	refuse(hello_call, "it is another session's");
+	return hello_call->result;
+}
+
 /* The reply's status is OK. Failures are told by `result`, since the sentences are for the thread that connects: this one. */
 static int take_welcome(struct call *call, const Shmbuddy__V1__Reply *reply)
 {
@@ -51,30 +87,18 @@ static int take_welcome(struct call *call, const Shmbuddy__V1__Reply *reply)
 		                   welcome->protocol_version, HELLO_PROTOCOL_VERSION);
 		return 0;
 	}
-	if (hello_call->cut_off && hello_call->descriptors < MAPPING_DESCRIPTORS) {
-		hello_call->result = last_error_set(ERROR_SYSTEM, "this program may open no more descriptors (see ulimit -n)");
-		return 0;
-	}
-	if (hello_call->descriptors != MAPPING_DESCRIPTORS || hello_call->cut_off)
-		return refuse(hello_call, "it needs three descriptors");
 	if (welcome->token.len != sizeof hello->token || welcome->session == 0 || welcome->slots == 0 ||
 	    welcome->max_batch == 0 || welcome->max_frame < FRAME_MAX_BEFORE_HELLO)
 		return refuse(hello_call, "a field is missing");
 	if (welcome->access != (read_only ? SHMBUDDY__V1__ACCESS__ACCESS_READ_ONLY : SHMBUDDY__V1__ACCESS__ACCESS_READ_WRITE))
 		return refuse(hello_call, "other access than asked for");
-
-	hello_call->result = mapping_open(hello->mapping, welcome, !read_only);
-	if (hello_call->result < 0)
-		return 0;
-	hello->session = welcome->session;
-	hello->incarnation = welcome->incarnation;
-	hello->max_batch = welcome->max_batch;
-	memcpy(hello->token, welcome->token.data, sizeof hello->token);
-	connection_admit(hello_call->connection, welcome->slots, welcome->max_frame);
+	hello_call->result = hello->mapping ? take_new(hello_call, welcome) : take_again(hello_call, welcome);
+	if (hello_call->result == 0)
+		connection_admit(hello_call->connection, welcome->slots, welcome->max_frame);
 	return 0;
 }
 
-/* Keeps the first three; the rest is closed and counted. */
+/* Keeps the first three of a new session; the rest is closed and counted. */
 static void keep_descriptors(struct hello_call *hello_call, const struct cmsghdr *header)
 {
 	size_t count = (header->cmsg_len - CMSG_LEN(0)) / sizeof(int);
@@ -83,7 +107,7 @@ static void keep_descriptors(struct hello_call *hello_call, const struct cmsghdr
 		int fd;
 
 		memcpy(&fd, CMSG_DATA(header) + i * sizeof fd, sizeof fd);
-		if (hello_call->descriptors < MAPPING_DESCRIPTORS)
+		if (hello_call->hello->mapping && hello_call->descriptors < MAPPING_DESCRIPTORS)
 			hello_call->hello->mapping->fds[hello_call->descriptors] = fd;
 		else
 			close(fd);
@@ -122,7 +146,7 @@ static ssize_t receive(struct hello_call *hello_call)
 /* Under the mutex, but for the waiting. -ETIMEDOUT. */
 static int converse(struct hello_call *hello_call, struct exchange *exchange, int64_t deadline)
 {
-	struct connection *connection = &exchange->connection;
+	struct connection *connection = &exchange->joining;
 
 	for (;;) {
 		int64_t left = deadline_left(deadline);
@@ -162,7 +186,7 @@ int hello_exchange(struct hello *hello, struct exchange *exchange, int64_t deadl
 {
 	Shmbuddy__V1__Request request = SHMBUDDY__V1__REQUEST__INIT;
 	Shmbuddy__V1__Hello body = SHMBUDDY__V1__HELLO__INIT;
-	struct hello_call hello_call = {.hello = hello, .connection = &exchange->connection};
+	struct hello_call hello_call = {.hello = hello, .connection = &exchange->joining};
 	uint64_t start_time = 0;
 	int r = 0;
 
@@ -171,20 +195,24 @@ int hello_exchange(struct hello *hello, struct exchange *exchange, int64_t deadl
 	body.program = (char *)(uintptr_t)hello->program;
 	body.access =
 		hello->access == SHMB_READ_ONLY ? SHMBUDDY__V1__ACCESS__ACCESS_READ_ONLY : SHMBUDDY__V1__ACCESS__ACCESS_READ_WRITE;
+	if (!hello->mapping)
+		body.token = (ProtobufCBinaryData){sizeof hello->token, hello->token};
 	request.operation_case = SHMBUDDY__V1__REQUEST__OPERATION_HELLO;
 	request.hello = &body;
 
 	call_init(&hello_call.call, take_welcome);
+	hello_call.call.once = true;
 	pthread_mutex_lock(&exchange->mutex);
 	process_start_time(0, &start_time); /* 0, not known, where /proc is not mounted */
 	body.start_time = start_time;
-	connection_claim(&exchange->connection, &hello_call.call);
+	connection_claim(hello_call.connection, &hello_call.call);
 	if (hello_call.call.state == CALL_GRANTED)
-		connection_submit(&exchange->connection, &hello_call.call, &request);
+		connection_submit(hello_call.connection, &hello_call.call, &request);
 	if (hello_call.call.state == CALL_SENT)
 		r = converse(&hello_call, exchange, deadline);
 	if (hello_call.call.state != CALL_DONE)
-		connection_abandon(&exchange->connection, &hello_call.call);
+		connection_abandon(hello_call.connection, &hello_call.call);
 	pthread_mutex_unlock(&exchange->mutex);
+	hello->pool_incarnation = hello_call.call.incarnation;
 	return conclude(&hello_call, r);
 }

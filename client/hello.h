@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The first request on a connection, and what comes back: the session, and the descriptors of its pool. */
+/*
+ * The first request on a socket, and what comes back: a new session with the descriptors of its pool, or the session that was there
+ * before, which has them.
+ */
 #ifndef CLIENT_HELLO_H
 #define CLIENT_HELLO_H
 
@@ -16,17 +19,20 @@ struct hello {
 	const char *path;           /* of the socket, for sentences */
 	const char *pool, *program; /* never NULL */
 	enum shmb_access access;
-	uint32_t timeout_ms;     /* for sentences */
-	struct mapping *mapping; /* borrowed, new: gets the descriptors, and is open at the end */
+	uint32_t timeout_ms; /* for sentences */
+	struct mapping *
+		mapping; /* borrowed, new: gets the descriptors, and is open at the end; NULL: the session of `token` is taken up again */
 
-	/* Granted. */
+	/* Granted; of a session that is taken up again what it was granted, and still must be. */
 	uint32_t session, incarnation, max_batch;
 	uint8_t token[HELLO_TOKEN_SIZE];
+
+	uint32_t pool_incarnation; /* with SESSION_ENDED: of the pool that is there now; 0: the daemon did not say */
 };
 
 /*
- * Says hello on a connected socket that no other thread uses yet, and waits for the answer until `deadline`. On success the
- * connection has its slots and the mapping is open. A negative SHMB_E_* with its sentence; what the mapping got is then still
+ * Says hello on the exchange's joining connection, whose socket is connected, and waits for the answer until `deadline`. On success that
+ * connection may be adopted, and a new mapping is open. A negative SHMB_E_* with its sentence; what the mapping got is then still
  * its own.
  */
 int hello_exchange(struct hello *hello, struct exchange *exchange, int64_t deadline);

@@ -81,18 +81,18 @@ void mapping_in_parent(struct mapping *mapping)
 		madvise(mapping->base, mapping->length, MADV_DONTFORK);
 }
 
-/* Makes the segment's addresses inaccessible. */
-static bool forbid(struct mapping *mapping, bool inherited)
+/* Makes the segment's addresses inaccessible, in one step where it is mapped there. */
+static bool forbid(struct mapping *mapping, bool mapped)
 {
-	int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | (inherited ? MAP_FIXED : MAP_FIXED_NOREPLACE);
+	int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | (mapped ? MAP_FIXED : MAP_FIXED_NOREPLACE);
 	void *place = mmap(mapping->base, mapping->length, PROT_NONE, flags, -1, 0);
 
 	if (place == mapping->base)
 		return true;
 	if (place != MAP_FAILED)
 		munmap(place, mapping->length); /* a kernel before 4.17 takes the address for a wish */
-	else if (inherited)
-		munmap(mapping->base, mapping->length); /* better a hole than the parent's memory */
+	else if (mapped)
+		munmap(mapping->base, mapping->length); /* better a hole than memory that is not ours */
 	return false;
 }
 
@@ -104,6 +104,14 @@ void mapping_in_child(struct mapping *mapping, bool inherited)
 	if (mapping->shared && !forbid(mapping, inherited))
 		mapping->base = NULL;
 	mapping->shared = false;
+}
+
+void mapping_revoke(struct mapping *mapping)
+{
+	if (mapping->shared && !forbid(mapping, true))
+		mapping->base = NULL;
+	mapping->shared = false;
+	close_descriptor(&mapping->fds[MAPPING_LOCK]);
 }
 
 static int contradiction(const char *what)

@@ -54,6 +54,12 @@ int mapping_open(struct mapping *mapping, const Shmbuddy__V1__Welcome *welcome, 
 void mapping_unmap(struct mapping *mapping);
 
 /*
+ * The session is over, and the memory may be given to others: the segment's addresses become inaccessible, and only then the lock is
+ * closed. The view stays.
+ */
+void mapping_revoke(struct mapping *mapping);
+
+/*
  * Around a fork: before it, after it in the parent, and in the child, which closes the descriptors and keeps the addresses of
  * the segment inaccessible. `inherited`: mapping_before_fork has run. None of them takes a lock.
  */

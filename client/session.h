@@ -33,6 +33,7 @@ struct shmb_session {
 	char program[SHMB_PROGRAM_MAX + 1]; /* empty: the name of the running program */
 	enum shmb_access access;
 	uint32_t timeout_ms;
+	uint32_t reconnect_ms;
 
 	/* Fixed while open. */
 	struct mapping *mapping; /* NULL: none yet. While inherited: the parent's, only to be kept reserved */

@@ -101,7 +101,7 @@ static void look_at_strangers(uv_timer_t *timer)
 	uint64_t now = uv_now(timer->loop);
 
 	while (listener->strangers && now - listener->strangers->opened_at >= LISTENER_HELLO_MS)
-		send_off_stranger(listener->strangers, ERROR_PROTOCOL, "no hello within 5 seconds: the connection ends");
+		send_off_stranger(listener->strangers, ERROR_LIMIT, "no hello within 5 seconds: the connection ends");
 	if (!listener->strangers)
 		uv_timer_stop(timer);
 }

@@ -39,13 +39,14 @@ int peer_find(struct peer *peer)
 		return errno == ENOSYS ? -EOPNOTSUPP : -errno;
 	/* The order matters: whoever has the pid now has it until the pidfd says otherwise. */
 	int result = process_start_time((pid_t)peer->pid, &start);
-	if (result == 0 && peer->start_time && peer->start_time != start)
-		result = -ESRCH;
-	if (result == 0 && peer_has_ended(pidfd))
-		result = -ESRCH;
+	if (peer_has_ended(pidfd) || (result == 0 && peer->start_time && peer->start_time != start)) {
+		close(pidfd);
+		return -ESRCH;
+	}
+	/* One that hides from /proc (hidepid, proc(5)) may be anybody; it has not ended. */
 	if (result < 0) {
 		close(pidfd);
-		return result == -ENOENT ? -ESRCH : result;
+		return -EOPNOTSUPP;
 	}
 	peer->pidfd = pidfd;
 	peer->start_time = start;

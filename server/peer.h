@@ -28,7 +28,7 @@ int peer_open_pidfd(int socket, uint64_t claimed_start, struct peer *peer);
 
 /*
  * Opens the pidfd of the process that has this pid, if it started at `start_time` (0: whenever). -ESRCH: there is no such process any
- * more. -EOPNOTSUPP: the kernel has no pidfds.
+ * more. -EOPNOTSUPP: the kernel has no pidfds, or hides the process.
  */
 int peer_find(struct peer *peer);
 

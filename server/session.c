@@ -349,5 +349,7 @@ bool session_is_of(const struct session *session, const struct peer *peer)
 	if (record->uid != peer->uid)
 		return false;
 	/* Where its pid means nothing any more the token has to do. */
-	return !pid_counts(session) || (record->pid == peer->pid && record->start_time == peer->start_time);
+	if (!pid_counts(session))
+		return true;
+	return record->pid == peer->pid && (record->start_time == peer->start_time || !record->start_time || !peer->start_time);
 }

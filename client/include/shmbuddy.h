@@ -15,9 +15,13 @@
  * fail with DISCONNECTED, TIMEOUT, PROTOCOL or SYSTEM, and with INVALID_ARGUMENT for what cannot be (a NULL output, a handle of
  * zeros); what else can go wrong stands with each function.
  *
- * When the connection is lost (the daemon has ended), every call that asks the daemon fails with DISCONNECTED from then on.
- * Pointers stay valid, and what is read in shared memory can still be read, as it was last written, until shmb_close; then
- * connect again.
+ * A lost daemon: when the daemon ends, is killed or upgraded, blocks, pointers and mappings stay what they are, and what is read in
+ * shared memory can still be read, as it was last written. Calls that ask the daemon wait for the next one to come up (reconnect_ms,
+ * within their timeout), take the session up again by themselves, and send what was not answered once more; each request takes
+ * effect exactly once. When no daemon comes in time, the call fails with DISCONNECTED; what it asked for may have been done, and the next
+ * call tries again. With SESSION_ENDED the session is over for good: its blocks are not its own any more, and their addresses fault;
+ * only shmb_close is left. That happens when an administrator ends it, when the program has closed descriptors that are not its own, and
+ * when the pool was made anew (--ephemeral, --discard): in that case what was mapped stays accessible until shmb_close.
  *
  * Threads: a session may be used from any number of threads at a time, except that shmb_close must be the last call on
  * it. Functions without a session may be called from anywhere.
@@ -78,7 +82,7 @@ enum shmb_error {
 	SHMB_E_PROTOCOL = 1015,          /* what came over the socket was not the protocol */
 	SHMB_E_UNKNOWN_OPERATION = 1016, /* the daemon is older than this library and does not know the operation */
 	SHMB_E_NO_DAEMON = 1017,         /* nothing answers on the socket */
-	SHMB_E_DISCONNECTED = 1018,      /* the connection was lost; mappings stay valid until shmb_close */
+	SHMB_E_DISCONNECTED = 1018,      /* the daemon is gone; blocks and mappings stay, and the next call tries again */
 	SHMB_E_TIMEOUT = 1019,           /* no answer in time */
 	SHMB_E_CORRUPT = 1020,           /* the pool's tables contradict themselves */
 	SHMB_E_SYSTEM = 1021,            /* the operating system refused */
@@ -120,6 +124,9 @@ typedef struct shmb_connect_options {
 	const char *program;     /* shown in listings; default: the name of the running program */
 	enum shmb_access access;
 	uint32_t timeout_ms; /* for each call, connecting included; default 30000; UINT32_MAX: wait for ever */
+	uint32_t
+		reconnect_ms; /* how long after a lost connection calls wait for a daemon; default 30000; UINT32_MAX: for ever. Later
+	                          calls, and with 1 all, make one attempt at once and fail if there is none */
 } shmb_connect_options;
 
 /*

@@ -11,6 +11,7 @@ folder=$(mktemp -d /tmp/shmbuddy-cli-XXXXXX)
 pool=cli-$$
 daemon=
 failures=0
+lasts=--ephemeral
 export SHMBUDDY_SOCKET=$folder/socket
 export LC_ALL=C.UTF-8
 unset COLUMNS LINES
@@ -32,7 +33,7 @@ wrong() {
 }
 
 start_daemon() {
-	"$shmbuddyd" --socket "$SHMBUDDY_SOCKET" --pool "$pool" --ephemeral "$@" 2>>"$folder/log" &
+	"$shmbuddyd" --socket "$SHMBUDDY_SOCKET" --pool "$pool" $lasts "$@" 2>>"$folder/log" 5>&- &
 	daemon=$!
 	for _ in $(seq 1000); do
 		! "$shmbuddy" ping >/dev/null 2>&1 || return 0
@@ -356,24 +357,27 @@ esac
 [ $? = 1 ] || wrong "get to a closed standard output"
 good free --name file
 
-echo "== the daemon is killed"
+kill_daemon() {
+	kill -9 "$daemon"
+	wait "$daemon" 2>/dev/null
+	daemon=
+}
+
+echo "== the daemon is killed, and its pool is made anew"
 good put "$folder/in" --name file
 "$shmbuddy" put "$folder/fifo" --name half >"$folder/out" 2>"$folder/err" &
 putter=$!
 exec 5>"$folder/fifo"
 head -c 100K "$folder/in" >&5
-kill -9 "$daemon"
-wait "$daemon" 2>/dev/null
-daemon=
-exec 5>&-
-wait "$putter"
-status=$?
-[ "$status" = 3 ] || wrong "put beside a daemon that was killed: $status"
-head -1 "$folder/err" | grep -qE '^shmbuddy: put: .*: ' || wrong "put beside a daemon that was killed has no message"
+kill_daemon
 for verb in status ping ls; do
 	bad 3 "$verb: " "$verb"
 done
 start_daemon --size 64M
+exec 5>&-
+wait "$putter"
+status=$?
+[ "$status" = 1 ] || wrong "put into a pool that was made anew: $status"
 good ping
 good put "$folder/in" --name file
 good get file
@@ -381,6 +385,46 @@ good get file
 good free --name file
 empty_pool "after the restart"
 stop_daemon
+
+echo "== the daemon is killed, and takes its pool over"
+lasts=
+start_daemon --size 128M
+good put "$folder/in" --name file
+head -c 20M /dev/urandom >"$folder/large"
+# From a pipe: it has connected before the daemon is killed, and allocates and publishes after that. From a file: in the middle of it.
+for how in pipe file; do
+	if [ $how = pipe ]; then
+		"$shmbuddy" put "$folder/fifo" --name $how >"$folder/out" 2>"$folder/err" &
+		putter=$!
+		exec 5>"$folder/fifo"
+		head -c 1M "$folder/large" >&5
+		kill_daemon
+		tail -c +1048577 "$folder/large" >&5 &
+		exec 5>&-
+	else
+		"$shmbuddy" put "$folder/large" --name large >"$folder/out" 2>"$folder/err" &
+		putter=$!
+		for _ in $(seq 1000); do
+			[ "$(blocks)" = 1 ] || break # file and, by now, large
+		done
+		kill_daemon
+	fi
+	start_daemon --size 128M
+	wait "$putter"
+	status=$?
+	[ "$status" = 0 ] || wrong "put, from a $how, over a restart of the daemon: $status"
+	name=large
+	[ $how = file ] || name=pipe
+	"$shmbuddy" get $name "$folder/copy" && cmp -s "$folder/copy" "$folder/large" || wrong "put, from a $how, over a restart is not what it was"
+	good free --name $name
+done
+good get file
+[ "$(hash "$folder/out")" = "$in" ] || wrong "the copy differs after the daemon was killed"
+good free --name file
+empty_pool "after the takeovers"
+stop_daemon
+rm -f /dev/shm/shmbuddy."$pool" /dev/shm/shmbuddy."$pool".*
+lasts=--ephemeral
 
 echo "== 300 MB"
 rm -f "$folder/large"

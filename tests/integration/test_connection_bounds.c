@@ -184,7 +184,7 @@ static void test_no_hello(void **state)
 	}
 	for (size_t i = 0; i < 2; i++) {
 		assert_int_equal(raw_client_receive_reply(&crowd[i], &reply), 0);
-		assert_int_equal(reply->status, SHMBUDDY__V1__STATUS__PROTOCOL);
+		assert_int_equal(reply->status, SHMBUDDY__V1__STATUS__LIMIT);
 		assert_non_null(strstr(reply->text, "no hello within 5 seconds"));
 		shmbuddy__v1__reply__free_unpacked(reply, NULL);
 		assert_int_equal(raw_client_wait_for_end(&crowd[i]), 0);

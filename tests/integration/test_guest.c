@@ -157,6 +157,16 @@ static void test_leaves_no_trace(void **state)
 }
 
 /* A connection that cannot be made leaves nothing either. */
+/* One that looks once for a daemon that is gone. */
+static shmb_session *open_impatient(void)
+{
+	shmb_connect_options options = {.socket_path = fixture.socket_path, .reconnect_ms = 1};
+	shmb_session *opened = NULL;
+
+	assert_ok(shmb_connect(&options, &opened));
+	return opened;
+}
+
 static void test_failed_connections_leave_no_trace(void **state)
 {
 	shmb_connect_options nobody = {.socket_path = "/nonexistent/socket"};
@@ -194,7 +204,7 @@ static void test_prints_nothing(void **state)
 	session = pool_session_open(&fixture);
 	use_everything();
 	shmb_close(session);
-	session = pool_session_open(&fixture);
+	session = open_impatient();
 	daemon_fixture_kill(&fixture);
 	int ping = shmb_ping(session);
 	shmb_close(session);
@@ -211,8 +221,8 @@ static void test_prints_nothing(void **state)
 }
 
 /*
- * The daemon is killed: calls say so, without a SIGPIPE; memory stays good, and so do listings; a new daemon serves new
- * sessions, and knows nothing of the old one's blocks.
+ * The daemon is killed: calls say so, without a SIGPIPE; memory stays good, and so do listings. The next one of an ephemeral pool
+ * makes it anew: the session is over, and what it has mapped is nobody else's.
  */
 static void test_daemon_dies(void **state)
 {
@@ -223,7 +233,7 @@ static void test_daemon_dies(void **state)
 
 	(void)state;
 	daemon_fixture_start(&fixture, NULL);
-	session = pool_session_open(&fixture);
+	session = open_impatient();
 	assert_ok(shmb_alloc(session, 100000, NULL, &block));
 	pattern_write(block.data, block.size, 5);
 	daemon_fixture_kill(&fixture);
@@ -245,7 +255,9 @@ static void test_daemon_dies(void **state)
 	assert_ok(shmb_alloc(fresh, 100000, NULL, &none));
 	memset(none.data, 0, none.size);
 	assert_true(pattern_matches(block.data, block.size, 5)); /* the old pool's memory is not the new one's */
-	assert_refused(shmb_ping(session), DISCONNECTED);
+	assert_refused(shmb_ping(session), SESSION_ENDED);
+	assert_refused(shmb_free(session, block.handle), SESSION_ENDED);
+	memset(block.data, 1, block.size); /* and stays where it is, until shmb_close */
 	shmb_close(fresh);
 }
 

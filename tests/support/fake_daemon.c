@@ -25,7 +25,6 @@
 
 #define FAKE_CLIENTS 32
 #define FAKE_PENDING 128
-#define FAKE_INCARNATION 7
 #define FAKE_BLOCKS 64
 #define FAKE_NAMES 16
 
@@ -147,6 +146,58 @@ static void send_reply(int fd, const Shmbuddy__V1__Reply *reply)
 	free(frame);
 }
 
+/* How a session is taken up again, or not. False: the connection is to be closed. */
+static bool resume(int fd, const Shmbuddy__V1__Request *request)
+{
+	Shmbuddy__V1__Reply reply = SHMBUDDY__V1__REPLY__INIT;
+	Shmbuddy__V1__Welcome welcome = SHMBUDDY__V1__WELCOME__INIT;
+	Shmbuddy__V1__SessionOver over = SHMBUDDY__V1__SESSION_OVER__INIT;
+	int how = shared->resume_times ? shared->resume : RESUME_SAME;
+	char pool[] = "fake", text[] = "as the test wants it";
+
+	shared->resumes++;
+	if (shared->resume_times && shared->resume_times != UINT32_MAX)
+		shared->resume_times--;
+	if (how == RESUME_CUT)
+		return false;
+	must(strcmp(request->hello->pool, "fake") == 0); /* the real one, whatever was asked for at first */
+	reply.slot = request->slot;
+	reply.sequence = request->sequence;
+	reply.text = text;
+	switch (how) {
+	case RESUME_ENDED:
+	case RESUME_ANEW:
+		over.incarnation = how == RESUME_ANEW ? FAKE_INCARNATION + 1 : FAKE_INCARNATION;
+		reply.status = SHMBUDDY__V1__STATUS__SESSION_ENDED;
+		reply.session_over = &over;
+		break;
+	case RESUME_FOREIGN: reply.status = SHMBUDDY__V1__STATUS__DENIED; break;
+	case RESUME_VERSION: reply.status = SHMBUDDY__V1__STATUS__VERSION; break;
+	case RESUME_FULL:
+		reply.slot = 0;
+		reply.sequence = 0;
+		reply.status = SHMBUDDY__V1__STATUS__LIMIT;
+		break;
+	default:
+		welcome.protocol_version = 1;
+		welcome.session = request->hello->token.data[15] + (how == RESUME_OTHER ? 1u : 0u);
+		welcome.token = request->hello->token;
+		welcome.incarnation = FAKE_INCARNATION;
+		welcome.access = request->hello->access;
+		welcome.unit = 64;
+		welcome.size = welcome.max_size = shared->size;
+		welcome.view_size = 4096;
+		welcome.slots = shared->slots;
+		welcome.max_frame = FRAME_MAX;
+		welcome.max_batch = shared->max_batch;
+		welcome.pool = pool;
+		reply.result_case = SHMBUDDY__V1__REPLY__RESULT_WELCOME;
+		reply.welcome = &welcome;
+	}
+	send_reply(fd, &reply);
+	return how == RESUME_SAME || how == RESUME_OTHER;
+}
+
 static void send_welcome(int fd, const Shmbuddy__V1__Request *request)
 {
 	Shmbuddy__V1__Reply reply = SHMBUDDY__V1__REPLY__INIT;
@@ -164,6 +215,7 @@ static void send_welcome(int fd, const Shmbuddy__V1__Request *request)
 		fds[i] = dup(pipes[0]);
 	welcome.protocol_version = strange == STRANGE_VERSION ? 2 : 1;
 	welcome.session = next_session++;
+	token[15] = (uint8_t)welcome.session; /* what resume() goes by */
 	welcome.token.data = token;
 	welcome.token.len = strange == STRANGE_NO_TOKEN ? 0 : 16;
 	welcome.incarnation = FAKE_INCARNATION;
@@ -260,6 +312,34 @@ static void list(const Shmbuddy__V1__Request *request, int fd, Shmbuddy__V1__Rep
 	reply->client_page = NULL; /* it lay on this stack */
 }
 
+/* The last answer of each slot of the one session that there is. */
+static struct {
+	uint64_t sequence;
+	uint8_t *frame;
+	size_t length;
+} kept[64];
+
+static void keep(const Shmbuddy__V1__Reply *reply)
+{
+	if (!shared->once || reply->slot >= 64)
+		return;
+	free(kept[reply->slot].frame);
+	kept[reply->slot].frame = pack(reply, &kept[reply->slot].length);
+	kept[reply->slot].sequence = reply->sequence;
+}
+
+/* Was it done before? Then its answer goes out again. */
+static bool repeat(int fd, const Shmbuddy__V1__Request *request)
+{
+	if (!shared->once || request->slot >= 64 || !kept[request->slot].frame ||
+	    kept[request->slot].sequence != request->sequence)
+		return false;
+	shared->repeats++;
+	send_all(fd, kept[request->slot].frame, kept[request->slot].length);
+	return true;
+}
+
+/* `fd` -1: it is done, and not answered. */
 static void answer(int fd, const Shmbuddy__V1__Request *request)
 {
 	Shmbuddy__V1__Reply reply = SHMBUDDY__V1__REPLY__INIT;
@@ -344,7 +424,9 @@ static void answer(int fd, const Shmbuddy__V1__Request *request)
 		oom.holder = usages;
 		reply.out_of_memory = &oom;
 	}
-	send_reply(fd, &reply);
+	keep(&reply);
+	if (fd >= 0)
+		send_reply(fd, &reply);
 	if (strange == STRANGE_TWICE)
 		send_reply(fd, &reply);
 	free(batch.index);
@@ -364,6 +446,32 @@ static void drop(struct client *client)
 	shared->ended++;
 }
 
+/* What the tests of lost connections want of this request. True: it is done with. */
+static bool lose(struct client *client, const Shmbuddy__V1__Request *request)
+{
+	bool hello = request->operation_case == SHMBUDDY__V1__REQUEST__OPERATION_HELLO;
+
+	if (hello && request->hello->token.len) {
+		if (!resume(client->fd, request))
+			drop(client);
+		return true;
+	}
+	if (hello) {
+		for (size_t i = 0; i < 64; i++)
+			kept[i].sequence = 0; /* another session's */
+		return false;
+	}
+	if (repeat(client->fd, request))
+		return true;
+	if (!shared->cuts || (shared->cut_spare && shared->cut_spare--))
+		return false;
+	shared->cuts--;
+	if (shared->cut_done)
+		answer(-1, request);
+	drop(client);
+	return true;
+}
+
 static void settle(struct client *client)
 {
 	while (client->fd >= 0 && client->count && shared->mode != FAKE_SILENT) {
@@ -380,9 +488,24 @@ static void settle(struct client *client)
 				drop(client);
 			continue;
 		}
-		answer(client->fd, request);
+		if (!lose(client, request))
+			answer(client->fd, request);
 		shmbuddy__v1__request__free_unpacked(request, NULL);
 	}
+}
+
+/* The event that ends sessions. */
+static void tell_over(void)
+{
+	Shmbuddy__V1__Reply event = SHMBUDDY__V1__REPLY__INIT;
+	Shmbuddy__V1__SessionOver over = SHMBUDDY__V1__SESSION_OVER__INIT;
+
+	over.incarnation = shared->over;
+	event.session_over = &over;
+	for (size_t i = 0; i < FAKE_CLIENTS; i++)
+		if (clients[i].fd >= 0)
+			send_reply(clients[i].fd, &event);
+	shared->over = 0;
 }
 
 static void receive(struct client *client)
@@ -436,6 +559,8 @@ static void serve(int listener)
 		for (size_t i = 0; i < FAKE_CLIENTS; i++)
 			if (shared->mode != FAKE_DEAF)
 				settle(&clients[i]);
+		if (shared->over)
+			tell_over();
 		if (fds[0].revents)
 			admit(listener);
 	}
@@ -466,6 +591,15 @@ void fake_daemon_start(struct fake_daemon *daemon)
 	}
 	close(listener);
 	fake_daemon_await(&shared->ready, 1);
+}
+
+void fake_daemon_end_sessions(struct fake_daemon *daemon, uint32_t incarnation)
+{
+	const struct timespec pause = {.tv_nsec = 1000000};
+
+	daemon->shared->over = incarnation;
+	while (daemon->shared->over)
+		nanosleep(&pause, NULL);
 }
 
 void fake_daemon_stop(struct fake_daemon *daemon)

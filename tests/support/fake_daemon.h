@@ -53,15 +53,35 @@ enum fake_strange {
 	STRANGE_UNREADABLE, /* slot 0, sequence 0, PROTOCOL */
 };
 
+/* What becomes of a hello that shows a token. */
+enum fake_resume {
+	RESUME_SAME,    /* the session goes on */
+	RESUME_OTHER,   /* the welcome is that of another session */
+	RESUME_ENDED,   /* SESSION_ENDED, in the pool that it was */
+	RESUME_ANEW,    /* SESSION_ENDED, in another */
+	RESUME_FOREIGN, /* DENIED */
+	RESUME_FULL,    /* LIMIT, as a listener says it: slot 0, sequence 0 */
+	RESUME_CUT,     /* closed without a word */
+	RESUME_VERSION,
+};
+
 struct fake_shared {
 	_Atomic int mode, strange;
+	_Atomic int resume;
+	_Atomic uint32_t resume_times; /* so many hellos are treated so, then the session goes on */
+	/*
+	 * So many requests end their connection instead of being answered, after `cut_spare` more have been; done they are first where
+	 * `cut_done`. From then on, and where `once`, a request that comes again gets the answer that was kept.
+	 */
+	_Atomic uint32_t cuts, cut_spare, cut_done, once;
 	_Atomic uint32_t slots, max_batch;
 	_Atomic uint64_t size;          /* of the pool */
 	_Atomic uint32_t remove_status; /* of each Remove; 0: OK */
 	_Atomic uint32_t raw_length, raw_close;
 	uint8_t raw[64];
+	_Atomic uint32_t over; /* incarnation to be told to all clients in an event; 0: nothing to be told */
 	/* Seen. */
-	_Atomic uint32_t ready, hellos, goodbyes, requests, allocations, frees, removes, ended;
+	_Atomic uint32_t ready, hellos, resumes, repeats, goodbyes, requests, allocations, frees, removes, ended;
 	_Atomic uint32_t frees_before_remove; /* `frees` when the last Remove came */
 	_Atomic uint64_t last_start_time;
 	_Atomic uint64_t last_allocated, last_freed, last_removed; /* ids of blocks that came alone, in no batch */
@@ -78,6 +98,10 @@ void fake_daemon_start(struct fake_daemon *daemon);
 
 /* Ends it, if it has not ended, and removes what it made. */
 void fake_daemon_stop(struct fake_daemon *daemon);
+
+/* Sends an event to all clients: the session is over. */
+void fake_daemon_end_sessions(struct fake_daemon *daemon, uint32_t incarnation);
+#define FAKE_INCARNATION 7
 
 /* Waits until `*counter` is at least `value`; the test's own time limit is the only one. */
 void fake_daemon_await(_Atomic uint32_t *counter, uint32_t value);

@@ -40,7 +40,7 @@ static int tear_down(void **state)
 
 static shmb_session *connected(void)
 {
-	const shmb_connect_options options = {.socket_path = fake.path};
+	const shmb_connect_options options = {.socket_path = fake.path, .reconnect_ms = 1};
 	shmb_session *session = NULL;
 
 	if (shmb_connect(&options, &session) != 0)
