@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Listings of sessions and of holders, which the daemon alone knows: page by page, into an array that the caller gets. */
+/* Sessions and holders, which the daemon alone knows: listed page by page, into an array that the caller gets; and ended. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -158,4 +158,21 @@ int shmb_list_holders(shmb_session *session, uint64_t id, shmb_holder_info **out
 	*out_holders = listing.items;
 	*out_count = listing.count;
 	return 0;
+}
+
+int shmb_end_session(shmb_session *session, uint32_t number, bool kill_process)
+{
+	Shmbuddy__V1__Request request = SHMBUDDY__V1__REQUEST__INIT;
+	Shmbuddy__V1__EndSession body = SHMBUDDY__V1__END_SESSION__INIT;
+	struct call call;
+
+	if (number == 0)
+		return last_error_set(ERROR_INVALID_ARGUMENT, "no session has the number 0");
+	body.session = number;
+	body.kill = kill_process;
+	request.operation_case = SHMBUDDY__V1__REQUEST__OPERATION_END_SESSION;
+	request.end_session = &body;
+	call_init(&call, NULL);
+	call.once = true; /* after a restart the number may be another's */
+	return session_perform(session, &call, &request);
 }

@@ -73,10 +73,13 @@ int table_take(struct table *table, uint32_t *out_index)
 
 void table_adopt(struct table *table)
 {
-	uint64_t used = (uint64_t)table->used * table->stride;
+	uint64_t used = (uint64_t)table->used * table->stride, whole = used / 4096 * 4096;
 
 	table->free_count = 0;
-	table->committed = (used + 4095) / 4096 * 4096;
+	/* A record is used when all of it is committed; that its first page was written to says nothing of its second. */
+	if (used > whole && shared_object_commit(table->object, table->at + whole, 4096) < 0)
+		table->used--;
+	table->committed = ((uint64_t)table->used * table->stride + 4095) / 4096 * 4096;
 }
 
 void table_give(struct table *table, uint32_t index)

@@ -36,7 +36,8 @@ int table_prepare(struct table *table, uint32_t count);
 
 /*
  * After `used` was set from what a former daemon left: all indexes below it are in use, their pages are committed. Whoever reads the records gives
- * back, from the highest down, those that are free.
+ * back, from the highest down, those that are free. The last record is left out where it reaches into a page that is not there, and that the
+ * kernel has no memory for: then it was never used.
  */
 void table_adopt(struct table *table);
 

@@ -75,6 +75,18 @@ static int abandon(struct pool *pool, int result)
 	return result;
 }
 
+/* Killed between a change and its count: the one that is behind catches up, for counts never fall. */
+static void mend_counts(struct view_counters *counters, uint64_t blocks)
+{
+	uint64_t allocations = atomic_load_explicit(&counters->allocations, memory_order_relaxed);
+	uint64_t frees = atomic_load_explicit(&counters->frees, memory_order_relaxed);
+
+	if (allocations < frees + blocks)
+		atomic_store_explicit(&counters->allocations, frees + blocks, memory_order_relaxed);
+	else
+		atomic_store_explicit(&counters->frees, allocations - blocks, memory_order_relaxed);
+}
+
 int takeover_run(struct pool *pool)
 {
 	struct recovery recovery = {.pool = pool};
@@ -105,6 +117,7 @@ int takeover_run(struct pool *pool)
 	result = recovery_liveness(&recovery);
 	if (result < 0)
 		return abandon(pool, result);
+	mend_counts(pool->counters, pool->block_count);
 	pool_publish_counters(pool);
 	log_info("pool %s: taken over: %" PRIu64 " blocks, %" PRIu64 " names, %" PRIu32 " sessions; %s%" PRIu64
 	         " records redone, %" PRIu64 " undone, %" PRIu64 " unheld blocks freed",
