@@ -176,7 +176,7 @@ int shmb_find_block(shmb_session *session, uint64_t id, shmb_block_info *out_blo
 	uint32_t end = inspect_block_records(view);
 
 	for (uint32_t index = 0; index < end; index++) {
-		shmb_block_info block;
+		shmb_block_info block = {0};
 
 		/* The word alone rules out all records but one. */
 		if (record_id(atomic_load_explicit(&view->blocks[index].word, memory_order_relaxed)) != id)

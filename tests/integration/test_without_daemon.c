@@ -451,7 +451,7 @@ static void test_damaged(void **state)
 		uint8_t was = base[at];
 
 		assert_true(at < size);
-		base[at] = draw(2) ? (uint8_t)(was ^ 1u << draw(8)) : (uint8_t)draw(256);
+		base[at] = (uint8_t)(draw(2) ? was ^ 1u << draw(8) : draw(256));
 		look_at_damage();
 		base[at] = was;
 	}
