@@ -157,9 +157,12 @@ static int check_whole(const char *pool, const char *object, int fd, uint64_t *o
 	return 0;
 }
 
-static uint64_t whole_pages(uint64_t bytes)
+/* Bytes, whole pages, that hold the words of so many records. More is not read of one that does not live. */
+static uint64_t words_end(uint64_t records, uint64_t size)
 {
-	return (bytes + 4095) / 4096 * 4096;
+	uint64_t end = records ? (records - 1) * size + sizeof(uint64_t) : 0;
+
+	return (end + 4095) / 4096 * 4096;
 }
 
 /* As many records as the counters speak of cannot lie in less memory. It only grows, hence the counters first. */
@@ -173,8 +176,8 @@ static bool is_backed(const struct view *view, int fd)
 		return true;
 	if (blocks > view->header->max_blocks || names > view->header->max_names || fstat(fd, &status) < 0)
 		return false;
-	return view->header->names_at + whole_pages(names * sizeof(struct name_record)) +
-	           whole_pages(blocks * sizeof(struct block_record)) <=
+	return view->header->names_at + words_end(names, sizeof(struct name_record)) +
+	           words_end(blocks, sizeof(struct block_record)) <=
 	       (uint64_t)status.st_blocks * 512;
 }
 

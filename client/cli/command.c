@@ -80,8 +80,12 @@ int command_connect(struct command *command, enum shmb_access access, shmb_sessi
 
 	if (result == 0)
 		return EXIT_DONE;
-	if (!command->offline)
-		return report_failure(command->verb->name, result, "cannot connect");
+	if (!command->offline) {
+		status = report_failure(command->verb->name, result, "cannot connect");
+		if (status == EXIT_NO_DAEMON && command->verb->offline)
+			report_remedy("try: --offline, which reads what the daemon has left in shared memory, as its user or root");
+		return status;
+	}
 	status = report_failure(command->verb->name, result, "cannot read the pool");
 	if (result != -SHMB_E_NO_SUCH_POOL)
 		return status;

@@ -54,7 +54,8 @@ static void print_program(void)
 	       "                     names and map, for the daemon's user and root\n"
 	       "  -h, --help         this; behind a verb, how to use it\n"
 	       "  -V, --version      the version; only before a verb\n\n"
-	       "Exit status: 0 done, 1 refused or failed, 2 wrong usage, 3 no daemon (--offline: no such pool).\n");
+	       "Exit status: 0 done, 1 refused or failed, 2 wrong usage, 3 no daemon (with\n"
+	       "--offline, no such pool).\n");
 }
 
 void help_print(const struct verb *verb)

@@ -165,6 +165,9 @@ wait "$daemon" 2>/dev/null
 everything
 status_line ", last served by process $daemon, which has ended$" false
 bad 3 'ls: cannot connect: ' ls
+grep -q '^  try: --offline' "$folder/err" || wrong "a dead daemon has no remedy"
+bad 3 'ping: cannot connect: ' ping
+! grep -q -- --offline "$folder/err" || wrong "ping offers --offline"
 
 echo "== it ends"
 start_daemon

@@ -37,8 +37,12 @@
 #define HELD 96        /* blocks that a churner holds at most, singles and batches alike */
 #define STAYING 40     /* blocks that live all the while: half of them by a name, half held by `online` */
 #define SNAPSHOTS 3000 /* beside a daemon at work */
+#define STARTS 20      /* of a daemon, watched */
 #define DEATHS 8       /* of the daemon, at work */
 #define DAMAGES 2000   /* of the view, a byte each */
+
+/* Whole block records in the first piece of their table that the daemon commits. */
+#define RECORDS_OF_64K ((int)(65536 / sizeof(struct block_record)))
 
 /* Named blocks at most that churners have not taken the name from: one each, and one each at every death of the daemon. */
 #define NAMED (CHURNERS * (DEATHS + 1))
@@ -305,6 +309,32 @@ static void test_stopped(void **state)
 	assert_int_equal(kill(fixture.pid, SIGCONT), 0);
 }
 
+/* A pool that is being made is none yet; as soon as it is one, it is whole. */
+static void test_starting(void **state)
+{
+	int not_yet = 0;
+
+	(void)state;
+	for (int round = 0; round < STARTS; round++) {
+		shmb_connect_options options = {.access = SHMB_OFFLINE};
+		int result;
+
+		daemon_fixture_spawn(&fixture, NULL);
+		options.pool = fixture.pool;
+		while ((result = shmb_connect(&options, &offline)) < 0) {
+			assert_int_equal(result, -SHMB_E_NO_SUCH_POOL);
+			not_yet++;
+		}
+		assert_int_equal(pool_session_status(offline).blocks, 0);
+		pool_session_recount(offline);
+		assert_int_equal(daemon_fixture_comes_up(&fixture), 0);
+		shmb_close(offline);
+		offline = NULL;
+		daemon_fixture_stop(&fixture);
+	}
+	assert_true(not_yet > 0);
+}
+
 /* Killed at any instruction, and read before and after the next one has taken over, by one session all the time. */
 static void test_killed(void **state)
 {
@@ -342,6 +372,32 @@ static void test_killed(void **state)
 		online = NULL;
 		daemon_fixture_restart(&fixture, NULL);
 	}
+}
+
+/*
+ * A daemon that takes over finds the end of a table by its last page that was written. Where a record begins at the end of that
+ * page, the counter speaks of one whose other half has no memory.
+ */
+static void test_taken_over(void **state)
+{
+	uint64_t sizes[RECORDS_OF_64K];
+	shmb_block blocks[RECORDS_OF_64K];
+	shmb_block_info *listed;
+	size_t count;
+
+	(void)state;
+	daemon_fixture_start_lasting(&fixture, NULL);
+	online = pool_session_open(&fixture);
+	for (int i = 0; i < RECORDS_OF_64K; i++)
+		sizes[i] = 64;
+	assert_ok(shmb_alloc_batch(online, sizes, RECORDS_OF_64K, NULL, blocks));
+	daemon_fixture_kill(&fixture);
+	daemon_fixture_restart(&fixture, NULL);
+	offline = open_offline(&fixture);
+	assert_ok(shmb_list_blocks(offline, &listed, &count));
+	assert_int_equal(count, RECORDS_OF_64K);
+	free(listed);
+	pool_session_recount(offline);
 }
 
 static void test_ended(void **state)
@@ -527,9 +583,10 @@ static void test_full(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_teardown(test_at_work, teardown), cmocka_unit_test_teardown(test_stopped, teardown),
-		cmocka_unit_test_teardown(test_killed, teardown),  cmocka_unit_test_teardown(test_ended, teardown),
-		cmocka_unit_test_teardown(test_damaged, teardown), cmocka_unit_test_teardown(test_full, leave_full),
+		cmocka_unit_test_teardown(test_starting, teardown),   cmocka_unit_test_teardown(test_at_work, teardown),
+		cmocka_unit_test_teardown(test_stopped, teardown),    cmocka_unit_test_teardown(test_killed, teardown),
+		cmocka_unit_test_teardown(test_taken_over, teardown), cmocka_unit_test_teardown(test_ended, teardown),
+		cmocka_unit_test_teardown(test_damaged, teardown),    cmocka_unit_test_teardown(test_full, leave_full),
 	};
 
 	draw_seed();
