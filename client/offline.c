@@ -34,7 +34,7 @@
 /* Room for the name of an object, with its slash. */
 #define OBJECT_MAX (1 + sizeof PREFIX + SHMB_POOL_NAME_MAX + sizeof SUFFIX)
 
-/* Room for the names of the pools that are there; those that do not fit are left out. */
+/* Room for the names of the pools that are there; where they do not all fit, an ellipsis says so. */
 #define LIST_MAX 256
 
 int offline_refuse(void)
@@ -66,17 +66,20 @@ static void list_pools(char out_list[LIST_MAX])
 {
 	struct dirent **entries = NULL;
 	int count = scandir(FOLDER, &entries, is_view, alphasort);
+	bool full = false;
 	size_t used = 0;
 
 	out_list[0] = '\0';
 	for (int i = 0; i < count; i++) {
 		int length = (int)pool_length(entries[i]->d_name);
 
-		if (used + (size_t)length + sizeof ", …" < LIST_MAX)
+		if (!full && used + (size_t)length + sizeof ", , …" > LIST_MAX) {
+			full = true;
+			snprintf(out_list + used, LIST_MAX - used, ", …");
+		}
+		if (!full)
 			used += (size_t)snprintf(out_list + used, LIST_MAX - used, "%s%.*s", used ? ", " : "", length,
 			                         entries[i]->d_name + strlen(PREFIX));
-		else if (i == count - 1)
-			snprintf(out_list + used, LIST_MAX - used, ", …");
 		free(entries[i]);
 	}
 	free(entries);

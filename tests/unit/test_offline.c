@@ -291,6 +291,26 @@ static void test_none(void **state)
 	descriptors--;
 }
 
+/* More than fit into a sentence: it says so, and ends where it should. */
+static void test_many_pools(void **state)
+{
+	char path[128];
+
+	(void)state;
+	unlink(object.path);
+	for (int i = 0; i < 20; i++) {
+		snprintf(path, sizeof path, "/dev/shm/shmbuddy.%s-many-%02d.view", object.pool, i);
+		close(open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
+	}
+	expect_refusal(SHMB_E_NO_SUCH_POOL, ", …");
+	assert_string_equal(strstr(shmb_last_error(), "…"), "…");
+	assert_null(strstr(shmb_last_error(), ", ,"));
+	for (int i = 0; i < 20; i++) {
+		snprintf(path, sizeof path, "/dev/shm/shmbuddy.%s-many-%02d.view", object.pool, i);
+		unlink(path);
+	}
+}
+
 static void test_half_made(void **state)
 {
 	(void)state;
@@ -408,6 +428,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_fork, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_threads, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_none, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_many_pools, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_half_made, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_other_layout, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_damaged, setup, teardown),
