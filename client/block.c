@@ -72,8 +72,10 @@ Shmbuddy__V1__Handle block_wire_handle(shmb_handle handle)
 int block_find_handle(struct shmb_session *session, uint64_t id, Shmbuddy__V1__Handle *out_wire)
 {
 	shmb_block_info info;
-	int r = shmb_find_block(session, id, &info);
+	int r = session_enter(session);
 
+	if (r == 0)
+		r = shmb_find_block(session, id, &info);
 	if (r == 0)
 		*out_wire = block_wire_handle(info.handle);
 	return r;

@@ -3,9 +3,9 @@
  * What the view tells, without a round trip. Each counter is read by itself and each record is checked before it is believed,
  * so this works beside a daemon that is busy, hangs or is gone.
  */
-#include <string.h>
+#include "inspect.h"
 
-#include "session.h"
+#include <string.h>
 
 static uint64_t counter(const _Atomic uint64_t *value)
 {
@@ -20,7 +20,7 @@ int shmb_get_status(shmb_session *session, shmb_status *out_status)
 
 	if (!out_status)
 		return last_error_set(ERROR_INVALID_ARGUMENT, "out_status is NULL");
-	r = session_enter(session);
+	r = session_enter_view(session);
 	if (r < 0)
 		return r;
 	counters = session->mapping->view.counters;
@@ -59,7 +59,6 @@ _Static_assert(sizeof(((shmb_status *)0)->pool) == sizeof(((struct view_header *
 _Static_assert(sizeof(((shmb_block_info *)0)->tag) == sizeof(((struct view_block *)0)->tag), "room for a tag");
 _Static_assert(sizeof(((shmb_name_info *)0)->name) == sizeof(((struct view_name *)0)->name), "room for a name");
 
-/* Records from here on were never used. */
 static uint32_t records_used(const _Atomic uint64_t *used, uint32_t capacity)
 {
 	uint64_t value = atomic_load_explicit(used, memory_order_acquire);
@@ -67,24 +66,62 @@ static uint32_t records_used(const _Atomic uint64_t *used, uint32_t capacity)
 	return value < capacity ? (uint32_t)value : capacity;
 }
 
-static void describe_block(const struct shmb_session *session, uint32_t index, const struct view_block *block,
-                           shmb_block_info *out_info)
+uint32_t inspect_block_records(const struct view *view)
 {
-	*out_info = (shmb_block_info){
-		.handle = {.id = block->id, .index = index, .incarnation = session->incarnation},
-		.offset = block->offset,
-		.size = block->size,
-		.granted = block->granted,
-		.uid = block->uid,
-		.owner = block->owner,
-		.created_ns = block->created_ns,
-	};
-	memcpy(out_info->tag, block->tag, sizeof out_info->tag);
+	return records_used(&view->counters->block_records, view->header->max_blocks);
+}
+
+uint32_t inspect_name_records(const struct view *view)
+{
+	return records_used(&view->counters->name_records, view->header->max_names);
 }
 
 static int corrupt(const char *what, uint32_t index)
 {
 	return last_error_set(ERROR_CORRUPT, "the pool's record of %s %u contradicts itself", what, index);
+}
+
+int inspect_block(const struct shmb_session *session, uint32_t index, shmb_block_info *out_block)
+{
+	struct view_block block;
+	int r = view_read_block(&session->mapping->view, index, &block);
+
+	if (r < 0)
+		return corrupt("block", index);
+	if (r == 0)
+		return 0;
+	*out_block = (shmb_block_info){
+		.handle = {.id = block.id, .index = index, .incarnation = session->incarnation},
+		.offset = block.offset,
+		.size = block.size,
+		.granted = block.granted,
+		.uid = block.uid,
+		.owner = block.owner,
+		.created_ns = block.created_ns,
+	};
+	memcpy(out_block->tag, block.tag, sizeof out_block->tag);
+	return 1;
+}
+
+int inspect_name(const struct shmb_session *session, uint32_t index, shmb_name_info *out_name, uint64_t *out_id)
+{
+	struct view_name name;
+	int r = view_read_name(&session->mapping->view, index, &name);
+
+	if (r < 0)
+		return corrupt("name", index);
+	if (r == 0)
+		return 0;
+	*out_name = (shmb_name_info){
+		.block = name.block_id,
+		.offset = name.offset,
+		.length = name.length,
+		.uid = name.uid,
+		.created_ns = name.created_ns,
+	};
+	memcpy(out_name->name, name.name, sizeof out_name->name);
+	*out_id = name.id;
+	return 1;
 }
 
 /* A record that is refused is passed over by the next call. */
@@ -94,59 +131,31 @@ int shmb_next_block(shmb_session *session, uint32_t *cursor, shmb_block_info *ou
 
 	if (!cursor || !out_block)
 		return last_error_set(ERROR_INVALID_ARGUMENT, "%s is NULL", cursor ? "out_block" : "cursor");
-	r = session_enter(session);
+	r = session_enter_view(session);
 	if (r < 0)
 		return r;
-
-	const struct view *view = &session->mapping->view;
-	uint32_t end = records_used(&view->counters->block_records, view->header->max_blocks);
-
-	while (*cursor < end) {
-		struct view_block block;
-		uint32_t index = (*cursor)++;
-
-		r = view_read_block(view, index, &block);
-		if (r < 0)
-			return corrupt("block", index);
-		if (r == 0)
-			continue;
-		describe_block(session, index, &block, out_block);
-		return 1;
+	for (uint32_t end = inspect_block_records(&session->mapping->view); *cursor < end;) {
+		r = inspect_block(session, (*cursor)++, out_block);
+		if (r != 0)
+			return r;
 	}
 	return 0;
 }
 
 int shmb_next_name(shmb_session *session, uint32_t *cursor, shmb_name_info *out_name)
 {
+	uint64_t id;
 	int r;
 
 	if (!cursor || !out_name)
 		return last_error_set(ERROR_INVALID_ARGUMENT, "%s is NULL", cursor ? "out_name" : "cursor");
-	r = session_enter(session);
+	r = session_enter_view(session);
 	if (r < 0)
 		return r;
-
-	const struct view *view = &session->mapping->view;
-	uint32_t end = records_used(&view->counters->name_records, view->header->max_names);
-
-	while (*cursor < end) {
-		struct view_name name;
-		uint32_t index = (*cursor)++;
-
-		r = view_read_name(view, index, &name);
-		if (r < 0)
-			return corrupt("name", index);
-		if (r == 0)
-			continue;
-		*out_name = (shmb_name_info){
-			.block = name.block_id,
-			.offset = name.offset,
-			.length = name.length,
-			.uid = name.uid,
-			.created_ns = name.created_ns,
-		};
-		memcpy(out_name->name, name.name, sizeof out_name->name);
-		return 1;
+	for (uint32_t end = inspect_name_records(&session->mapping->view); *cursor < end;) {
+		r = inspect_name(session, (*cursor)++, out_name, &id);
+		if (r != 0)
+			return r;
 	}
 	return 0;
 }
@@ -159,25 +168,25 @@ int shmb_find_block(shmb_session *session, uint64_t id, shmb_block_info *out_blo
 		return last_error_set(ERROR_INVALID_ARGUMENT, "out_block is NULL");
 	if (id == 0)
 		return last_error_set(ERROR_INVALID_ARGUMENT, "no block has the id 0");
-	r = session_enter(session);
+	r = session_enter_view(session);
 	if (r < 0)
 		return r;
 
 	const struct view *view = &session->mapping->view;
-	uint32_t end = records_used(&view->counters->block_records, view->header->max_blocks);
+	uint32_t end = inspect_block_records(view);
 
 	for (uint32_t index = 0; index < end; index++) {
-		struct view_block block;
+		shmb_block_info block = {0};
 
 		/* The word alone rules out all records but one. */
 		if (record_id(atomic_load_explicit(&view->blocks[index].word, memory_order_relaxed)) != id)
 			continue;
-		r = view_read_block(view, index, &block);
+		r = inspect_block(session, index, &block);
 		if (r < 0)
-			return corrupt("block", index);
-		if (r == 0 || block.id != id)
+			return r;
+		if (r == 0 || block.handle.id != id)
 			break;
-		describe_block(session, index, &block, out_block);
+		*out_block = block;
 		return 0;
 	}
 	return last_error_set(ERROR_NO_SUCH_BLOCK, "no live block has the id %llu", (unsigned long long)id);

@@ -13,6 +13,8 @@
  * A session can be over though its process lives: an administrator has ended it, the program has closed our lock's descriptor, or the
  * pool was made anew. Where its memory may now be others', it becomes inaccessible before any call returns.
  *
+ * A session that is SHMB_OFFLINE has neither socket nor hello, only a mapping of the view (offline.h).
+ *
  * In a child the handler closes the parent's descriptors and keeps its addresses reserved. The first call there opens the
  * session again; the reservation stays until shmb_close, so that the parent's pointers fault for as long as the session lives.
  */
@@ -28,6 +30,7 @@
 #include "address.h"
 #include "deadline.h"
 #include "name.h"
+#include "offline.h"
 #include "process.h"
 
 #define SESSION_TIMEOUT_MS 30000
@@ -188,6 +191,27 @@ static void remove_mapping(struct shmb_session *session)
 	pthread_mutex_unlock(&session->exchange.mutex);
 }
 
+/* All of it under the mutex: what is opened and closed again here is not open at a fork, and nothing of it blocks. */
+static int session_open_offline(struct shmb_session *session)
+{
+	struct mapping *mapping = mapping_new();
+	int r;
+
+	if (!mapping)
+		return last_error_system(ENOMEM, "cannot read the pool");
+	pthread_mutex_lock(&session->exchange.mutex);
+	r = offline_open(session->pool, mapping);
+	if (r == 0) {
+		mapping->former = session->mapping;
+		session->mapping = mapping;
+		session->incarnation = mapping->view.header->incarnation;
+	}
+	pthread_mutex_unlock(&session->exchange.mutex);
+	if (r < 0)
+		mapping_free(mapping);
+	return r;
+}
+
 /* `until`: how long to look for a daemon that is not there; 0: that is an answer. */
 static int session_open(struct shmb_session *session, int64_t until, int64_t deadline)
 {
@@ -316,7 +340,7 @@ static int session_reopen(struct shmb_session *session, int64_t until, int64_t d
 	if (state == SESSION_OPENING)
 		return last_error_set(ERROR_TIMEOUT, "the daemon did not answer within %u ms", session->timeout_ms);
 
-	r = session_open(session, until, deadline);
+	r = session->access == SHMB_OFFLINE ? session_open_offline(session) : session_open(session, until, deadline);
 	pthread_mutex_lock(&session->exchange.mutex);
 	atomic_store(&session->state, r < 0 ? SESSION_INHERITED : SESSION_OPEN);
 	pthread_cond_broadcast(&session->opened);
@@ -332,11 +356,16 @@ static int enter_until(struct shmb_session *session, int64_t deadline)
 	return session_reopen(session, deadline_in(session->reconnect_ms), deadline);
 }
 
-int session_enter(struct shmb_session *session)
+int session_enter_view(struct shmb_session *session)
 {
 	if (!session)
 		return last_error_set(ERROR_INVALID_ARGUMENT, "the session is NULL");
 	return enter_until(session, deadline_in(session->timeout_ms));
+}
+
+int session_enter(struct shmb_session *session)
+{
+	return session && session->access == SHMB_OFFLINE ? offline_refuse() : session_enter_view(session);
 }
 
 int session_perform(struct shmb_session *session, struct call *call, Shmbuddy__V1__Request *request)
@@ -346,6 +375,8 @@ int session_perform(struct shmb_session *session, struct call *call, Shmbuddy__V
 
 	if (!session)
 		return last_error_set(ERROR_INVALID_ARGUMENT, "the session is NULL");
+	if (session->access == SHMB_OFFLINE)
+		return offline_refuse();
 	deadline = deadline_in(session->timeout_ms);
 	r = enter_until(session, deadline);
 	if (r < 0)
@@ -362,7 +393,7 @@ static int take_options(struct shmb_session *session, const shmb_connect_options
 
 	if (!options)
 		options = &defaults;
-	if (options->access != SHMB_READ_WRITE && options->access != SHMB_READ_ONLY)
+	if (options->access != SHMB_READ_WRITE && options->access != SHMB_READ_ONLY && options->access != SHMB_OFFLINE)
 		return last_error_set(ERROR_INVALID_ARGUMENT, "%d is no kind of access", (int)options->access);
 	if (options->pool) {
 		length = strlen(options->pool);
@@ -384,6 +415,8 @@ static int take_options(struct shmb_session *session, const shmb_connect_options
 	session->address_given = options->socket_path;
 	session->timeout_ms = options->timeout_ms ? options->timeout_ms : SESSION_TIMEOUT_MS;
 	session->reconnect_ms = options->reconnect_ms ? options->reconnect_ms : SESSION_RECONNECT_MS;
+	if (options->access == SHMB_OFFLINE)
+		return 0; /* it needs no socket, not even one whose path could be */
 	int r = address_resolve(options->socket_path, &session->address);
 	if (r == 0)
 		address_make_absolute(&session->address); /* the program may change its directory */
@@ -465,7 +498,8 @@ void shmb_close(shmb_session *session)
 		pthread_mutex_lock(&session->exchange.mutex);
 		mapping_unmap(session->mapping);
 		pthread_mutex_unlock(&session->exchange.mutex);
-		say_goodbye(session);
+		if (session->access != SHMB_OFFLINE)
+			say_goodbye(session);
 	}
 	/* A fork from here on finds nothing left to close. */
 	pthread_mutex_lock(&session->exchange.mutex);

@@ -45,9 +45,12 @@ struct shmb_session {
 
 /*
  * First in every call: the session is this process's own and its mapping is open, or a negative SHMB_E_* with its sentence.
- * One load and one comparison where there is nothing to do.
+ * One load and one comparison where there is nothing to do. NO_DAEMON where the session is SHMB_OFFLINE.
  */
 int session_enter(struct shmb_session *session);
+
+/* The same for what the view alone can answer, which a session that is SHMB_OFFLINE has too. */
+int session_enter_view(struct shmb_session *session);
 
 /* session_enter, then the round trip. The call's result, which is also the thread's last error where negative. */
 int session_perform(struct shmb_session *session, struct call *call, Shmbuddy__V1__Request *request);

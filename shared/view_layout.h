@@ -16,6 +16,9 @@
  *   chain, so that a sparse table is an empty one. Linking and unlinking are one store each. A reader whose
  *   record is recycled under it may stray into another chain, hence it counts its steps and compares names; a miss is not an
  *   answer, but a reason to ask the daemon.
+ * - A page that was never committed is not read by way of a mapping: the kernel would back it, or raise SIGBUS where it cannot. The
+ *   header and the counters are committed before `magic`, a record's word before the counter that speaks of it
+ *   (`block_records`, `name_records`), the rest of the record before its word says that it lives. None is ever given back.
  *
  * All integers are in the byte order of the machine: the object never leaves it.
  */

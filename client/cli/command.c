@@ -41,6 +41,14 @@ int command_next_option(struct command *command, int argc, char **argv, const ch
 		case COMMAND_SOCKET: command->socket_path = optarg; break;
 		case COMMAND_POOL: command->pool = optarg; break;
 		case COMMAND_BYTES: command->bytes = true; break;
+		case COMMAND_OFFLINE:
+			command->offline = true;
+			if (command->verb == NULL)
+				break; /* main looks when it is known */
+			command->status = command_check(command);
+			if (command->status != EXIT_DONE)
+				return COMMAND_ENDED;
+			break;
 		case 'h':
 			help_print(command->verb);
 			command->status = EXIT_DONE;
@@ -52,18 +60,37 @@ int command_next_option(struct command *command, int argc, char **argv, const ch
 	}
 }
 
+int command_check(const struct command *command)
+{
+	if (!command->offline || command->verb->offline)
+		return EXIT_DONE;
+	return report_usage(command->verb->name,
+	                    "--offline reads what lies in shared memory, and this needs the daemon: only it knows its "
+	                    "clients, hands out blocks and takes them back");
+}
+
 int command_connect(struct command *command, enum shmb_access access, shmb_session **out_session)
 {
 	shmb_connect_options options = {
 		.socket_path = command->socket_path,
 		.pool = command->pool,
-		.access = access,
+		.access = command->offline ? SHMB_OFFLINE : access,
 	};
-	int result = shmb_connect(&options, out_session);
+	int result = shmb_connect(&options, out_session), status;
 
 	if (result == 0)
 		return EXIT_DONE;
-	return report_failure(command->verb->name, result, "cannot connect");
+	if (!command->offline) {
+		status = report_failure(command->verb->name, result, "cannot connect");
+		if (status == EXIT_NO_DAEMON && command->verb->offline)
+			report_remedy("try: --offline, which reads what the daemon has left in shared memory, as its user or root");
+		return status;
+	}
+	status = report_failure(command->verb->name, result, "cannot read the pool");
+	if (result != -SHMB_E_NO_SUCH_POOL)
+		return status;
+	report_remedy("try: name the pool with --pool NAME");
+	return EXIT_NO_DAEMON;
 }
 
 int command_block_id(struct command *command, const char *text, uint64_t *out_id)

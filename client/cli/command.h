@@ -19,6 +19,7 @@ struct command {
 	const char *socket_path; /* NULL: the library's default */
 	const char *pool;        /* NULL: the daemon's first */
 	bool bytes;              /* sizes as plain numbers */
+	bool offline;            /* ask no daemon */
 	int status;              /* why command_next_option returned COMMAND_ENDED */
 };
 
@@ -27,6 +28,7 @@ enum {
 	COMMAND_SOCKET = 256,
 	COMMAND_POOL,
 	COMMAND_BYTES,
+	COMMAND_OFFLINE,
 	COMMAND_JSON,
 	COMMAND_FIRST_FREE, /* verbs and table.h number theirs from here */
 };
@@ -40,6 +42,7 @@ enum {
 	{ "socket", required_argument, NULL, COMMAND_SOCKET }, \
 	{ "pool", required_argument, NULL, COMMAND_POOL },     \
 	{ "bytes", no_argument, NULL, COMMAND_BYTES },         \
+	{ "offline", no_argument, NULL, COMMAND_OFFLINE },     \
 	{ "help", no_argument, NULL, 'h' },                    \
 	{ NULL, 0, NULL, 0 }
 /* clang-format on */
@@ -51,7 +54,10 @@ enum {
  */
 int command_next_option(struct command *command, int argc, char **argv, const char *letters, const struct option *options);
 
-/* Opens a session with the options of the command line. Reports what fails. Returns an exit status. */
+/* Whether the verb, which is known, can do what the options say. Reports why not. Returns an exit status. */
+int command_check(const struct command *command);
+
+/* Opens a session with the options of the command line, offline where they say so. Reports what fails. Returns an exit status. */
 int command_connect(struct command *command, enum shmb_access access, shmb_session **out_session);
 
 /* Reads an operand that is a block's id. Returns an exit status, having reported what is wrong with it. */

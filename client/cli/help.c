@@ -33,7 +33,8 @@ static void print_verb(const struct verb *verb)
 	printf("usage: shmbuddy [OPTION…] %s%s%s\n\n%s", verb->name, verb->synopsis[0] ? " " : "", verb->synopsis, verb->help);
 	if (verb->listing)
 		print_listing(verb->listing);
-	printf("\nEvery verb takes --socket PATH, --pool NAME, --bytes and --help: see `shmbuddy help`.\n");
+	printf("\nEvery verb takes --socket PATH, --pool NAME, --bytes and --help%s: see `shmbuddy help`.\n",
+	       verb->offline ? ", this one --offline too" : "");
 }
 
 static void print_program(void)
@@ -48,9 +49,13 @@ static void print_program(void)
 	       "                     /run/shmbuddy/shmbuddy.sock\n"
 	       "      --pool NAME    the daemon's pool of that name; else its first\n"
 	       "      --bytes        sizes as plain numbers, not as 64K or 1.5G\n"
+	       "      --offline      ask no daemon: read what lies in shared memory, whether the\n"
+	       "                     daemon answers, hangs or has ended. With status, ls, show,\n"
+	       "                     names and map, for the daemon's user and root\n"
 	       "  -h, --help         this; behind a verb, how to use it\n"
 	       "  -V, --version      the version; only before a verb\n\n"
-	       "Exit status: 0 done, 1 refused or failed, 2 wrong usage, 3 no daemon.\n");
+	       "Exit status: 0 done, 1 refused or failed, 2 wrong usage, 3 no daemon (with\n"
+	       "--offline, no such pool).\n");
 }
 
 void help_print(const struct verb *verb)

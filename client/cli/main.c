@@ -46,7 +46,7 @@ static int finish_output(const struct command *command, int status)
 static int run(struct command *command, int argc, char **argv)
 {
 	static const struct option options[] = {{"version", no_argument, NULL, 'V'}, COMMAND_OPTIONS};
-	int option;
+	int option, status;
 
 	opterr = 0;
 	while ((option = command_next_option(command, argc, argv, "+:hV", options)) != -1) {
@@ -60,6 +60,9 @@ static int run(struct command *command, int argc, char **argv)
 	command->verb = verb_find(argv[optind]);
 	if (command->verb == NULL)
 		return report_usage(NULL, "there is no verb '%s'", argv[optind]);
+	status = command_check(command);
+	if (status != EXIT_DONE)
+		return status;
 	argc -= optind;
 	argv += optind;
 	optind = 0; /* makes getopt start anew, as its manual says */

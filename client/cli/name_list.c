@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "name_list.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -14,38 +13,13 @@ static int compare(const void *left, const void *right)
 	return strcmp(a->name, b->name);
 }
 
-static int append(struct name_list *list, size_t *capacity, const shmb_name_info *name)
-{
-	if (list->count == *capacity) {
-		size_t grown = *capacity ? 2 * *capacity : 64;
-		shmb_name_info *items = reallocarray(list->items, grown, sizeof(*items));
-
-		if (items == NULL)
-			return -ENOMEM;
-		list->items = items;
-		*capacity = grown;
-	}
-	list->items[list->count++] = *name;
-	return 0;
-}
-
 int name_list_load(shmb_session *session, struct name_list *out_list)
 {
 	struct name_list list = NAME_LIST_INIT;
-	shmb_name_info name;
-	size_t capacity = 0;
-	uint32_t cursor = 0;
-	int result;
+	int result = shmb_list_names(session, &list.items, &list.count);
 
-	while ((result = shmb_next_name(session, &cursor, &name)) > 0) {
-		result = append(&list, &capacity, &name);
-		if (result < 0)
-			break;
-	}
-	if (result < 0) {
-		name_list_deinit(&list);
+	if (result < 0)
 		return result;
-	}
 	name_list_sort(&list);
 	*out_list = list;
 	return 0;

@@ -18,7 +18,7 @@ struct name_list {
 		NULL, 0                                                                                                             \
 	}
 
-/* Reads the names out of the view. 0, a negative SHMB_E_*, or -ENOMEM. */
+/* Reads the names out of the view. 0, or a negative SHMB_E_*. */
 int name_list_load(shmb_session *session, struct name_list *out_list);
 
 /* Sorts what was put together by hand. */

@@ -6,6 +6,8 @@
 #ifndef CLI_VERB_H
 #define CLI_VERB_H
 
+#include <stdbool.h>
+
 struct command;
 struct listing;
 
@@ -16,6 +18,7 @@ struct verb {
 	const char *help;     /* what `shmbuddy NAME --help` adds: sentences, then the verb's own options; ends with a newline */
 
 	const struct listing *listing; /* for the help; NULL: it prints no table */
+	bool offline;                  /* it takes --offline: what lies in shared memory is all that it needs */
 
 	/* Does the work. argv[0] is the verb's name; returns an enum exit_status of report.h, having reported what failed. */
 	int (*run)(struct command *command, int argc, char **argv);

@@ -25,5 +25,6 @@ const struct verb verb_help = {
 	.synopsis = "[VERB]",
 	.summary = "say what the verbs are, or how to use one of them",
 	.help = "Shows the list of verbs, or the help of one of them.\n",
+	.offline = true,
 	.run = help_run,
 };

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "age.h"
 #include "listing.h"
@@ -69,21 +69,23 @@ static int fill(shmb_session *session, struct table *table)
 {
 	struct name_list names = NAME_LIST_INIT;
 	uint64_t now = command_now_ns();
-	shmb_block_info block;
-	uint32_t cursor = 0;
+	shmb_block_info *blocks;
+	size_t count;
 	int result = name_list_load(session, &names);
 
-	if (result == -ENOMEM)
-		return report_system("ls", ENOMEM, "reading the names");
 	if (result < 0)
 		return report_failure("ls", result, "cannot read the names");
-	while ((result = shmb_next_block(session, &cursor, &block)) > 0) {
-		add_block(table, &block, now);
-		add_names(table, &names, block.handle.id);
-	}
-	name_list_deinit(&names);
-	if (result < 0)
+	result = shmb_list_blocks(session, &blocks, &count);
+	if (result < 0) {
+		name_list_deinit(&names);
 		return report_failure("ls", result, "cannot read the blocks");
+	}
+	for (size_t i = 0; i < count; i++) {
+		add_block(table, &blocks[i], now);
+		add_names(table, &names, blocks[i].handle.id);
+	}
+	free(blocks);
+	name_list_deinit(&names);
 	return EXIT_DONE;
 }
 
@@ -100,5 +102,6 @@ const struct verb verb_ls = {
 	.summary = "list the blocks",
 	.help = "Lists the live blocks.\n",
 	.listing = &listing,
+	.offline = true,
 	.run = ls_run,
 };

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #include "command.h"
@@ -42,9 +43,9 @@ static int look(const struct command *command, shmb_session *session, struct map
 	struct window window = window_of(STDOUT_FILENO);
 	size_t lines = window.rows > LINES_AROUND ? window.rows - LINES_AROUND : 1;
 	struct map map = {0};
-	shmb_block_info block;
+	shmb_block_info *blocks;
 	unsigned around;
-	uint32_t cursor = 0;
+	size_t count;
 	int result = shmb_get_status(session, &map.status);
 
 	if (result < 0)
@@ -58,12 +59,14 @@ static int look(const struct command *command, shmb_session *session, struct map
 	map.line = shade_line_cells(window.columns > around ? window.columns - around : 1);
 	if (shade_init(map.status.size, map.status.unit, map.line * lines, &map.shade) < 0)
 		return report_system("map", ENOMEM, "drawing the map");
-	while ((result = shmb_next_block(session, &cursor, &block)) > 0)
-		shade_add(&map.shade, block.offset, block.granted);
+	result = shmb_list_blocks(session, &blocks, &count);
 	if (result < 0) {
 		shade_deinit(&map.shade);
 		return report_failure("map", result, "cannot read the blocks");
 	}
+	for (size_t i = 0; i < count; i++)
+		shade_add(&map.shade, blocks[i].offset, blocks[i].granted);
+	free(blocks);
 	*out_map = map;
 	return EXIT_DONE;
 }
@@ -170,5 +173,6 @@ const struct verb verb_map = {
 			"      --ascii         draw with ' .:+#' alone; the default where standard output\n"
 			"                      is not a terminal in UTF-8\n"
 			"      --json          print the cells as JSON\n",
+	.offline = true,
 	.run = map_run,
 };

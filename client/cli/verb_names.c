@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <stdlib.h>
+
 #include "age.h"
 #include "listing.h"
 #include "user.h"
@@ -27,22 +29,25 @@ static const struct table_column columns[COLUMN_COUNT] = {
 static int fill(shmb_session *session, struct table *table)
 {
 	uint64_t now = command_now_ns();
-	shmb_name_info name;
-	uint32_t cursor = 0;
-	int result;
+	shmb_name_info *names;
+	size_t count;
+	int result = shmb_list_names(session, &names, &count);
 
-	while ((result = shmb_next_name(session, &cursor, &name)) > 0) {
-		table_line(table);
-		table_text(table, NAME, name.name);
-		table_number(table, BLOCK, name.block, NULL);
-		table_size(table, OFFSET, name.offset);
-		table_size(table, SIZE, name.length);
-		table_text(table, USER, user_name(name.uid));
-		table_number(table, UID, name.uid, NULL);
-		table_age(table, AGE, age_between(name.created_ns, now));
-	}
 	if (result < 0)
 		return report_failure("names", result, "cannot read the names");
+	for (size_t i = 0; i < count; i++) {
+		const shmb_name_info *name = &names[i];
+
+		table_line(table);
+		table_text(table, NAME, name->name);
+		table_number(table, BLOCK, name->block, NULL);
+		table_size(table, OFFSET, name->offset);
+		table_size(table, SIZE, name->length);
+		table_text(table, USER, user_name(name->uid));
+		table_number(table, UID, name->uid, NULL);
+		table_age(table, AGE, age_between(name->created_ns, now));
+	}
+	free(names);
 	return EXIT_DONE;
 }
 
@@ -59,5 +64,6 @@ const struct verb verb_names = {
 	.summary = "list the names",
 	.help = "Lists the published names.\n",
 	.listing = &listing,
+	.offline = true,
 	.run = names_run,
 };

@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,6 +17,7 @@ struct portrait {
 	shmb_block_info block;
 	struct name_list names; /* of the whole pool */
 	size_t first, count;    /* which of them are the block's */
+	bool holders_known;     /* not without the daemon */
 	shmb_holder_info *holders;
 	size_t holder_count;
 };
@@ -28,21 +28,20 @@ static void portrait_deinit(struct portrait *portrait)
 	free(portrait->holders);
 }
 
-static int portrait_load(shmb_session *session, uint64_t id, struct portrait *out_portrait)
+static int portrait_load(shmb_session *session, uint64_t id, bool offline, struct portrait *out_portrait)
 {
-	struct portrait portrait = {0};
+	struct portrait portrait = {.holders_known = !offline};
 	int result = shmb_find_block(session, id, &portrait.block);
 
 	if (result < 0)
 		return report_failure("show", result, "block %" PRIu64, id);
-	result = shmb_list_holders(session, id, &portrait.holders, &portrait.holder_count);
+	if (portrait.holders_known)
+		result = shmb_list_holders(session, id, &portrait.holders, &portrait.holder_count);
 	if (result < 0)
 		return report_failure("show", result, "cannot list the holders of block %" PRIu64, id);
 	result = name_list_load(session, &portrait.names);
 	if (result < 0) {
 		portrait_deinit(&portrait);
-		if (result == -ENOMEM)
-			return report_system("show", ENOMEM, "reading the names");
 		return report_failure("show", result, "cannot read the names");
 	}
 	portrait.count = name_list_of_block(&portrait.names, id, &portrait.first);
@@ -56,7 +55,9 @@ static void print_reason(const struct portrait *portrait)
 	size_t names = portrait->count, sessions = portrait->holder_count;
 	const char *name_word = names == 1 ? "name" : "names", *session_word = sessions == 1 ? "session" : "sessions";
 
-	if (names == 0 && sessions == 0)
+	if (!portrait->holders_known)
+		printf("Which sessions hold it is not known without the daemon.\n");
+	else if (names == 0 && sessions == 0)
 		printf("Nothing held it any more at the time of asking: it is being freed.\n");
 	else if (sessions == 0)
 		printf("It lives because of its %zu %s: removing %s frees it.\n", names, name_word, names == 1 ? "it" : "them all");
@@ -116,6 +117,27 @@ static double seconds_since(uint64_t then_ns)
 	return (double)age_between(then_ns, command_now_ns()) / 1e9;
 }
 
+static void print_json_holders(const struct portrait *portrait, struct json *json)
+{
+	json_open(json, "holders", '[');
+	for (size_t i = 0; i < portrait->holder_count; i++) {
+		const shmb_holder_info *holder = &portrait->holders[i];
+
+		json_open(json, NULL, '{');
+		json_number(json, "session", holder->session);
+		if (holder->pid)
+			json_number(json, "pid", holder->pid);
+		else
+			json_text(json, "pid", NULL); /* not visible to the daemon */
+		json_number(json, "uid", holder->uid);
+		json_text(json, "program", holder->program);
+		json_number(json, "references", holder->references);
+		json_bool(json, "allocated", holder->allocated);
+		json_close(json, '}');
+	}
+	json_close(json, ']');
+}
+
 static void print_json(const struct portrait *portrait)
 {
 	const shmb_block_info *block = &portrait->block;
@@ -147,23 +169,10 @@ static void print_json(const struct portrait *portrait)
 		json_close(&json, '}');
 	}
 	json_close(&json, ']');
-	json_open(&json, "holders", '[');
-	for (size_t i = 0; i < portrait->holder_count; i++) {
-		const shmb_holder_info *holder = &portrait->holders[i];
-
-		json_open(&json, NULL, '{');
-		json_number(&json, "session", holder->session);
-		if (holder->pid)
-			json_number(&json, "pid", holder->pid);
-		else
-			json_text(&json, "pid", NULL); /* not visible to the daemon */
-		json_number(&json, "uid", holder->uid);
-		json_text(&json, "program", holder->program);
-		json_number(&json, "references", holder->references);
-		json_bool(&json, "allocated", holder->allocated);
-		json_close(&json, '}');
-	}
-	json_close(&json, ']');
+	if (portrait->holders_known)
+		print_json_holders(portrait, &json);
+	else
+		json_text(&json, "holders", NULL);
 	json_close(&json, '}');
 }
 
@@ -189,7 +198,7 @@ static int show_run(struct command *command, int argc, char **argv)
 	status = command_connect(command, SHMB_READ_ONLY, &session);
 	if (status != EXIT_DONE)
 		return status;
-	status = portrait_load(session, id, &portrait);
+	status = portrait_load(session, id, command->offline, &portrait);
 	shmb_close(session);
 	if (status != EXIT_DONE)
 		return status;
@@ -206,8 +215,10 @@ const struct verb verb_show = {
 	.synopsis = "BLOCK [--json]",
 	.summary = "show all about one block, and why it lives",
 	.help = "Shows one block: its place, its names, the sessions that hold it, and why it\n"
-			"lives. BLOCK is an id as `shmbuddy ls` shows it.\n"
+			"lives. BLOCK is an id as `shmbuddy ls` shows it. With --offline it cannot say\n"
+			"which sessions hold it.\n"
 			"\n"
 			"      --json          print JSON\n",
+	.offline = true,
 	.run = show_run,
 };

@@ -5,10 +5,17 @@
 
 #include "age.h"
 #include "command.h"
+#include "daemon_process.h"
 #include "json.h"
 
 /* Nanoseconds between the two samples that the rates come from. */
 #define SAMPLE_NS 200000000L
+
+/* What became of the daemon. Where it has just answered there is nothing to ask. */
+struct keeper {
+	enum daemon_process state;
+	char name[PROCESS_NAME_MAX]; /* of what runs under its process id */
+};
 
 /* What happened a second between two samples. */
 struct rates {
@@ -45,7 +52,7 @@ static int sample(shmb_session *session, shmb_status *out_status, struct rates *
 	return EXIT_DONE;
 }
 
-static void print_json(const shmb_status *status, const struct rates *rates)
+static void print_json(const shmb_status *status, const struct keeper *keeper, const struct rates *rates)
 {
 	struct json json = JSON_INIT;
 
@@ -53,6 +60,10 @@ static void print_json(const shmb_status *status, const struct rates *rates)
 	json_text(&json, "pool", status->pool);
 	json_number(&json, "incarnation", status->incarnation);
 	json_number(&json, "daemon_pid", status->daemon_pid);
+	if (keeper->state == DAEMON_OTHER)
+		json_text(&json, "daemon_running", NULL);
+	else
+		json_bool(&json, "daemon_running", keeper->state == DAEMON_RUNS);
 	json_decimal(&json, "uptime", (double)age_between(status->created_ns, command_now_ns()) / 1e9);
 	json_number(&json, "unit", status->unit);
 	json_number(&json, "size", status->size);
@@ -94,12 +105,26 @@ static void print_rate(const char *label, uint64_t count, double rate)
 	printf("%-14s%10" PRIu64 "  %.0f/s\n", label, count, rate);
 }
 
-static void print_text(const struct command *command, const shmb_status *status, const struct rates *rates)
+static void print_keeper(const shmb_status *status, const struct keeper *keeper)
 {
-	char text[COMMAND_SIZE_MAX], age[AGE_TEXT_MAX];
+	char age[AGE_TEXT_MAX];
 
 	age_format(age_between(status->created_ns, command_now_ns()), age);
-	printf("pool %s, made %s ago, served by process %" PRIu32 "\n\n", status->pool, age, status->daemon_pid);
+	printf("pool %s, made %s ago, ", status->pool, age);
+	if (keeper->state == DAEMON_RUNS)
+		printf("served by process %" PRIu32 "\n\n", status->daemon_pid);
+	else if (keeper->state == DAEMON_ENDED)
+		printf("last served by process %" PRIu32 ", which has ended\n\n", status->daemon_pid);
+	else
+		printf("last served by process %" PRIu32 ", which is now %s\n\n", status->daemon_pid, keeper->name);
+}
+
+static void print_text(const struct command *command, const shmb_status *status, const struct keeper *keeper,
+                       const struct rates *rates)
+{
+	char text[COMMAND_SIZE_MAX];
+
+	print_keeper(status, keeper);
 	printf("%-14s%10s  in units of %" PRIu64 " bytes\n", "segment", command_format_size(command, status->size, text),
 	       status->unit);
 	print_share("used", command_format_size(command, status->used, text), status->used, status->size, "the segment");
@@ -127,6 +152,7 @@ static int status_run(struct command *command, int argc, char **argv)
 	static const struct option options[] = {{"json", no_argument, NULL, COMMAND_JSON}, COMMAND_OPTIONS};
 	shmb_session *session;
 	shmb_status state = {0};
+	struct keeper keeper = {DAEMON_RUNS, ""};
 	struct rates rates = {0};
 	bool json = false;
 	int option, status;
@@ -145,10 +171,12 @@ static int status_run(struct command *command, int argc, char **argv)
 	shmb_close(session);
 	if (status != EXIT_DONE)
 		return status;
+	if (command->offline)
+		keeper.state = daemon_process_look(state.daemon_pid, keeper.name);
 	if (json)
-		print_json(&state, &rates);
+		print_json(&state, &keeper, &rates);
 	else
-		print_text(command, &state, &rates);
+		print_text(command, &state, &keeper, &rates);
 	return EXIT_DONE;
 }
 
@@ -158,8 +186,10 @@ const struct verb verb_status = {
 	.summary = "show the state of the pool on one screen",
 	.help = "Shows the segment, what is used and free, how fragmented it is, and what\n"
 			"happens a second: the counters are read twice, 0.2 s apart. The command itself\n"
-			"is one of the clients.\n"
+			"is one of the clients, but with --offline. That also says whether the daemon is\n"
+			"still there, going by its process id.\n"
 			"\n"
 			"      --json          print JSON; sizes in bytes, times in seconds\n",
+	.offline = true,
 	.run = status_run,
 };

@@ -77,11 +77,11 @@ enum shmb_error {
 	SHMB_E_DENIED = 1010,            /* this user has no right to it */
 	SHMB_E_IN_USE = 1011,            /* others hold the block */
 	SHMB_E_LIMIT = 1012,             /* a limit other than memory is reached */
-	SHMB_E_NO_SUCH_POOL = 1013,      /* the daemon serves no pool of that name */
+	SHMB_E_NO_SUCH_POOL = 1013,      /* the daemon serves no pool of that name; offline, there is none */
 	SHMB_E_VERSION = 1014,           /* daemon and library speak different versions of the protocol */
 	SHMB_E_PROTOCOL = 1015,          /* what came over the socket was not the protocol */
 	SHMB_E_UNKNOWN_OPERATION = 1016, /* the daemon is older than this library and does not know the operation */
-	SHMB_E_NO_DAEMON = 1017,         /* nothing answers on the socket */
+	SHMB_E_NO_DAEMON = 1017,         /* nothing answers on the socket, or the session is SHMB_OFFLINE */
 	SHMB_E_DISCONNECTED = 1018,      /* the daemon is gone; blocks and mappings stay, and the next call tries again */
 	SHMB_E_TIMEOUT = 1019,           /* no answer in time */
 	SHMB_E_CORRUPT = 1020,           /* the pool's tables contradict themselves */
@@ -114,13 +114,21 @@ typedef struct shmb_block {
 enum shmb_access {
 	SHMB_READ_WRITE = 0,
 	SHMB_READ_ONLY = 1, /* look up, free what was looked up, list; the memory is mapped read-only */
+	SHMB_OFFLINE = 2,   /* inspect, and nothing else; no daemon is asked: see below */
 };
+
+/*
+ * An offline session reads what the pool's daemon has written down in shared memory, whether that daemon answers, hangs or has
+ * ended, with this process's own right to open it: the daemon's uid or root. It is no client of the pool: no daemon knows of
+ * it. It takes status, blocks and names (see Inspection) but for clients and holders; every other call fails with NO_DAEMON,
+ * shmb_pointer returns NULL. It sees the pool that was there when it connected, also when that is removed or made anew.
+ */
 
 /* How to connect. Zero-initialise, then set what differs: every zero means the default. */
 typedef struct shmb_connect_options {
 	const char *socket_path; /* default: $SHMBUDDY_SOCKET, else $XDG_RUNTIME_DIR/shmbuddy.sock where it exists, else
 	                            /run/shmbuddy/shmbuddy.sock */
-	const char *pool;        /* default: the daemon's first pool */
+	const char *pool;        /* default: the daemon's first pool; offline: "default" */
 	const char *program;     /* shown in listings; default: the name of the running program */
 	enum shmb_access access;
 	uint32_t timeout_ms; /* for each call, connecting included; default 30000; UINT32_MAX: wait for ever */
@@ -132,7 +140,8 @@ typedef struct shmb_connect_options {
 /*
  * Connects, opens a session and maps the pool. `options` may be NULL. The caller owns the session and ends it with
  * shmb_close. Errors: NO_DAEMON, NO_SUCH_POOL, VERSION, DENIED, LIMIT, TIMEOUT, INVALID_ARGUMENT, PROTOCOL, DISCONNECTED
- * (the daemon closed the connection without a word), SYSTEM.
+ * (the daemon closed the connection without a word), SYSTEM. Offline: NO_SUCH_POOL (none of that name, or half made), DENIED
+ * (no right to open it), VERSION, CORRUPT, INVALID_ARGUMENT, SYSTEM.
  */
 SHMB_PUBLIC int shmb_connect(const shmb_connect_options *options, shmb_session **out_session);
 
@@ -271,12 +280,25 @@ typedef struct shmb_name_info {
 /*
  * Walks the live blocks, or the names, in the order of their records. `*cursor` starts at 0 and belongs to the caller.
  * Returns 1 with the next one, 0 at the end, or a negative SHMB_E_*. Reads shared memory, without a round trip and without
- * stopping the daemon: each record is consistent by itself; what comes or goes during the walk may or may not be seen.
+ * stopping the daemon: each record is consistent by itself; what comes or goes during the walk may or may not be seen. A walk is
+ * no picture of one moment: a block may have been allocated where one lay that was seen before. For that there are the lists.
+ * Errors: CORRUPT, for one record that contradicts itself; the walk may go on behind it.
  */
 SHMB_PUBLIC int shmb_next_block(shmb_session *session, uint32_t *cursor, shmb_block_info *out_block);
 SHMB_PUBLIC int shmb_next_name(shmb_session *session, uint32_t *cursor, shmb_name_info *out_name);
 
-/* The live block with this id. Errors: NO_SUCH_BLOCK. No round trip. */
+/*
+ * All live blocks, or all names, as they were at one moment during the call: no two blocks overlap, no name stands twice. In the
+ * list is all that lived during the whole call; what came or went meanwhile may or may not be. The owner of a block is that of
+ * this moment or a little later. Blocks and names are two lists, of two moments. Reads shared memory twice over, without a
+ * round trip and without stopping the daemon, and takes no longer beside a busy one. After a daemon was killed, what it was
+ * allocating may be missing, if it had not answered yet. In the order of their records; the array belongs to the caller, who
+ * frees it with free(); NULL where it is empty, perhaps. Errors: CORRUPT (a record contradicts itself), SYSTEM (no memory).
+ */
+SHMB_PUBLIC int shmb_list_blocks(shmb_session *session, shmb_block_info **out_blocks, size_t *out_count);
+SHMB_PUBLIC int shmb_list_names(shmb_session *session, shmb_name_info **out_names, size_t *out_count);
+
+/* The live block with this id. Errors: NO_SUCH_BLOCK, CORRUPT. No round trip. */
 SHMB_PUBLIC int shmb_find_block(shmb_session *session, uint64_t id, shmb_block_info *out_block);
 
 /* One session, for listings. */
