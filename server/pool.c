@@ -288,8 +288,6 @@ static int adopt(struct pool *pool)
 		log_error("pool %s: cannot take it over: %s", pool->name, strerror(-result));
 		return result;
 	}
-	/* From here on its daemon is this one, and so is the word on whether it lasts. */
-	commit(&pool->state_header->lasts, pool->ephemeral ? STATE_EPHEMERAL : STATE_LASTS);
 	pool->adopted = true;
 	return 0;
 }

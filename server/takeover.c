@@ -29,10 +29,12 @@
 
 #include <inttypes.h>
 
+#include "commit.h"
 #include "lifetime.h"
 #include "log.h"
 #include "reaper.h"
 #include "recovery.h"
+#include "state_layout.h"
 
 /* Frees what nothing holds, after all that holds is known. */
 static void free_unheld(struct recovery *recovery)
@@ -105,6 +107,8 @@ int takeover_run(struct pool *pool)
 	result = recovery_liveness(&recovery);
 	if (result < 0)
 		return abandon(pool, result);
+	/* From here on its daemon is this one, and so is the word on whether it lasts. Not before: a pool that is refused stays. */
+	commit(&pool->state_header->lasts, pool->ephemeral ? STATE_EPHEMERAL : STATE_LASTS);
 	pool_publish_counters(pool);
 	log_info("pool %s: taken over: %" PRIu64 " blocks, %" PRIu64 " names, %" PRIu32 " sessions; %s%" PRIu64
 	         " records redone, %" PRIu64 " undone, %" PRIu64 " unheld blocks freed",

@@ -547,6 +547,28 @@ static void test_ephemeral_leftover(void **state)
 	assert_int_equal(raw_session_lookup(&other, "stays", NULL), OK);
 }
 
+/* What is refused is left as it is, which includes that it lasts: the next start must not find an ephemeral pool, and discard it. */
+static void test_refused_as_ephemeral(void **state)
+{
+	uint64_t offset;
+
+	(void)state;
+	make_named("kept", 'k', &offset);
+	daemon_fixture_kill(&fixture);
+	keep_all();
+	view_before.bytes[((const struct view_header *)(const void *)view_before.bytes)->blocks_at + 8] ^= 1;
+	put_all_back();
+	expect_refusal("block record 0 ", "--ephemeral", NULL);
+	expect_untouched();
+	expect_refusal("block record 0 ", NULL, NULL);
+	expect_untouched();
+	view_before.bytes[((const struct view_header *)(const void *)view_before.bytes)->blocks_at + 8] ^= 1;
+	put_all_back();
+	restart();
+	take_up(&mine);
+	assert_int_equal(raw_session_lookup(&mine, "kept", NULL), OK);
+}
+
 /* ---- Flipped bytes ---------------------------------------------------------------------------------------------- */
 
 /* All that a client can see of a pool. */
@@ -887,6 +909,7 @@ int main(void)
 		TEST(test_missing_and_foreign_objects),
 		TEST(test_discard),
 		TEST(test_ephemeral_leftover),
+		TEST(test_refused_as_ephemeral),
 		TEST(test_flipped_block),
 		TEST(test_flipped_name),
 		TEST(test_flipped_reference),
