@@ -22,6 +22,8 @@
  *   who may be looking at it.
  * - a session marked dead: the reaper goes on with it.
  *
+ * Growing, where it is asked for, comes last, in tables that are known to be sound (growth.c).
+ *
  * Sessions come back without a connection, as lost ones. Whose lock is free, or whose process has ended, or has given its pid to
  * another that started later, is over.
  */
@@ -30,6 +32,7 @@
 #include <inttypes.h>
 
 #include "commit.h"
+#include "growth.h"
 #include "lifetime.h"
 #include "log.h"
 #include "reaper.h"
@@ -105,6 +108,8 @@ int takeover_run(struct pool *pool)
 	free_unheld(&recovery);
 	recovery_close_slot(&recovery);
 	result = recovery_liveness(&recovery);
+	if (result == 0)
+		result = growth_run(pool);
 	if (result < 0)
 		return abandon(pool, result);
 	/* From here on its daemon is this one, and so is the word on whether it lasts. Not before: a pool that is refused stays. */

@@ -36,7 +36,7 @@
 #define OBJECT_MAX (512 * 1024)
 #define LISTED_MAX 32
 #define DAMAGE_ROUNDS 500
-#define SMALL "--size", "64K", "--max-names", "16", "--max-sessions", "4"
+#define SMALL "--size", "64K", "--max-size", "128K", "--max-names", "16", "--max-sessions", "4"
 
 static struct daemon_fixture fixture;
 static struct raw_session mine = RAW_SESSION_CLOSED, other = RAW_SESSION_CLOSED;
@@ -396,9 +396,9 @@ static void test_other_geometry(void **state)
 	make_named("kept", 'k', &offset);
 	daemon_fixture_kill(&fixture);
 	keep_all();
-	expect_refusal("start it with --size 64K", "--size", "128K");
+	expect_refusal("does not shrink to 32K: start it with --size 64K", "--size", "32K");
 	expect_untouched();
-	expect_refusal("start it with --size 64K", "--size", "32K");
+	expect_refusal("was made with --max-size 128K, which stays", "--max-size", "256K");
 	expect_untouched();
 	expect_refusal("start it with that", "--min-block", "128");
 	expect_untouched();
@@ -493,10 +493,10 @@ static void test_missing_and_foreign_objects(void **state)
 		expect_refusal("is not the one that belongs to it", NULL, NULL);
 		assert_int_equal(rename(beside, path), 0);
 		beside[0] = 0;
-		/* Cut, and grown. */
+		/* Cut, and grown beyond what a growth may have left. */
 		assert_int_equal(truncate(path, (off_t)copy->size - PAGE), 0);
 		expect_refusal("somebody has cut or grown it", NULL, NULL);
-		assert_int_equal(truncate(path, (off_t)copy->size + PAGE), 0);
+		assert_int_equal(truncate(path, (off_t)(i ? copy->size : 2 * copy->size) + PAGE), 0);
 		expect_refusal("somebody has cut or grown it", NULL, NULL);
 		put_back(suffixes[i], copy);
 	}
