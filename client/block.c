@@ -44,8 +44,8 @@ int block_check_options(const struct shmb_session *session, const shmb_alloc_opt
 		                      SHMB_ALIGNMENT_MAX, options->alignment);
 	if (options->alignment > session->mapping->alignment)
 		return last_error_set(ERROR_INVALID_ARGUMENT,
-		                      "in a pool of %" PRIu64 " bytes the largest alignment is %" PRIu64 ", not %" PRIu64,
-		                      session->mapping->size, session->mapping->alignment, options->alignment);
+		                      "in a pool of up to %" PRIu64 " bytes the largest alignment is %" PRIu64 ", not %" PRIu64,
+		                      session->mapping->max_size, session->mapping->alignment, options->alignment);
 	if (options->tag && tag_check(options->tag, strlen(options->tag)) < 0)
 		return last_error_set(ERROR_INVALID_ARGUMENT, "a tag is up to %d bytes of UTF-8 without control characters",
 		                      SHMB_TAG_MAX);

@@ -138,7 +138,11 @@ static int reserve(struct mapping *mapping, size_t length, size_t alignment)
 	uint8_t *base = mmap(NULL, whole, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
 	if (base == MAP_FAILED)
-		return last_error_system(errno, "cannot reserve %zu bytes of addresses for the pool (see ulimit -v)", whole);
+		return last_error_system(
+			errno,
+			"cannot reserve %zu bytes of addresses for the pool and what it may grow to (see ulimit -v, "
+			"and shmbuddyd's --max-size)",
+			whole);
 
 	size_t before = (size_t)(-(uintptr_t)base & (alignment - 1));
 
@@ -180,7 +184,7 @@ static int map_segment(struct mapping *mapping, const Shmbuddy__V1__Welcome *wel
 	if (madvise(mapping->base, length, MADV_DONTFORK) < 0)
 		return last_error_system(errno, "cannot keep the pool's mapping from children");
 	mapping->shared = true;
-	mapping->size = welcome->max_size;
+	mapping->max_size = welcome->max_size;
 	close_descriptor(&mapping->fds[MAPPING_SEGMENT]);
 	return 0;
 }

@@ -30,7 +30,7 @@ struct mapping {
 	uint8_t *base;                /* of the segment, NULL: not mapped; in a child, reserved and not accessible */
 	size_t length;                /* bytes there, whole pages */
 	bool shared;                  /* the segment itself is mapped there, not a reservation */
-	uint64_t size;                /* bytes of the segment that blocks can lie in, at most `length` */
+	uint64_t max_size;            /* bytes that the segment may grow to, at most `length` */
 	uint64_t alignment;           /* of `base`, bytes */
 	void *view_base;              /* NULL: not mapped */
 	size_t view_length;
@@ -67,10 +67,14 @@ void mapping_before_fork(struct mapping *mapping);
 void mapping_in_parent(struct mapping *mapping);
 void mapping_in_child(struct mapping *mapping, bool inherited);
 
-/* Whether `size` bytes from `offset` on lie in the segment. */
+/* Whether `size` bytes from `offset` on lie in the segment as it is now: another daemon may have made it larger meanwhile. */
 static inline bool mapping_holds(const struct mapping *mapping, uint64_t offset, uint64_t size)
 {
-	return offset <= mapping->size && size <= mapping->size - offset;
+	uint64_t end = atomic_load_explicit(&mapping->view.header->size, memory_order_acquire);
+
+	if (end > mapping->max_size)
+		end = mapping->max_size;
+	return offset <= end && size <= end - offset;
 }
 
 #endif

@@ -138,12 +138,13 @@ static int claim_endpoint(struct daemon *daemon, const struct options *options)
 
 static void announce(const struct daemon *daemon, uint32_t max_connections)
 {
-	char size[SIZE_TEXT_MAX], unit[SIZE_TEXT_MAX];
+	char size[SIZE_TEXT_MAX], unit[SIZE_TEXT_MAX], most[SIZE_TEXT_MAX];
 
 	size_format(daemon->pool.size, size);
 	size_format(daemon->pool.unit, unit);
-	log_info("ready: pool %s, %s in units of %s, on %s, up to %" PRIu32 " connections%s", daemon->pool.name, size, unit,
-	         daemon->endpoint.path[0] ? daemon->endpoint.path : "the socket from systemd", max_connections,
+	size_format(daemon->pool.header->max_size, most);
+	log_info("ready: pool %s, %s in units of %s, may grow to %s, on %s, up to %" PRIu32 " connections%s", daemon->pool.name,
+	         size, unit, most, daemon->endpoint.path[0] ? daemon->endpoint.path : "the socket from systemd", max_connections,
 	         daemon->pool.ephemeral ? ", ephemeral" : "");
 #ifdef SHMB_HAVE_SYSTEMD
 	sd_notifyf(0, "READY=1\nSTATUS=Serving pool %s, %s", daemon->pool.name, size);

@@ -33,10 +33,47 @@ __attribute__((format(printf, 2, 3))) static int refuse(const struct pool *pool,
 	return -EUCLEAN;
 }
 
-/* Does the header fit this daemon, this boot, and what the operator asked for? */
-static int check_header(const struct pool *pool, const struct pool_options *options, const struct state_header *header)
+/* For a remedy that can be typed in: like size_format, but in bytes where that would round. */
+static void exact_format(uint64_t bytes, char out_text[24])
 {
-	char there[SIZE_TEXT_MAX], wanted[SIZE_TEXT_MAX];
+	uint64_t read;
+
+	size_format(bytes, out_text);
+	if (size_parse(out_text, &read) < 0 || read != bytes)
+		snprintf(out_text, 24, "%" PRIu64, bytes);
+}
+
+/* Is it, or can it become, what the operator asked for? */
+static int check_wishes(const struct pool *pool, const struct pool_options *options, const struct state_header *header)
+{
+	uint64_t size = atomic_load_explicit(&header->size, memory_order_relaxed);
+	char there[24], most[24], unit[24], wanted[24];
+
+	exact_format(size, there);
+	exact_format(header->max_size, most);
+	exact_format(header->unit, unit);
+	exact_format(options->size, wanted);
+	if (options->unit_given && options->unit != header->unit)
+		return refuse(pool, "it was made with --min-block %s: start it with that", unit);
+	if (options->max_size_given && options->max_size != header->max_size)
+		return refuse(pool, "it was made with --max-size %s, which stays: start it with that, or without", most);
+	if (!options->size_given)
+		return 0;
+	if (options->size < size)
+		return refuse(pool, "it has a size of %s, and does not shrink to %s: start it with --size %s or more, or without",
+		              there, wanted, there);
+	if (options->size > header->max_size)
+		return refuse(pool, "it has a size of %s and was made with --max-size %s: start it with a --size up to %s, not %s",
+		              there, most, most, wanted);
+	if (options->size % header->unit)
+		return refuse(pool, "it was made with --min-block %s: start it with a --size that is a multiple of that, not %s",
+		              unit, wanted);
+	return 0;
+}
+
+/* Does the header fit this daemon and this boot, and is it whole? */
+static int check_header(const struct pool *pool, const struct state_header *header)
+{
 	uint8_t boot[16];
 	uint64_t size = atomic_load_explicit(&header->size, memory_order_relaxed);
 	int result = boot_id(boot);
@@ -48,19 +85,11 @@ static int check_header(const struct pool *pool, const struct pool_options *opti
 		              "what is there has layout version %" PRIu32 ", this daemon knows %u: start the shmbuddyd that made it",
 		              header->layout_version, STATE_LAYOUT_VERSION);
 	if (header->checksum != state_header_checksum(header) || strncmp(header->pool, pool->name, sizeof header->pool) != 0 ||
-	    header->extent != STATE_EXTENT || atomic_load_explicit(&header->lasts, memory_order_relaxed) != STATE_LASTS)
+	    header->extent != STATE_EXTENT || size == 0 || size % header->unit || size > header->max_size ||
+	    atomic_load_explicit(&header->lasts, memory_order_relaxed) != STATE_LASTS)
 		return refuse(pool, "the header of %s is damaged: look at it", pool->state.name);
 	if (memcmp(header->boot_id, boot, sizeof boot) != 0)
 		return refuse(pool, "what is there comes from another boot of the machine, and its processes are gone: look at it");
-	if (options->unit_given && options->unit != header->unit) {
-		size_format(header->unit, there);
-		return refuse(pool, "it was made with --min-block %s: start it with that", there);
-	}
-	if (options->size_given && options->size != size) {
-		size_format(size, there);
-		size_format(options->size, wanted);
-		return refuse(pool, "it has a size of %s, not %s: start it with --size %s", there, wanted, there);
-	}
 	return 0;
 }
 
@@ -88,11 +117,14 @@ int leftover_examine(struct pool *pool, const struct pool_options *options, uint
 	}
 	if (magic != STATE_MAGIC)
 		return refuse(pool, "%s is no pool of this program: look at it", pool->state.name);
-	int result = check_header(pool, options, &header);
+	int result = check_header(pool, &header);
+	if (result == 0)
+		result = check_wishes(pool, options, &header);
 	if (result < 0)
 		return result;
 	pool->unit = header.unit;
 	pool->size = atomic_load_explicit(&header.size, memory_order_relaxed);
+	pool->grown_size = options->size_given ? options->size : pool->size;
 	pool->incarnation = header.incarnation;
 	*out_leftover = LEFTOVER_ADOPT;
 	return 0;
@@ -115,8 +147,8 @@ void leftover_describe(const struct pool *pool, char out_text[LEFTOVER_TEXT_MAX]
 	         atomic_load_explicit(&counters.names, memory_order_relaxed));
 }
 
-/* An object that must be the one that the state knows, and as large as it was. */
-static int open_object(const struct pool *pool, struct shared_object *object, uint64_t inode, uint64_t size)
+/* An object that must be the one that the state knows, and as large as it was; or larger, up to `most`. */
+static int open_object(const struct pool *pool, struct shared_object *object, uint64_t inode, uint64_t size, uint64_t most)
 {
 	uint64_t found = 0;
 	int result = shared_object_open(object);
@@ -131,7 +163,7 @@ static int open_object(const struct pool *pool, struct shared_object *object, ui
 	}
 	if (found != inode)
 		return refuse(pool, "%s is not the one that belongs to it: put that back", object->name);
-	if (object->size != size)
+	if (object->size < size || object->size > most)
 		return refuse(pool, "%s has %" PRIu64 " bytes and had %" PRIu64 ": somebody has cut or grown it", object->name,
 		              object->size, size);
 	return 0;
@@ -150,9 +182,11 @@ int leftover_open(struct pool *pool)
 	if (pool->state.size != state->state_size)
 		return refuse(pool, "%s has %" PRIu64 " bytes and had %" PRIu64 ": somebody has cut or grown it", pool->state.name,
 		              pool->state.size, state->state_size);
-	result = open_object(pool, &pool->segment, state->segment_inode, state->max_size);
+	/* A growth that was killed may have left it longer (growth.c). */
+	result = open_object(pool, &pool->segment, state->segment_inode, shared_object_round(pool->size),
+	                     shared_object_round(state->max_size));
 	if (result == 0)
-		result = open_object(pool, &pool->view, state->view_inode, geometry.view_size);
+		result = open_object(pool, &pool->view, state->view_inode, geometry.view_size, geometry.view_size);
 	if (result == 0)
 		result = shared_object_map(&pool->view);
 	if (result < 0)
@@ -161,8 +195,10 @@ int leftover_open(struct pool *pool)
 	/* The view's magic is the last store of making a pool: without it, nobody was let in. But then the state has its own. */
 	if (result == -EAGAIN)
 		return refuse(pool, "it was never finished: nothing is in it");
+	/* Its size follows the state's, growth.c. */
 	if (result < 0 || view.header->incarnation != state->incarnation || view.header->unit != state->unit ||
-	    atomic_load_explicit(&view.header->size, memory_order_relaxed) != pool->size)
+	    view.header->max_size != state->max_size ||
+	    atomic_load_explicit(&view.header->size, memory_order_relaxed) > pool->size)
 		return refuse(pool, "the header of %s is damaged: look at it", pool->view.name);
 	pool->header = pool->view.base;
 	pool->counters = (struct view_counters *)((uint8_t *)pool->view.base + VIEW_COUNTERS_AT);

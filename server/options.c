@@ -14,6 +14,11 @@
 #include "size.h"
 
 #define DEFAULT_SIZE (UINT64_C(1) << 30)
+
+/* Room to grow that costs address space only: this many times the size, as far as that is no more than 1 TiB. */
+#define DEFAULT_GROWTH 8
+#define DEFAULT_MAX_SIZE_MAX (UINT64_C(1) << 40)
+
 #define DEFAULT_UNIT 64
 #define MIN_UNIT 16
 
@@ -31,6 +36,7 @@ enum {
 	OPTION_VERSION = 'V',
 	OPTION_OVERCOMMIT = 256,
 	OPTION_DISCARD,
+	OPTION_MAX_SIZE,
 	OPTION_MAX_BLOCKS,
 	OPTION_MAX_NAMES,
 	OPTION_MAX_SESSIONS,
@@ -46,10 +52,13 @@ static const struct {
 	{"socket", OPTION_SOCKET, "PATH",
      "listen there (default: $SHMBUDDY_SOCKET, else\n$XDG_RUNTIME_DIR/shmbuddy.sock, else /run/shmbuddy/shmbuddy.sock)"},
 	{"pool", OPTION_POOL, "NAME", "name of the pool (default: default)"},
-	{"size", OPTION_SIZE, "SIZE", "bytes to manage, as 64K, 1.5G (default: 1G)"},
+	{"size", OPTION_SIZE, "SIZE",
+     "bytes to manage, as 64K, 1.5G (default: 1G); a pool that is\nthere grows to a larger size, or keeps its own"},
+	{"max-size", OPTION_MAX_SIZE, "SIZE", "bytes that a new pool may ever grow to (default: 8 times\n--size, at most 1T)"},
 	{"min-block", OPTION_MIN_BLOCK, "SIZE", "the smallest piece handed out, a power of two from 16\n(default: 64)"},
 	{"max-blocks", OPTION_MAX_BLOCKS, "N", "blocks at a time (default: as many as fit, at most 16M)"},
-	{"max-names", OPTION_MAX_NAMES, "N", "names at a time (default: one for 16 blocks, 1024 to 1M)"},
+	{"max-names", OPTION_MAX_NAMES, "N",
+     "names at a time (default: one for 16 blocks of --size, or for\n64 of --max-size, from 1024 to 1M)"},
 	{"max-sessions", OPTION_MAX_SESSIONS, "N", "sessions at a time (default: 16384)"},
 	{"ephemeral", OPTION_EPHEMERAL, NULL, "remove everything at exit; otherwise the next start takes\nthe pool over"},
 	{"discard", OPTION_DISCARD, NULL, "throw away what a former daemon left of the pool, and say\nwhat that was"},
@@ -115,23 +124,56 @@ static const char *default_socket(char *out_path, size_t size)
 	return "/run/shmbuddy/shmbuddy.sock";
 }
 
-static enum options_result check(const struct pool_options *pool)
+static uint64_t default_max_size(uint64_t size)
 {
+	if (size <= DEFAULT_MAX_SIZE_MAX / DEFAULT_GROWTH)
+		return size * DEFAULT_GROWTH;
+	return size < DEFAULT_MAX_SIZE_MAX ? DEFAULT_MAX_SIZE_MAX : size;
+}
+
+/* `option` is --size or --max-size. */
+static enum options_result check_size(const char *option, uint64_t size, uint64_t unit)
+{
+	unsigned long long bytes = size;
+	char text[SIZE_TEXT_MAX];
+
+	if (size == 0)
+		return wrong("%s 0: a pool has at least one block", option);
+	if (size % unit) {
+		size_format(unit, text);
+		return wrong("%s %llu: must be a multiple of --min-block, which is %s", option, bytes, text);
+	}
+	if (size / unit > BUDDY_UNITS_MAX || size > INT64_MAX / 2) {
+		size_format(BUDDY_UNITS_MAX <= INT64_MAX / 2 / unit ? BUDDY_UNITS_MAX * unit : INT64_MAX / 2, text);
+		return wrong("%s %llu: the largest with this --min-block is %s", option, bytes, text);
+	}
+	return OPTIONS_RUN;
+}
+
+static enum options_result check(struct pool_options *pool)
+{
+	enum options_result result;
 	char text[SIZE_TEXT_MAX];
 
 	if (pool_name_check(pool->name, strlen(pool->name)) < 0)
 		return wrong("--pool %s: a name has 1 to 63 of A-Z a-z 0-9 _ - and starts with a letter or digit", pool->name);
 	if (!size_is_power_of_two(pool->unit) || pool->unit < MIN_UNIT)
 		return wrong("--min-block %llu: must be a power of two, at least 16", (unsigned long long)pool->unit);
-	if (pool->size == 0)
-		return wrong("--size 0: a pool has at least one block");
-	if (pool->size % pool->unit) {
-		size_format(pool->unit, text);
-		return wrong("--size %llu: must be a multiple of --min-block, which is %s", (unsigned long long)pool->size, text);
+	if (pool->max_size_given) {
+		result = check_size("--max-size", pool->max_size, pool->unit);
+		if (result != OPTIONS_RUN)
+			return result;
+		if (!pool->size_given && pool->size > pool->max_size)
+			pool->size = pool->max_size;
 	}
-	if (pool->size / pool->unit > BUDDY_UNITS_MAX || pool->size > INT64_MAX / 2) {
-		size_format(BUDDY_UNITS_MAX <= INT64_MAX / 2 / pool->unit ? BUDDY_UNITS_MAX * pool->unit : INT64_MAX / 2, text);
-		return wrong("--size %llu: the largest with this --min-block is %s", (unsigned long long)pool->size, text);
+	result = check_size("--size", pool->size, pool->unit);
+	if (result != OPTIONS_RUN)
+		return result;
+	if (!pool->max_size_given)
+		pool->max_size = default_max_size(pool->size);
+	if (pool->max_size < pool->size) {
+		size_format(pool->size, text);
+		return wrong("--max-size %llu: must be at least --size, which is %s", (unsigned long long)pool->max_size, text);
 	}
 	return OPTIONS_RUN;
 }
@@ -151,6 +193,11 @@ static enum options_result take(int option, const char *argument, struct options
 		if (size_parse(argument, &pool->size) < 0)
 			return wrong("--size %s: not a size such as 64K or 1.5G", argument);
 		pool->size_given = true;
+		break;
+	case OPTION_MAX_SIZE:
+		if (size_parse(argument, &pool->max_size) < 0)
+			return wrong("--max-size %s: not a size such as 64K or 1.5G", argument);
+		pool->max_size_given = true;
 		break;
 	case OPTION_MIN_BLOCK:
 		if (size_parse(argument, &pool->unit) < 0)

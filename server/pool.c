@@ -30,12 +30,7 @@
 #define MIN_MAX_NAMES 1024
 #define MAX_REFERENCES (UINT32_C(1) << 22)
 
-static uint64_t page_round(uint64_t bytes)
-{
-	return (bytes + 4095) & ~UINT64_C(4095);
-}
-
-/* The file system that holds POSIX shared memory must be there, and large enough for the segment. */
+/* The file system that holds POSIX shared memory must be there, and large enough for a segment of the size that is asked for. */
 static int check_room(const struct pool *pool, const struct pool_options *options)
 {
 	struct statvfs status;
@@ -117,7 +112,7 @@ static void fill_headers(struct pool *pool, const struct pool_options *options, 
 	memcpy(view->pool, pool->name, sizeof view->pool);
 	view->created_ns = clock_realtime_ns();
 	view->unit = options->unit;
-	view->max_size = page_round(options->size);
+	view->max_size = state->max_size;
 	view->view_size = geometry->view_size;
 	view->names_at = geometry->names_at;
 	view->blocks_at = geometry->blocks_at;
@@ -140,10 +135,14 @@ static void fill_headers(struct pool *pool, const struct pool_options *options, 
 	commit(&view->magic, VIEW_MAGIC);
 }
 
-/* One name for 16 blocks: their index, which is committed at once, is about a 256th of a pool in units of 64 bytes. */
-static uint32_t default_max_names(uint32_t max_blocks)
+/*
+ * One name for 16 blocks that the pool starts with, or for 64 that it may grow to. Their index is committed at once, and takes 4 bytes
+ * a name: with units of 64 bytes that is a 256th of the pool, a 128th where it may grow eightfold.
+ */
+static uint32_t default_max_names(uint64_t units, uint32_t max_blocks)
 {
-	uint32_t names = max_blocks / 16;
+	uint32_t blocks = units < max_blocks ? (uint32_t)units : max_blocks;
+	uint32_t names = blocks / 16 > max_blocks / 64 ? blocks / 16 : max_blocks / 64;
 
 	return names < MIN_MAX_NAMES ? MIN_MAX_NAMES : names < DEFAULT_MAX_NAMES ? names : DEFAULT_MAX_NAMES;
 }
@@ -151,28 +150,28 @@ static uint32_t default_max_names(uint32_t max_blocks)
 static int make_objects(struct pool *pool, const struct pool_options *options)
 {
 	struct view_geometry geometry;
-	uint64_t units = options->size / options->unit, pages = page_round(options->size) / STATE_EXTENT;
 	struct state_header state = {
 		.layout_version = STATE_LAYOUT_VERSION,
 		.incarnation = pool->incarnation,
 		.unit = options->unit,
-		.max_size = page_round(options->size),
+		.max_size = options->max_size ? options->max_size : options->size,
 		.extent = STATE_EXTENT,
 		.max_blocks = options->max_blocks,
 		.max_names = options->max_names,
 		.max_sessions = options->max_sessions ? options->max_sessions : DEFAULT_MAX_SESSIONS,
 	};
+	uint64_t max_units = state.max_size / state.unit, max_pages = shared_object_round(state.max_size) / STATE_EXTENT;
 	if (!state.max_blocks)
-		state.max_blocks = units < DEFAULT_MAX_BLOCKS ? (uint32_t)units : DEFAULT_MAX_BLOCKS;
+		state.max_blocks = max_units < DEFAULT_MAX_BLOCKS ? (uint32_t)max_units : DEFAULT_MAX_BLOCKS;
 	if (!state.max_names)
-		state.max_names = default_max_names(state.max_blocks);
+		state.max_names = default_max_names(options->size / options->unit, state.max_blocks);
 	state.max_sessions++; /* number 0 is the daemon */
 	/* A reference for each block and client twice over, within reason. */
 	state.max_references = (MAX_REFERENCES - state.max_sessions) / 2 > state.max_blocks
 	                           ? 2 * state.max_blocks + state.max_sessions
 	                           : MAX_REFERENCES;
-	state.references_at = STATE_EXTENTS_AT + extents_footprint(pages);
-	state.sessions_at = page_round(state.references_at + state.max_references * sizeof(struct reference_record));
+	state.references_at = STATE_EXTENTS_AT + extents_footprint(max_pages);
+	state.sessions_at = shared_object_round(state.references_at + state.max_references * sizeof(struct reference_record));
 	state.state_size = state.sessions_at + (uint64_t)state.max_sessions * sizeof(struct session_record);
 	view_geometry(state.max_blocks, state.max_names, &geometry);
 
@@ -185,7 +184,7 @@ static int make_objects(struct pool *pool, const struct pool_options *options)
 	if (result == 0)
 		result = shared_object_map(&pool->state);
 	if (result == 0)
-		result = shared_object_create(&pool->segment, page_round(options->size));
+		result = shared_object_create(&pool->segment, shared_object_round(options->size));
 	if (result == 0)
 		result = shared_object_create(&pool->view, geometry.view_size);
 	if (result == 0)
@@ -218,7 +217,7 @@ static int open_for_clients(struct pool *pool)
 static int make_tables(struct pool *pool)
 {
 	const struct state_header *state = pool->state_header;
-	uint64_t units = pool->size / pool->unit;
+	uint64_t units = pool->grown_size / pool->unit, pages = shared_object_round(pool->grown_size) / STATE_EXTENT;
 	int result = region_new(buddy_footprint(units), &pool->buddy_memory);
 
 	if (result == 0)
@@ -230,7 +229,7 @@ static int make_tables(struct pool *pool)
 	if (result == 0)
 		result = references_init(&pool->references, &pool->state, state->references_at, state->max_references);
 	if (result == 0)
-		result = extents_init(&pool->extents, &pool->state, STATE_EXTENTS_AT, pool->segment.size / STATE_EXTENT);
+		result = extents_init(&pool->extents, &pool->state, STATE_EXTENTS_AT, pages);
 	if (result == 0)
 		result = sessions_init(&pool->sessions, pool->loop, &pool->state, state->sessions_at, state->max_sessions);
 	if (result == 0)
@@ -274,11 +273,13 @@ static int make(struct pool *pool, const struct pool_options *options, uint64_t 
 	return result;
 }
 
-/* Takes the pool over as it is. On failure nothing of it is removed. */
-static int adopt(struct pool *pool)
+/* Opens the pool as it is. On failure nothing of it is removed. */
+static int adopt(struct pool *pool, const struct pool_options *options)
 {
-	int result = leftover_open(pool);
+	int result = pool->grown_size > pool->size ? check_room(pool, options) : 0;
 
+	if (result == 0)
+		result = leftover_open(pool);
 	if (result < 0)
 		return result;
 	result = open_for_clients(pool);
@@ -288,8 +289,6 @@ static int adopt(struct pool *pool)
 		log_error("pool %s: cannot take it over: %s", pool->name, strerror(-result));
 		return result;
 	}
-	/* From here on its daemon is this one, and so is the word on whether it lasts. */
-	commit(&pool->state_header->lasts, pool->ephemeral ? STATE_EPHEMERAL : STATE_LASTS);
 	pool->adopted = true;
 	return 0;
 }
@@ -305,6 +304,7 @@ int pool_open(uv_loop_t *loop, const struct pool_options *options, struct pool *
 		.ephemeral = options->ephemeral,
 		.unit = options->unit,
 		.size = options->size,
+		.grown_size = options->size,
 		.segment_read_write = -1,
 		.segment_read_only = -1,
 		.next_id = 1,
@@ -319,7 +319,7 @@ int pool_open(uv_loop_t *loop, const struct pool_options *options, struct pool *
 		return result;
 	result = leftover_examine(pool, options, size, &leftover);
 	if (result == 0)
-		result = leftover == LEFTOVER_ADOPT ? adopt(pool) : make(pool, options, size);
+		result = leftover == LEFTOVER_ADOPT ? adopt(pool, options) : make(pool, options, size);
 	if (result < 0) {
 		pool->ephemeral = false;
 		pool_close(pool);
@@ -337,7 +337,7 @@ void pool_close(struct pool *pool)
 	references_deinit(&pool->references);
 	names_deinit(&pool->names);
 	blocks_deinit(&pool->blocks);
-	region_free(pool->buddy_memory, buddy_footprint(pool->size / pool->unit));
+	region_free(pool->buddy_memory, buddy_footprint(pool->grown_size / pool->unit));
 	if (pool->segment_read_write >= 0)
 		close(pool->segment_read_write);
 	if (pool->segment_read_only >= 0)

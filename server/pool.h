@@ -3,8 +3,8 @@
  * A pool: one segment with its allocator, its tables and its rules. Owned by the daemon; loop thread only.
  *
  * Starting: the lock on the state is taken before anything is read; it lasts as long as the daemon. A pool that a former daemon left is
- * adopted, and then taken over (takeover.h), unless it was ephemeral, was never finished, or the operator wants it gone. The headers' magic is
- * stored last, so that a half-made pool is known as such.
+ * adopted, and then taken over (takeover.h) and grown where a larger size is asked for (growth.h), unless it was ephemeral, was never
+ * finished, or the operator wants it gone. The headers' magic is stored last, so that a half-made pool is known as such.
  */
 #ifndef SERVER_POOL_H
 #define SERVER_POOL_H
@@ -25,9 +25,10 @@
 struct pool_options {
 	const char *name;
 	uint64_t size;                                /* bytes, a multiple of `unit` */
+	uint64_t max_size;                            /* bytes that it may grow to, a multiple of `unit`; 0: it stays as it is */
 	uint64_t unit;                                /* bytes, a power of two from 16 */
 	uint32_t max_blocks, max_names, max_sessions; /* 0: as the size gives it */
-	bool size_given, unit_given;                  /* by the operator: a leftover pool must agree */
+	bool size_given, max_size_given, unit_given;  /* by the operator: a leftover pool must agree, or grow */
 	bool discard;                                 /* a leftover pool is thrown away */
 	bool ephemeral;                               /* everything is removed at the end */
 	bool overcommit;                              /* the segment may be larger than the file system that holds it */
@@ -40,6 +41,7 @@ struct pool {
 	bool adopted; /* a former daemon made it: to be taken over before it is served */
 	uint32_t incarnation;
 	uint64_t unit, size; /* bytes */
+	uint64_t grown_size; /* bytes that the allocator is made for: `size`, or what an adopted pool is to grow to (growth.h) */
 
 	struct shared_object segment, view, state;
 	int segment_read_write, segment_read_only; /* what clients are sent; -1: none */

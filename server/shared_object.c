@@ -2,6 +2,7 @@
 /* POSIX shared-memory objects: see shared_object.h. */
 #include "shared_object.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -126,6 +127,15 @@ int shared_object_open(struct shared_object *object)
 int shared_object_resize(struct shared_object *object, uint64_t size)
 {
 	if (ftruncate(object->fd, 0) < 0 || ftruncate(object->fd, (off_t)size) < 0)
+		return -errno;
+	object->size = size;
+	return 0;
+}
+
+int shared_object_set_end(struct shared_object *object, uint64_t size)
+{
+	assert(!object->base); /* its length is the mapping's as well */
+	if (ftruncate(object->fd, (off_t)size) < 0)
 		return -errno;
 	object->size = size;
 	return 0;

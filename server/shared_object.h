@@ -39,6 +39,9 @@ int shared_object_open(struct shared_object *object);
 /* Empties a locked object and gives it a new size. */
 int shared_object_resize(struct shared_object *object, uint64_t size);
 
+/* Makes it end at `size`, longer or shorter; what lies before stays. -EFBIG: over the limit of files, setrlimit(2). Not for one that is mapped. */
+int shared_object_set_end(struct shared_object *object, uint64_t size);
+
 /* Maps the whole object, read-write, shared. */
 int shared_object_map(struct shared_object *object);
 
@@ -52,5 +55,11 @@ int shared_object_inode(const struct shared_object *object, uint64_t *out_inode)
 
 /* Takes the object's name out of the system. -ENOENT where it has none. */
 int shared_object_unlink(const struct shared_object *object);
+
+/* The whole pages that `bytes` take. */
+static inline uint64_t shared_object_round(uint64_t bytes)
+{
+	return (bytes + 4095) & ~UINT64_C(4095);
+}
 
 #endif

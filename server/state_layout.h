@@ -77,7 +77,7 @@ struct state_header {
 	uint32_t max_blocks, max_names, max_references, max_sessions;
 	uint32_t reserved;
 	uint32_t checksum;             /* over the fields between `magic` and this one: what never changes */
-	_Atomic uint64_t size;         /* bytes of the segment that are managed; only ever grows, and before the view's */
+	_Atomic uint64_t size;         /* bytes of the segment that are managed; only ever grows, as growth.c tells */
 	_Atomic uint64_t ids_reserved; /* ids below this one may have been handed out */
 	_Atomic uint64_t lasts;        /* STATE_LASTS, or STATE_EPHEMERAL: as the last daemon was told */
 };

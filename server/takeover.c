@@ -22,6 +22,8 @@
  *   who may be looking at it.
  * - a session marked dead: the reaper goes on with it.
  *
+ * Growing, where it is asked for, comes last, in tables that are known to be sound (growth.c).
+ *
  * Sessions come back without a connection, as lost ones. Whose lock is free, or whose process has ended, or has given its pid to
  * another that started later, is over.
  */
@@ -29,10 +31,13 @@
 
 #include <inttypes.h>
 
+#include "commit.h"
+#include "growth.h"
 #include "lifetime.h"
 #include "log.h"
 #include "reaper.h"
 #include "recovery.h"
+#include "state_layout.h"
 
 /* Frees what nothing holds, after all that holds is known. */
 static void free_unheld(struct recovery *recovery)
@@ -115,8 +120,12 @@ int takeover_run(struct pool *pool)
 	free_unheld(&recovery);
 	recovery_close_slot(&recovery);
 	result = recovery_liveness(&recovery);
+	if (result == 0)
+		result = growth_run(pool);
 	if (result < 0)
 		return abandon(pool, result);
+	/* From here on its daemon is this one, and so is the word on whether it lasts. Not before: a pool that is refused stays. */
+	commit(&pool->state_header->lasts, pool->ephemeral ? STATE_EPHEMERAL : STATE_LASTS);
 	mend_counts(pool->counters, pool->block_count);
 	pool_publish_counters(pool);
 	log_info("pool %s: taken over: %" PRIu64 " blocks, %" PRIu64 " names, %" PRIu32 " sessions; %s%" PRIu64

@@ -207,7 +207,7 @@ SHMB_PUBLIC int shmb_remove(shmb_session *session, uint64_t id);
 
 /* ---- Addresses -------------------------------------------------------------------------------------------------- */
 
-/* The address of a byte of the segment in this process, or NULL where `offset` lies outside. No round trip. */
+/* The address of a byte of the segment in this process, or NULL where `offset` lies outside. A pool may grow meanwhile. No round trip. */
 SHMB_PUBLIC void *shmb_pointer(shmb_session *session, uint64_t offset);
 
 /* The offset of an address in this session's mapping. Errors: INVALID_ARGUMENT where it lies outside. No round trip. */

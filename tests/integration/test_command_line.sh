@@ -63,7 +63,7 @@ refused "error, warning, info or debug" --log-level loud
 
 "$daemon_program" --help >"$folder/out" 2>"$folder/log" || fail "--help: exit status $?"
 [ ! -s "$folder/log" ] || fail "--help: something on standard error"
-for option in socket pool size min-block max-blocks max-names max-sessions ephemeral overcommit log-level; do
+for option in socket pool size max-size min-block max-blocks max-names max-sessions ephemeral overcommit log-level; do
 	grep -q -e "--$option" "$folder/out" || fail "--help says nothing of --$option"
 done
 "$daemon_program" --version | grep -Eqx 'shmbuddyd [0-9]+\.[0-9]+\.[0-9]+' || fail "--version"
@@ -73,9 +73,10 @@ client() {
 }
 
 # start ARGUMENTS…: 0 once it serves, 1 if it ended.
+ends=--ephemeral # or empty: the pool lasts
 start() {
 	: >"$folder/log"
-	"$daemon_program" --socket "$folder/socket" --pool "$pool" --ephemeral "$@" 2>"$folder/log" &
+	"$daemon_program" --socket "$folder/socket" --pool "$pool" ${ends:+"$ends"} "$@" 2>"$folder/log" &
 	daemon=$!
 	while ! grep -q ' ready: ' "$folder/log"; do
 		kill -0 "$daemon" 2>/dev/null || return 1
@@ -101,6 +102,26 @@ stop
 start --size 16 --min-block 16 || fail "a pool of 16 bytes is legal"
 client alloc 1 --name all >/dev/null || fail "1 of 16"
 client alloc 1 --name more >/dev/null 2>&1 && fail "1 of 0"
+stop
+
+# A pool that lasts keeps its size where none is given, and grows where a larger one is.
+ends=
+start --size 1M || fail "a pool that lasts"
+client alloc 1000 --name kept >/dev/null || fail "1000 of 1M"
+stop
+for size in "" 8M ""; do
+	start ${size:+--size "$size"} || fail "again, with size \"$size\""
+	grep -q " ready: pool $pool, ${grown:=1M} in units" "$folder/log" || grown=$size
+	grep -q " ready: pool $pool, $grown in units" "$folder/log" || fail "not $grown"
+	client names | grep -q kept || fail "the name is gone"
+	stop
+done
+start --size 8192064 && fail "grows to a size that is smaller"
+wait "$daemon"
+[ $? -eq 3 ] || fail "exit status $?, not 3"
+daemon=
+ends=--ephemeral
+start --discard || fail "discard"
 stop
 
 # with_descriptors LIMIT COMMAND…: becomes COMMAND, which may have LIMIT descriptors, and has three: what ctest, or whoever

@@ -36,7 +36,7 @@
 #define OBJECT_MAX (512 * 1024)
 #define LISTED_MAX 32
 #define DAMAGE_ROUNDS 500
-#define SMALL "--size", "64K", "--max-names", "16", "--max-sessions", "4"
+#define SMALL "--size", "64K", "--max-size", "128K", "--max-names", "16", "--max-sessions", "4"
 
 static struct daemon_fixture fixture;
 static struct raw_session mine = RAW_SESSION_CLOSED, other = RAW_SESSION_CLOSED;
@@ -396,9 +396,9 @@ static void test_other_geometry(void **state)
 	make_named("kept", 'k', &offset);
 	daemon_fixture_kill(&fixture);
 	keep_all();
-	expect_refusal("start it with --size 64K", "--size", "128K");
+	expect_refusal("does not shrink to 32K: start it with --size 64K", "--size", "32K");
 	expect_untouched();
-	expect_refusal("start it with --size 64K", "--size", "32K");
+	expect_refusal("was made with --max-size 128K, which stays", "--max-size", "256K");
 	expect_untouched();
 	expect_refusal("start it with that", "--min-block", "128");
 	expect_untouched();
@@ -493,10 +493,10 @@ static void test_missing_and_foreign_objects(void **state)
 		expect_refusal("is not the one that belongs to it", NULL, NULL);
 		assert_int_equal(rename(beside, path), 0);
 		beside[0] = 0;
-		/* Cut, and grown. */
+		/* Cut, and grown beyond what a growth may have left. */
 		assert_int_equal(truncate(path, (off_t)copy->size - PAGE), 0);
 		expect_refusal("somebody has cut or grown it", NULL, NULL);
-		assert_int_equal(truncate(path, (off_t)copy->size + PAGE), 0);
+		assert_int_equal(truncate(path, (off_t)(i ? copy->size : 2 * copy->size) + PAGE), 0);
 		expect_refusal("somebody has cut or grown it", NULL, NULL);
 		put_back(suffixes[i], copy);
 	}
@@ -545,6 +545,28 @@ static void test_ephemeral_leftover(void **state)
 	restart();
 	take_up(&other);
 	assert_int_equal(raw_session_lookup(&other, "stays", NULL), OK);
+}
+
+/* What is refused is left as it is, which includes that it lasts: the next start must not find an ephemeral pool, and discard it. */
+static void test_refused_as_ephemeral(void **state)
+{
+	uint64_t offset;
+
+	(void)state;
+	make_named("kept", 'k', &offset);
+	daemon_fixture_kill(&fixture);
+	keep_all();
+	view_before.bytes[((const struct view_header *)(const void *)view_before.bytes)->blocks_at + 8] ^= 1;
+	put_all_back();
+	expect_refusal("block record 0 ", "--ephemeral", NULL);
+	expect_untouched();
+	expect_refusal("block record 0 ", NULL, NULL);
+	expect_untouched();
+	view_before.bytes[((const struct view_header *)(const void *)view_before.bytes)->blocks_at + 8] ^= 1;
+	put_all_back();
+	restart();
+	take_up(&mine);
+	assert_int_equal(raw_session_lookup(&mine, "kept", NULL), OK);
 }
 
 /* ---- Flipped bytes ---------------------------------------------------------------------------------------------- */
@@ -887,6 +909,7 @@ int main(void)
 		TEST(test_missing_and_foreign_objects),
 		TEST(test_discard),
 		TEST(test_ephemeral_leftover),
+		TEST(test_refused_as_ephemeral),
 		TEST(test_flipped_block),
 		TEST(test_flipped_name),
 		TEST(test_flipped_reference),

@@ -121,6 +121,37 @@ static void allocate_and_write(uint64_t size, Shmbuddy__V1__Handle *out_handle)
 	shmbuddy__v1__reply__free_unpacked(reply, NULL);
 }
 
+/* ---- Growing ---------------------------------------------------------------------------------------------------- */
+
+/* A pool that is there, and has no room for what it is to grow to, stays as it is; and is there for a size that fits. */
+static void test_no_room_to_grow(void **state)
+{
+	(void)state;
+	mount_shared_memory("size=4M");
+	daemon_fixture_start_lasting(&fixture, "--size", "1M", "--max-size", "64M", NULL);
+	raw_session_open(&session, fixture.socket_path, SHMBUDDY__V1__ACCESS__ACCESS_READ_WRITE);
+	assert_int_equal(raw_session_allocate(&session, 4096, "kept", NULL), OK);
+	raw_session_close(&session);
+	daemon_fixture_kill(&fixture);
+	daemon_fixture_respawn(&fixture, "--size", "16M", NULL);
+	assert_int_equal(daemon_fixture_wait(&fixture), 1);
+	assert_true(daemon_fixture_logged(&fixture, "a segment of 16M does not fit into /dev/shm, which holds 4M"));
+	assert_int_equal(daemon_fixture_shared_objects(&fixture), 3);
+	static const char *const sizes[] = {"1M", "2M", "4M"};
+	for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+		daemon_fixture_restart(&fixture, "--size", sizes[i], NULL);
+		raw_session_open(&session, fixture.socket_path, SHMBUDDY__V1__ACCESS__ACCESS_READ_WRITE);
+		assert_int_equal(session.size, UINT64_C(1) << (20 + i));
+		assert_int_equal(raw_session_lookup(&session, "kept", NULL), OK);
+		raw_session_close(&session);
+		daemon_fixture_kill(&fixture);
+	}
+	daemon_fixture_restart(&fixture, "--size", "16M", "--overcommit", NULL);
+	raw_session_open(&session, fixture.socket_path, SHMBUDDY__V1__ACCESS__ACCESS_READ_WRITE);
+	assert_int_equal(raw_session_lookup(&session, "kept", NULL), OK);
+	expect_refused(8 << 20);
+}
+
 /* ---- At the start ----------------------------------------------------------------------------------------------- */
 
 static void test_too_small(void **state)
@@ -333,6 +364,7 @@ int main(void)
 		cmocka_unit_test_teardown(test_overcommitted_batch, teardown),
 		cmocka_unit_test_teardown(test_filled_meanwhile, teardown),
 		cmocka_unit_test_teardown(test_little_left, teardown),
+		cmocka_unit_test_teardown(test_no_room_to_grow, teardown),
 	};
 
 	if (unshare(CLONE_NEWNS) != 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0) {

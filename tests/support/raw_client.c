@@ -42,12 +42,13 @@ int raw_client_open(struct raw_client *client, const char *socket_path)
 
 void raw_client_close(struct raw_client *client)
 {
+	/* The lock among the descriptors first: the daemon then knows at the socket's end that the session is over. */
+	while (client->descriptor_count > 0)
+		close(client->descriptors[--client->descriptor_count]);
 	if (client->fd >= 0)
 		close(client->fd);
 	client->fd = -1;
 	byte_queue_deinit(&client->input);
-	while (client->descriptor_count > 0)
-		close(client->descriptors[--client->descriptor_count]);
 }
 
 int raw_client_send_bytes(struct raw_client *client, const void *bytes, size_t size)

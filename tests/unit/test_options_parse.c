@@ -52,6 +52,8 @@ static void test_defaults(void **state)
 	assert_string_equal(options.socket_path, "/run/shmbuddy/shmbuddy.sock");
 	assert_string_equal(options.pool.name, "default");
 	assert_int_equal(options.pool.size, 1 << 30);
+	assert_int_equal(options.pool.max_size, UINT64_C(8) << 30);
+	assert_false(options.pool.size_given || options.pool.max_size_given || options.pool.unit_given);
 	assert_int_equal(options.pool.unit, 64);
 	assert_int_equal(options.pool.max_blocks, 0);
 	assert_int_equal(options.pool.max_names, 0);
@@ -119,12 +121,44 @@ static void test_every_option(void **state)
 	assert_int_equal(parse("--size 64"), OPTIONS_RUN);
 }
 
+static void test_sizes(void **state)
+{
+	static const struct {
+		const char *line;
+		uint64_t size, max_size;
+	} sizes[] = {
+		{"--size 64", 64, 512},
+		{"--size 64 --max-size 64", 64, 64},
+		{"--max-size 192 --size 64", 64, 192},
+		{"--size 128G", UINT64_C(128) << 30, UINT64_C(1) << 40},
+		{"--size 131073M", UINT64_C(131073) << 20, UINT64_C(1) << 40},
+		{"--size 1T", UINT64_C(1) << 40, UINT64_C(1) << 40},
+		{"--size 2T", UINT64_C(2) << 40, UINT64_C(2) << 40},
+		{"--size 2T --max-size 64T", UINT64_C(2) << 40, UINT64_C(64) << 40},
+		{"--size 2048P --min-block 1P", UINT64_C(1) << 61, UINT64_C(1) << 61},
+		/* Without a size it is 1G, or the most that it may be. */
+		{"--max-size 4G", UINT64_C(1) << 30, UINT64_C(4) << 30},
+		{"--max-size 1M", UINT64_C(1) << 20, UINT64_C(1) << 20},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+		enum options_result result = parse(sizes[i].line);
+		if (result == OPTIONS_WRONG)
+			fail_msg("%s: \"%s\"", sizes[i].line, standard_error.text);
+		assert_int_equal(options.pool.size, sizes[i].size);
+		assert_int_equal(options.pool.max_size, sizes[i].max_size);
+		assert_int_equal(options.pool.size_given, strstr(sizes[i].line, "--size") != NULL);
+		assert_int_equal(options.pool.max_size_given, strstr(sizes[i].line, "--max-size") != NULL);
+	}
+}
+
 static void test_help_and_version(void **state)
 {
 	static const char *const every[] = {
-		"-s, --socket PATH", "-p, --pool NAME",  "-S, --size SIZE",    "-m, --min-block", "--max-blocks N",
-		"--max-names N",     "--max-sessions N", "-e, --ephemeral",    "--overcommit",    "--log-level LEVEL",
-		"-h, --help",        "-V, --version",    "Usage: shmbuddyd [", "16M)\n",          "shmbuddyd(8)"};
+		"--max-size SIZE", "-s, --socket PATH",  "-p, --pool NAME", "-S, --size SIZE", "-m, --min-block",   "--max-blocks N",
+		"--max-names N",   "--max-sessions N",   "-e, --ephemeral", "--overcommit",    "--log-level LEVEL", "-h, --help",
+		"-V, --version",   "Usage: shmbuddyd [", "16M)\n",          "shmbuddyd(8)"};
 
 	(void)state;
 	for (int i = 0; i < 2; i++) {
@@ -157,6 +191,12 @@ static void test_refusals(void **state)
 		{"--size 32", "--size 32: must be a multiple"},
 		{"--size 100", "--size 100: must be a multiple"},
 		{"--size 1M --min-block 2M", "must be a multiple of --min-block, which is 2M"},
+		{"--max-size", "requires an argument"},
+		{"--max-size ten", "--max-size ten: not a size such as 64K"},
+		{"--max-size 0", "--max-size 0: a pool has at least one block"},
+		{"--max-size 100", "--max-size 100: must be a multiple of --min-block, which is 64"},
+		{"--max-size 32T --min-block 16", "--max-size 35184372088832: the largest with this --min-block is 16T"},
+		{"--size 1M --max-size 512K", "--max-size 524288: must be at least --size, which is 1M"},
 		{"--min-block many", "--min-block many: not a size such as 64 or 4K"},
 		{"--min-block 0", "--min-block 0: must be a power of two, at least 16"},
 		{"--min-block 8", "--min-block 8: must be a power of two"},
@@ -192,8 +232,8 @@ static void test_refusals(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_defaults), TEST(test_socket_of_the_environment), TEST(test_every_option), TEST(test_help_and_version),
-		TEST(test_refusals),
+		TEST(test_defaults), TEST(test_socket_of_the_environment), TEST(test_every_option),
+		TEST(test_sizes),    TEST(test_help_and_version),          TEST(test_refusals),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -132,6 +132,39 @@ static void test_create(void **state)
 }
 
 /* A size that no file has: nothing is left behind. */
+static void test_set_end(void **state)
+{
+	struct shared_object *object = *state;
+	const char text[] = "stays";
+	char found[sizeof text];
+	struct stat status;
+
+	assert_int_equal(shared_object_create(object, 4096), 0);
+	assert_int_equal(pwrite(object->fd, text, sizeof text, 0), sizeof text);
+	for (int i = 0; i < 2; i++) {
+		uint64_t size = i ? 4096 : 1 << 20;
+		assert_int_equal(shared_object_set_end(object, size), 0);
+		assert_int_equal(object->size, size);
+		assert_int_equal(fstat(object->fd, &status), 0);
+		assert_int_equal(status.st_size, size);
+		assert_true(status.st_blocks <= 8); /* longer, not larger */
+		assert_int_equal(pread(object->fd, found, sizeof found, 0), sizeof found);
+		assert_memory_equal(found, text, sizeof text);
+	}
+	/* Larger than any file. */
+	assert_true(shared_object_set_end(object, UINT64_MAX) < 0);
+	assert_int_equal(object->size, 4096);
+}
+
+static void test_round(void **state)
+{
+	(void)state;
+	assert_int_equal(shared_object_round(0), 0);
+	assert_int_equal(shared_object_round(1), 4096);
+	assert_int_equal(shared_object_round(4096), 4096);
+	assert_int_equal(shared_object_round(4097), 8192);
+}
+
 static void test_create_fails(void **state)
 {
 	struct shared_object *object = *state;
@@ -407,6 +440,8 @@ int main(void)
 		TEST(test_names),
 		TEST(test_create),
 		TEST(test_create_fails),
+		TEST(test_set_end),
+		TEST(test_round),
 		TEST(test_map_and_commit),
 		TEST(test_bad_descriptor),
 		TEST(test_reopen),
