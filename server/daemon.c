@@ -95,6 +95,7 @@ static void stop(uv_signal_t *signal, int number)
 		n = session->number;
 		session_forget(session);
 	}
+	pool_stop(&daemon->pool);
 	listener_stop(&daemon->listener);
 	unwatch_signals(daemon);
 }
@@ -176,6 +177,7 @@ static int start(struct daemon *daemon, const struct options *options, uint64_t 
 		goto close_pool;
 	}
 	daemon->endpoint.fd = -1; /* the listener's now */
+	pool_start(&daemon->pool, &options->pool);
 	block_signals(false);
 	announce(daemon, max_connections);
 	return 0;

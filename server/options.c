@@ -10,12 +10,15 @@
 #include <unistd.h>
 
 #include "buddy.h"
+#include "duration.h"
 #include "name.h"
 #include "size.h"
 
 #define DEFAULT_SIZE (UINT64_C(1) << 30)
 #define DEFAULT_UNIT 64
 #define MIN_UNIT 16
+#define DEFAULT_RETURN_AFTER 1000 /* milliseconds */
+#define MAX_RETURN_AFTER (UINT64_C(365) * 24 * 3600 * 1000)
 
 /* Records of a table: their indexes are 32 bits, and session numbers are kept well below. */
 #define MAX_RECORDS (UINT32_C(1) << 31)
@@ -34,6 +37,7 @@ enum {
 	OPTION_MAX_BLOCKS,
 	OPTION_MAX_NAMES,
 	OPTION_MAX_SESSIONS,
+	OPTION_RETURN_AFTER,
 	OPTION_LOG_LEVEL,
 };
 
@@ -55,6 +59,8 @@ static const struct {
 	{"discard", OPTION_DISCARD, NULL, "throw away what a former daemon left of the pool, and say\nwhat that was"},
 	{"overcommit", OPTION_OVERCOMMIT, NULL,
      "allow a pool larger than /dev/shm; what does not fit is\nrefused when it is allocated"},
+	{"return-after", OPTION_RETURN_AFTER, "TIME",
+     "give freed memory back to the kernel after 500ms, 2s, 1m\n(default: 1s), or never"},
 	{"log-level", OPTION_LOG_LEVEL, "LEVEL", "error, warning, info (default) or debug"},
 	{"help", OPTION_HELP, NULL, "this"},
 	{"version", OPTION_VERSION, NULL, "the version"},
@@ -99,6 +105,20 @@ static int parse_count(const char *text, uint32_t max, uint32_t *out_count)
 	if (size_parse(text, &value) < 0 || value == 0 || value > max)
 		return -1;
 	*out_count = (uint32_t)value;
+	return 0;
+}
+
+static int parse_delay(const char *text, uint64_t *out_ms)
+{
+	uint64_t ms;
+
+	if (strcmp(text, "never") == 0) {
+		*out_ms = SCAVENGER_NEVER;
+		return 0;
+	}
+	if (duration_parse(text, &ms) < 0 || ms == 0 || ms > MAX_RETURN_AFTER)
+		return -1;
+	*out_ms = ms;
 	return 0;
 }
 
@@ -172,6 +192,10 @@ static enum options_result take(int option, const char *argument, struct options
 	case OPTION_EPHEMERAL: pool->ephemeral = true; break;
 	case OPTION_DISCARD: pool->discard = true; break;
 	case OPTION_OVERCOMMIT: pool->overcommit = true; break;
+	case OPTION_RETURN_AFTER:
+		if (parse_delay(argument, &pool->return_after_ms) < 0)
+			return wrong("--return-after %s: must be a time such as 500ms, 2s or 1m, at least 1ms, or never", argument);
+		break;
 	case OPTION_LOG_LEVEL:
 		if (log_parse_level(argument, &options->log_level) < 0)
 			return wrong("--log-level %s: must be error, warning, info or debug", argument);
@@ -201,7 +225,7 @@ enum options_result options_parse(int argc, char **argv, struct options *out_opt
 	*letter = '\0';
 	*out_options = (struct options){
 		.log_level = LOG_LEVEL_INFO,
-		.pool = {.name = "default", .size = DEFAULT_SIZE, .unit = DEFAULT_UNIT},
+		.pool = {.name = "default", .size = DEFAULT_SIZE, .unit = DEFAULT_UNIT, .return_after_ms = DEFAULT_RETURN_AFTER},
 	};
 	out_options->socket_path = default_socket(out_options->default_path, sizeof out_options->default_path);
 	optind = 0; /* glibc: from the start, whatever an earlier call left, getopt(3) */

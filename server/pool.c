@@ -234,7 +234,11 @@ static int make_tables(struct pool *pool)
 	if (result == 0)
 		result = sessions_init(&pool->sessions, pool->loop, &pool->state, state->sessions_at, state->max_sessions);
 	if (result == 0)
+		result = scavenger_init(&pool->scavenger, pool);
+	if (result == 0) {
 		committer_init(&pool->committer, pool->loop, &pool->segment, &pool->extents);
+		withheld_init(&pool->withheld, pool->loop, &pool->buddy);
+	}
 	return result;
 }
 
@@ -330,8 +334,22 @@ int pool_open(uv_loop_t *loop, const struct pool_options *options, struct pool *
 	return 0;
 }
 
+void pool_start(struct pool *pool, const struct pool_options *options)
+{
+	scavenger_start(&pool->scavenger, options->return_after_ms);
+}
+
+void pool_stop(struct pool *pool)
+{
+	scavenger_stop(&pool->scavenger);
+	withheld_stop(&pool->withheld);
+}
+
 void pool_close(struct pool *pool)
 {
+	/* Their handles are closed by the run of the loop in sessions_deinit. */
+	scavenger_deinit(&pool->scavenger);
+	withheld_deinit(&pool->withheld);
 	sessions_deinit(&pool->sessions);
 	extents_deinit(&pool->extents);
 	references_deinit(&pool->references);
@@ -359,10 +377,16 @@ uint64_t pool_take_ids(struct pool *pool, uint32_t count)
 	return first;
 }
 
+void pool_release(struct pool *pool, const struct commit_range *range)
+{
+	buddy_release(&pool->buddy, range->offset / pool->unit, range->length / pool->unit);
+	scavenger_freed(&pool->scavenger);
+}
+
 void pool_publish_counters(struct pool *pool)
 {
 	struct view_counters *counters = pool->counters;
-	uint64_t used = (buddy_units(&pool->buddy) - buddy_free_units(&pool->buddy)) * pool->unit;
+	uint64_t used = (buddy_units(&pool->buddy) - buddy_free_units(&pool->buddy) - pool->withheld.units) * pool->unit;
 
 	atomic_store_explicit(&counters->used, used, memory_order_relaxed);
 	atomic_store_explicit(&counters->requested, pool->requested, memory_order_relaxed);

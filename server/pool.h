@@ -19,8 +19,10 @@
 #include "extents.h"
 #include "names.h"
 #include "references.h"
+#include "scavenger.h"
 #include "sessions.h"
 #include "shared_object.h"
+#include "withheld.h"
 
 struct pool_options {
 	const char *name;
@@ -31,6 +33,7 @@ struct pool_options {
 	bool discard;                                 /* a leftover pool is thrown away */
 	bool ephemeral;                               /* everything is removed at the end */
 	bool overcommit;                              /* the segment may be larger than the file system that holds it */
+	uint64_t return_after_ms; /* free memory goes back to the kernel after this long, or SCAVENGER_NEVER */
 };
 
 struct pool {
@@ -54,6 +57,8 @@ struct pool {
 	struct references references;
 	struct extents extents;
 	struct committer committer;
+	struct withheld withheld;
+	struct scavenger scavenger;
 	struct sessions sessions;
 
 	uint64_t next_id;
@@ -68,11 +73,20 @@ struct pool {
  */
 int pool_open(uv_loop_t *loop, const struct pool_options *options, struct pool *out_pool);
 
+/* What the pool does by itself begins: from here on it is served. */
+void pool_start(struct pool *pool, const struct pool_options *options);
+
+/* It ends: what is on its way to the kernel comes back when the loop goes on running, and nothing new is begun. */
+void pool_stop(struct pool *pool);
+
 /* Lets go of everything; an ephemeral pool is removed from the system. Nothing may be under way. */
 void pool_close(struct pool *pool);
 
 /* Sets `count` ids aside and returns the first. They are never handed out again. */
 uint64_t pool_take_ids(struct pool *pool, uint32_t count);
+
+/* A range that was allocated is free again, and nobody was ever given it. */
+void pool_release(struct pool *pool, const struct commit_range *range);
 
 /* Brings the view's counters up to date. Derived, and plain stores: nothing depends on them. */
 void pool_publish_counters(struct pool *pool);
