@@ -51,7 +51,7 @@ static void free_block(struct pool *pool, uint32_t index)
 	uint64_t size = body->size;
 
 	blocks_set_state(&pool->blocks, index, RECORD_FREE);
-	pool_release(pool, &range);
+	pool_free(pool, &range);
 	pool->block_count--;
 	pool->requested -= size;
 	pool_count(&pool->counters->frees, 1);

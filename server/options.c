@@ -37,6 +37,8 @@ enum {
 	OPTION_MAX_BLOCKS,
 	OPTION_MAX_NAMES,
 	OPTION_MAX_SESSIONS,
+	OPTION_COMMIT,
+	OPTION_ZERO,
 	OPTION_RETURN_AFTER,
 	OPTION_LOG_LEVEL,
 };
@@ -59,8 +61,11 @@ static const struct {
 	{"discard", OPTION_DISCARD, NULL, "throw away what a former daemon left of the pool, and say\nwhat that was"},
 	{"overcommit", OPTION_OVERCOMMIT, NULL,
      "allow a pool larger than /dev/shm; what does not fit is\nrefused when it is allocated"},
+	{"commit", OPTION_COMMIT, "WHEN",
+     "get memory from the kernel on-alloc (default), or all of it\nup-front, before the first client, to be kept"},
+	{"zero", OPTION_ZERO, "WHEN", "never (default), or on-free: nobody is handed what another\nhas written"},
 	{"return-after", OPTION_RETURN_AFTER, "TIME",
-     "give freed memory back to the kernel after 500ms, 2s, 1m\n(default: 1s), or never"},
+     "give freed memory back to the kernel after 500ms, 2s, 1m\n(default: 1s), or never; with --commit up-front it stays"},
 	{"log-level", OPTION_LOG_LEVEL, "LEVEL", "error, warning, info (default) or debug"},
 	{"help", OPTION_HELP, NULL, "this"},
 	{"version", OPTION_VERSION, NULL, "the version"},
@@ -105,6 +110,17 @@ static int parse_count(const char *text, uint32_t max, uint32_t *out_count)
 	if (size_parse(text, &value) < 0 || value == 0 || value > max)
 		return -1;
 	*out_count = (uint32_t)value;
+	return 0;
+}
+
+/* One of two words; true: the second. */
+static int parse_either(const char *text, const char *first, const char *second, bool *out_second)
+{
+	bool is_second = strcmp(text, second) == 0;
+
+	if (!is_second && strcmp(text, first) != 0)
+		return -1;
+	*out_second = is_second;
 	return 0;
 }
 
@@ -153,6 +169,8 @@ static enum options_result check(const struct pool_options *pool)
 		size_format(BUDDY_UNITS_MAX <= INT64_MAX / 2 / pool->unit ? BUDDY_UNITS_MAX * pool->unit : INT64_MAX / 2, text);
 		return wrong("--size %llu: the largest with this --min-block is %s", (unsigned long long)pool->size, text);
 	}
+	if (pool->up_front && pool->overcommit)
+		return wrong("--commit up-front and --overcommit exclude each other");
 	return OPTIONS_RUN;
 }
 
@@ -192,6 +210,14 @@ static enum options_result take(int option, const char *argument, struct options
 	case OPTION_EPHEMERAL: pool->ephemeral = true; break;
 	case OPTION_DISCARD: pool->discard = true; break;
 	case OPTION_OVERCOMMIT: pool->overcommit = true; break;
+	case OPTION_COMMIT:
+		if (parse_either(argument, "on-alloc", "up-front", &pool->up_front) < 0)
+			return wrong("--commit %s: must be on-alloc or up-front", argument);
+		break;
+	case OPTION_ZERO:
+		if (parse_either(argument, "never", "on-free", &pool->zero_on_free) < 0)
+			return wrong("--zero %s: must be never or on-free", argument);
+		break;
 	case OPTION_RETURN_AFTER:
 		if (parse_delay(argument, &pool->return_after_ms) < 0)
 			return wrong("--return-after %s: must be a time such as 500ms, 2s or 1m, at least 1ms, or never", argument);

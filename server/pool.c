@@ -30,6 +30,10 @@
 #define MIN_MAX_NAMES 1024
 #define MAX_REFERENCES (UINT32_C(1) << 22)
 
+/* Few pages hide in a hole, and to punch one costs next to nothing: it goes in pieces of 1 GiB. Many: in pieces of a commit's. */
+#define FEW_STRAYS (4 * COMMIT_PIECE_BYTES / STATE_EXTENT)
+#define HOLE_PAGES ((UINT64_C(1) << 30) / STATE_EXTENT)
+
 static uint64_t page_round(uint64_t bytes)
 {
 	return (bytes + 4095) & ~UINT64_C(4095);
@@ -235,6 +239,8 @@ static int make_tables(struct pool *pool)
 		result = sessions_init(&pool->sessions, pool->loop, &pool->state, state->sessions_at, state->max_sessions);
 	if (result == 0)
 		result = scavenger_init(&pool->scavenger, pool);
+	if (result == 0 && pool->zero_on_free)
+		result = cleaner_init(&pool->cleaner, pool);
 	if (result == 0) {
 		committer_init(&pool->committer, pool->loop, &pool->segment, &pool->extents);
 		withheld_init(&pool->withheld, pool->loop, &pool->buddy);
@@ -307,6 +313,8 @@ int pool_open(uv_loop_t *loop, const struct pool_options *options, struct pool *
 	*pool = (struct pool){
 		.loop = loop,
 		.ephemeral = options->ephemeral,
+		.up_front = options->up_front,
+		.zero_on_free = options->zero_on_free,
 		.unit = options->unit,
 		.size = options->size,
 		.segment_read_write = -1,
@@ -334,14 +342,32 @@ int pool_open(uv_loop_t *loop, const struct pool_options *options, struct pool *
 	return 0;
 }
 
+/* Pages that are backed and not marked: a former daemon left them, or a client has written where it had nothing. */
+static uint64_t count_strays(const struct pool *pool)
+{
+	struct stat status;
+	uint64_t backed = fstat(pool->segment.fd, &status) == 0 ? (uint64_t)status.st_blocks * 512 / STATE_EXTENT : 0;
+
+	return backed > pool->extents.committed ? backed - pool->extents.committed : 0;
+}
+
 void pool_start(struct pool *pool, const struct pool_options *options)
 {
-	scavenger_start(&pool->scavenger, options->return_after_ms);
+	uint64_t strays = count_strays(pool), hole_pages = strays <= FEW_STRAYS ? HOLE_PAGES : COMMIT_PIECE_BYTES / STATE_EXTENT;
+
+	if (strays)
+		log_info("pool %s: the kernel backs %" PRIu64 " pages more than are accounted for: looking for them in free memory",
+		         pool->name, strays);
+	/* What is dirty is not free, and the cleaner punches what is not marked anyway. */
+	cleaner_start(&pool->cleaner, pool->adopted, hole_pages);
+	scavenger_start(&pool->scavenger, pool->up_front ? SCAVENGER_NEVER : options->return_after_ms,
+	                strays && !pool->zero_on_free ? hole_pages : 0);
 }
 
 void pool_stop(struct pool *pool)
 {
 	scavenger_stop(&pool->scavenger);
+	cleaner_stop(&pool->cleaner);
 	withheld_stop(&pool->withheld);
 }
 
@@ -349,6 +375,7 @@ void pool_close(struct pool *pool)
 {
 	/* Their handles are closed by the run of the loop in sessions_deinit. */
 	scavenger_deinit(&pool->scavenger);
+	cleaner_deinit(&pool->cleaner);
 	withheld_deinit(&pool->withheld);
 	sessions_deinit(&pool->sessions);
 	extents_deinit(&pool->extents);
@@ -381,6 +408,12 @@ void pool_release(struct pool *pool, const struct commit_range *range)
 {
 	buddy_release(&pool->buddy, range->offset / pool->unit, range->length / pool->unit);
 	scavenger_freed(&pool->scavenger);
+}
+
+void pool_free(struct pool *pool, const struct commit_range *range)
+{
+	if (!cleaner_takes(&pool->cleaner, range))
+		pool_release(pool, range);
 }
 
 void pool_publish_counters(struct pool *pool)

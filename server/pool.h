@@ -15,6 +15,7 @@
 
 #include "blocks.h"
 #include "buddy.h"
+#include "cleaner.h"
 #include "committer.h"
 #include "extents.h"
 #include "names.h"
@@ -33,6 +34,8 @@ struct pool_options {
 	bool discard;                                 /* a leftover pool is thrown away */
 	bool ephemeral;                               /* everything is removed at the end */
 	bool overcommit;                              /* the segment may be larger than the file system that holds it */
+	bool up_front;                                /* all is committed before it is served, and stays so */
+	bool zero_on_free;                            /* what was freed reads as zeros before it is handed out again */
 	uint64_t return_after_ms; /* free memory goes back to the kernel after this long, or SCAVENGER_NEVER */
 };
 
@@ -40,6 +43,7 @@ struct pool {
 	uv_loop_t *loop;
 	char name[64];
 	bool ephemeral;
+	bool up_front, zero_on_free;
 	bool adopted; /* a former daemon made it: to be taken over before it is served */
 	uint32_t incarnation;
 	uint64_t unit, size; /* bytes */
@@ -59,6 +63,7 @@ struct pool {
 	struct committer committer;
 	struct withheld withheld;
 	struct scavenger scavenger;
+	struct cleaner cleaner;
 	struct sessions sessions;
 
 	uint64_t next_id;
@@ -85,8 +90,9 @@ void pool_close(struct pool *pool);
 /* Sets `count` ids aside and returns the first. They are never handed out again. */
 uint64_t pool_take_ids(struct pool *pool, uint32_t count);
 
-/* A range that was allocated is free again, and nobody was ever given it. */
+/* A range that was allocated is free again: nobody was ever given it, or somebody was. */
 void pool_release(struct pool *pool, const struct commit_range *range);
+void pool_free(struct pool *pool, const struct commit_range *range);
 
 /* Brings the view's counters up to date. Derived, and plain stores: nothing depends on them. */
 void pool_publish_counters(struct pool *pool);

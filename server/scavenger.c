@@ -29,7 +29,6 @@
 #include <inttypes.h>
 #include <stddef.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "log.h"
 #include "pool.h"
@@ -45,9 +44,6 @@
 /* Milliseconds until a walk that met somebody who waits for memory goes on. */
 #define PAUSE 10
 
-/* Few strays hide in a hole: it goes in pieces of a gibibyte. Many: in pieces of a commit's. */
-#define FEW_STRAYS (4 * COMMIT_PIECE_BYTES / STATE_EXTENT)
-#define HOLE_PAGES ((UINT64_C(1) << 30) / STATE_EXTENT)
 #define PIECE_PAGES (COMMIT_PIECE_BYTES / STATE_EXTENT)
 
 static void walk(uv_timer_t *timer);
@@ -272,26 +268,19 @@ static void walk(uv_timer_t *timer)
 
 /* ---- Start and stop --------------------------------------------------------------------------------------------- */
 
-void scavenger_start(struct scavenger *scavenger, uint64_t delay_ms)
+void scavenger_start(struct scavenger *scavenger, uint64_t delay_ms, uint64_t stray_pages)
 {
-	struct pool *pool = scavenger->pool;
-	struct stat status;
-	uint64_t backed = fstat(pool->segment.fd, &status) == 0 ? (uint64_t)status.st_blocks * 512 / STATE_EXTENT : 0;
-
 	scavenger->delay_ms = delay_ms;
 	scavenger->piece.action = COMMIT_PUNCH;
 	scavenger->piece.done = punched;
-	scavenger->strays = backed > pool->extents.committed;
+	scavenger->strays = stray_pages > 0;
+	scavenger->stray_pages = stray_pages;
 	if (scavenger->strays) {
-		uint64_t strays = backed - pool->extents.committed;
-		scavenger->stray_pages = strays <= FEW_STRAYS ? HOLE_PAGES : PIECE_PAGES;
-		log_info("pool %s: the kernel backs %" PRIu64 " pages more than are accounted for: looking for them in free memory",
-		         pool->name, strays);
 		begin(scavenger);
 		sleep_until(scavenger, SCAVENGER_WALKS, 0);
 		return;
 	}
-	scavenger->freed = pool->extents.committed > 0;
+	scavenger->freed = scavenger->pool->extents.committed > 0;
 	end(scavenger);
 }
 

@@ -57,9 +57,9 @@ int scavenger_init(struct scavenger *scavenger, struct pool *pool);
 
 /*
  * From now on, memory that was free for `delay_ms` milliseconds, at least 1, or SCAVENGER_NEVER, goes back; after twice that all of it
- * has. First of all, strays are looked for where the segment has more pages than are marked.
+ * has. `stray_pages`, unless 0: strays are looked for first, and so many pages that are not marked may go to a system call.
  */
-void scavenger_start(struct scavenger *scavenger, uint64_t delay_ms);
+void scavenger_start(struct scavenger *scavenger, uint64_t delay_ms, uint64_t stray_pages);
 
 /* The daemon stops: what is on its way comes back, nothing new is begun. */
 void scavenger_stop(struct scavenger *scavenger);
