@@ -4,6 +4,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <stddef.h>
 #include <stdlib.h>
 
 #include "cleanup.h"
@@ -46,7 +47,7 @@ void allocation_free(struct allocation *allocation)
 static void release(struct pool *pool, const struct commit_range *ranges, size_t count)
 {
 	while (count--)
-		buddy_release(&pool->buddy, ranges[count].offset / pool->unit, ranges[count].length / pool->unit);
+		pool_release(pool, &ranges[count]);
 }
 
 static void release_all(struct allocation *allocation)
@@ -77,10 +78,10 @@ static uint64_t total_size(const struct allocation *allocation)
 	return total;
 }
 
-static int find(struct allocation *allocation, uint64_t alignment)
+static int find(struct allocation *allocation)
 {
 	struct pool *pool = allocation->slot.session->pool;
-	uint64_t aligned_units = alignment > pool->unit ? alignment / pool->unit : 1;
+	uint64_t aligned_units = allocation->alignment > pool->unit ? allocation->alignment / pool->unit : 1;
 
 	for (size_t i = 0; i < allocation->count; i++) {
 		uint64_t size = allocation->sizes[i], bytes, offset, granted;
@@ -99,6 +100,7 @@ static int find(struct allocation *allocation, uint64_t alignment)
 			return -ENOMEM;
 		}
 		allocation->ranges[i] = (struct commit_range){offset * pool->unit, granted * pool->unit};
+		scavenger_handed_out(&pool->scavenger, &allocation->ranges[i]);
 	}
 	return 0;
 }
@@ -120,36 +122,61 @@ static int refused_by_kernel(struct allocation *allocation)
 	return -ENOSPC;
 }
 
-static void committed(struct commit_job *job, int result)
+/* The last word on an allocation that did not get its answer at once. */
+static void finish(struct allocation *allocation, int result)
 {
-	struct allocation *allocation = (struct allocation *)job; /* its first member */
 	struct session *session = allocation->slot.session;
 	uint32_t slot = allocation->slot.index; /* `finished` frees the allocation */
 
-	if (session->dead)
-		release_all(allocation);
-	else if (result < 0)
-		result = refused_by_kernel(allocation);
 	session->jobs[slot] = NULL; /* whatever ends the session now has nothing to cancel */
-	allocation->finished(allocation, session->dead ? -ECANCELED : result);
+	allocation->finished(allocation, result);
 	session_arrive(session, slot);
 }
 
-int allocation_start(struct allocation *allocation, uint64_t alignment)
+static void committed(struct commit_job *job, int result)
 {
-	struct session *session = allocation->slot.session;
-	int result = find(allocation, alignment);
+	struct allocation *allocation = (struct allocation *)job; /* its first member */
+
+	if (allocation->slot.session->dead) {
+		release_all(allocation);
+		result = -ECANCELED;
+	} else if (result < 0) {
+		result = refused_by_kernel(allocation);
+	}
+	finish(allocation, result);
+}
+
+/* 1: found and committed. 0: it waits, for withheld memory or for the committer. -ENOMEM, -ENOSPC: refused. */
+static int look_for_memory(struct allocation *allocation)
+{
+	struct pool *pool = allocation->slot.session->pool;
+	int result = find(allocation);
 
 	if (result < 0)
-		return result;
+		return withheld_wait(&pool->withheld, &allocation->waiter) ? 0 : result;
 	allocation->job.ranges = allocation->ranges;
 	allocation->job.range_count = allocation->count;
 	allocation->job.done = committed;
-	result = committer_ensure(&session->pool->committer, &allocation->job);
-	if (result < 0)
-		return refused_by_kernel(allocation);
+	result = committer_ensure(&pool->committer, &allocation->job);
+	return result < 0 ? refused_by_kernel(allocation) : result;
+}
+
+/* Some of what was withheld has come back. */
+static void look_again(struct withheld_waiter *waiter)
+{
+	struct allocation *allocation = (struct allocation *)((char *)waiter - offsetof(struct allocation, waiter));
+	int result = allocation->job.cancelled ? -ECANCELED : look_for_memory(allocation);
+
+	if (result != 0)
+		finish(allocation, result < 0 ? result : 0);
+}
+
+int allocation_start(struct allocation *allocation)
+{
+	allocation->waiter.look = look_again;
+	int result = look_for_memory(allocation);
 	if (result == 0)
-		session_depart(session, allocation->slot.index, &allocation->job);
+		session_depart(allocation->slot.session, allocation->slot.index, &allocation->job);
 	return result;
 }
 

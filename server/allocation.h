@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One request for blocks on its way: found in the segment, then committed, then written into the tables. Between the second and the third
- * other requests may run; until then only the buddy allocator knows of it. Owned by whoever made it, until it is finished. Loop thread only.
+ * One request for blocks on its way: found in the segment, then committed, then written into the tables. Before it is found, if it has to
+ * wait for memory that is withheld, and between the second and the third other requests may run; until then only the buddy allocator
+ * knows of it. Owned by whoever made it, until it is finished. Loop thread only.
  */
 #ifndef SERVER_ALLOCATION_H
 #define SERVER_ALLOCATION_H
@@ -12,6 +13,7 @@
 
 #include "committer.h"
 #include "slot.h"
+#include "withheld.h"
 
 /* What a refusal for want of memory was about. */
 struct allocation_refusal {
@@ -22,6 +24,8 @@ struct allocation_refusal {
 
 struct allocation {
 	struct commit_job job; /* first: the committer knows the allocation by it */
+	struct withheld_waiter waiter;
+	uint64_t alignment; /* bytes; 0: none asked for */
 	struct slot slot;
 	void (*finished)(struct allocation *allocation, int result); /* allocation_start's last word; frees the allocation */
 	struct allocation_refusal refusal;                           /* of what failed with -ENOMEM or -ENOSPC */
@@ -46,7 +50,7 @@ void allocation_free(struct allocation *allocation);
  * -ECANCELED, or one of these errors, after which nothing is left of it but `refusal`: -ENOMEM: the segment has no room for one of
  * the blocks; -ENOSPC: the kernel has no memory.
  */
-int allocation_start(struct allocation *allocation, uint64_t alignment);
+int allocation_start(struct allocation *allocation);
 
 /*
  * Writes the blocks, and the name, into the tables, decides and records: the request has happened. 0, or ERROR_NAME_TAKEN,

@@ -13,6 +13,9 @@
  * - whoever asks for more than the file system has left is refused before anything was taken from the others; what waiting
  *   jobs still need counts as taken.
  *
+ * Pieces of others (cleaning, giving back) go on the same lane, in turns with those of the jobs, and small jobs queue up behind them. So
+ * no page is committed while a punch of it is on its way, whatever window it lies in: it would be marked, and then be gone.
+ *
  * When the kernel refuses in the middle all the same, the job's own pages go back: unmarked first, then punched. A page that
  * the job shares with its neighbours (its range does not cover it wholly) stays, for a neighbour may rely on it by now.
  *
@@ -23,7 +26,6 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <sys/statvfs.h>
 
@@ -35,8 +37,8 @@
  * then: 64 KiB. */
 #define SMALL_PAGES 16
 
-/* Pages in one trip to the thread pool: 1 MiB, a quarter to half a millisecond. */
-#define PIECE_PAGES 256
+/* Pages in one trip to the thread pool. */
+#define PIECE_PAGES (COMMIT_PIECE_BYTES / STATE_EXTENT)
 
 /* Small jobs before it is a large one's turn: both get the same share of the thread. */
 #define SMALL_IN_A_ROW (PIECE_PAGES / SMALL_PAGES)
@@ -50,7 +52,7 @@ void committer_init(struct committer *committer, uv_loop_t *loop, const struct s
 
 bool committer_is_busy(const struct committer *committer)
 {
-	return committer->current || committer->small.first || committer->large.first;
+	return committer->away || committer->others || committer->small.first || committer->large.first;
 }
 
 void committer_cancel(struct commit_job *job)
@@ -88,6 +90,7 @@ static struct commit_job *take_from_line(struct committer *committer)
 	return job;
 }
 
+/* The pages that a range touches. */
 static struct page_run pages_of(const struct commit_range *range)
 {
 	return (struct page_run){
@@ -201,40 +204,33 @@ static int commit_inline(struct committer *committer, struct commit_job *job)
 
 static void run_piece(uv_work_t *work)
 {
-	struct committer_piece *piece = &((struct committer *)work->data)->piece;
-	int mode = piece->punch ? FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE : 0;
+	const struct committer *committer = work->data;
 
-	for (piece->finished = 0; piece->finished < piece->count; piece->finished++) {
-		struct page_run run = piece->runs[piece->finished];
-		int result;
-		do
-			result =
-				fallocate(piece->fd, mode, (off_t)(run.from * STATE_EXTENT), (off_t)((run.end - run.from) * STATE_EXTENT));
-		while (result < 0 && errno == EINTR);
-		if (result < 0) {
-			piece->result = -errno;
-			return;
-		}
-	}
-	piece->result = 0;
+	commit_piece_run(committer->away, committer->segment->fd);
+}
+
+static void add_to_piece(struct commit_piece *piece, struct page_run run)
+{
+	piece->runs[piece->count++] = (struct commit_range){run.from * STATE_EXTENT, (run.end - run.from) * STATE_EXTENT};
 }
 
 /* Fills the piece with what the job needs next. 0 runs: nothing is left to do. A page that two ranges share may come twice,
  * which does no harm. */
 static int fill_piece(struct committer *committer, struct commit_job *job)
 {
-	struct committer_piece *piece = &committer->piece;
+	struct commit_piece *piece = &committer->piece;
 	uint64_t room = PIECE_PAGES;
 	struct page_run gap;
 
-	*piece = (struct committer_piece){.fd = committer->segment->fd, .punch = job->undoing};
+	piece->action = job->undoing ? COMMIT_PUNCH : COMMIT_BACK;
+	piece->count = 0;
 	if (job->undoing) {
-		while (room && job->made_count && piece->count < COMMITTER_PIECE_RUNS) {
+		while (room && job->made_count && piece->count < COMMIT_PIECE_RUNS) {
 			struct page_run *made = &job->made[job->made_count - 1];
 			uint64_t pages = made->end - made->from < room ? made->end - made->from : room;
 			struct page_run run = {made->end - pages, made->end};
 			extents_mark(committer->extents, run.from, run.end, false);
-			piece->runs[piece->count++] = run;
+			add_to_piece(piece, run);
 			made->end = run.from;
 			if (made->from == made->end)
 				job->made_count--;
@@ -242,11 +238,11 @@ static int fill_piece(struct committer *committer, struct commit_job *job)
 		}
 		return 0;
 	}
-	while (room && piece->count < COMMITTER_PIECE_RUNS && next_gap(committer, job, room, &gap)) {
+	while (room && piece->count < COMMIT_PIECE_RUNS && next_gap(committer, job, room, &gap)) {
 		int result = extents_prepare(committer->extents, gap.from, gap.end);
 		if (result < 0)
 			return result;
-		piece->runs[piece->count++] = gap;
+		add_to_piece(piece, gap);
 		room -= gap.end - gap.from;
 	}
 	return 0;
@@ -275,22 +271,21 @@ static void finish(struct committer *committer, struct commit_job *job)
 
 static void start_next(struct committer *committer);
 
-static void piece_finished(uv_work_t *work, int status)
+/* The current job's piece has come back. */
+static void job_returned(struct committer *committer)
 {
-	struct committer *committer = work->data;
-	struct committer_piece *piece = &committer->piece;
+	const struct commit_piece *piece = &committer->piece;
 	struct commit_job *job = committer->current;
 
-	(void)status; /* pieces are never cancelled */
-	for (size_t i = 0; i < piece->finished && !piece->punch; i++) {
-		uint64_t bytes = (piece->runs[i].end - piece->runs[i].from) * STATE_EXTENT;
-		mark(committer, piece->runs[i]);
-		remember(job, piece->runs[i]);
+	for (size_t i = 0; i < piece->finished && piece->action == COMMIT_BACK; i++) {
+		uint64_t bytes = piece->runs[i].length;
+		mark(committer, pages_of(&piece->runs[i]));
+		remember(job, pages_of(&piece->runs[i]));
 		bytes = bytes < job->missing ? bytes : job->missing;
 		job->missing -= bytes;
 		committer->promised -= bytes;
 	}
-	if (piece->result < 0 && !piece->punch && job->result == 0)
+	if (piece->result < 0 && piece->action == COMMIT_BACK && job->result == 0)
 		job->result = piece->result;
 
 	committer->current = NULL;
@@ -298,14 +293,34 @@ static void piece_finished(uv_work_t *work, int status)
 		finish(committer, job); /* now, not when its next turn would come */
 	else
 		put_in_line(committer, job); /* at the end: the others have a turn */
+}
+
+static void piece_finished(uv_work_t *work, int status)
+{
+	struct committer *committer = work->data;
+	struct commit_piece *piece = committer->away;
+
+	(void)status; /* pieces are never cancelled */
+	committer->away = NULL;
+	if (committer->current)
+		job_returned(committer);
+	else
+		piece->done(piece);
 	start_next(committer);
 }
 
-static void start_next(struct committer *committer)
+static void send_piece(struct committer *committer, struct commit_piece *piece)
+{
+	committer->away = piece;
+	uv_queue_work(committer->loop, &committer->work, run_piece, piece_finished);
+}
+
+/* Sends the piece of the job whose turn it is. False: no job has one. */
+static bool send_job(struct committer *committer)
 {
 	struct commit_job *job;
 
-	while (!committer->current && (job = take_from_line(committer))) {
+	while (!committer->away && (job = take_from_line(committer))) {
 		if (job->result == 0 && job->cancelled)
 			job->result = -ECANCELED;
 		/* A cancelled job gives its pages back as well: nobody was promised them. */
@@ -320,8 +335,35 @@ static void start_next(struct committer *committer)
 			continue;
 		}
 		committer->current = job;
-		uv_queue_work(committer->loop, &committer->work, run_piece, piece_finished);
+		committer->others_turn = true;
+		send_piece(committer, &committer->piece);
 	}
+	return committer->away;
+}
+
+static void start_next(struct committer *committer)
+{
+	if (committer->away)
+		return;
+	if (!(committer->others && committer->others_turn) && send_job(committer))
+		return;
+	struct commit_piece *other = committer->others; /* not before: a job that ended may have brought it */
+	if (!other)
+		return;
+	committer->others = other->next;
+	committer->others_turn = false;
+	send_piece(committer, other);
+}
+
+void committer_run(struct committer *committer, struct commit_piece *piece)
+{
+	struct commit_piece **last = &committer->others;
+
+	piece->next = NULL;
+	while (*last)
+		last = &(*last)->next;
+	*last = piece;
+	start_next(committer);
 }
 
 int committer_ensure(struct committer *committer, struct commit_job *job)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Has the kernel set memory aside for ranges of the segment before they are handed out, without stopping the loop. Owned by the
- * pool; loop thread only (the system calls run on libuv's thread pool, with a copy of what they need).
+ * Has the kernel set memory aside for ranges of the segment before they are handed out, without stopping the loop; and is the one lane on
+ * which others, who clean pages or give them back, go to the kernel too. Owned by the pool; loop thread only (the system calls run on
+ * libuv's thread pool, with a copy of what they need).
  */
 #ifndef SERVER_COMMITTER_H
 #define SERVER_COMMITTER_H
@@ -11,12 +12,10 @@
 #include <stdint.h>
 #include <uv.h>
 
+#include "commit_piece.h"
+
 struct extents;
 struct shared_object;
-
-struct commit_range {
-	uint64_t offset, length; /* bytes */
-};
 
 struct page_run {
 	uint64_t from, end; /* pages */
@@ -42,9 +41,6 @@ struct commit_job {
 	bool undoing;
 };
 
-/* Runs of pages that one system call each commits or punches, in one trip to the thread pool. */
-#define COMMITTER_PIECE_RUNS 32
-
 /* Jobs that wait; they take turns, a piece each. */
 struct commit_queue {
 	struct commit_job *first, *last;
@@ -57,16 +53,12 @@ struct committer {
 	unsigned small_in_a_row;          /* that went before a waiting large one */
 	struct commit_job *current;       /* whose piece is on its way */
 	uint64_t promised;                /* bytes that waiting jobs still need */
+	struct commit_piece piece;        /* of the job whose turn it is */
+	struct commit_piece *away;        /* on the thread pool; NULL: none */
+	struct commit_piece *others;      /* wait: pieces of others, in the order in which they came */
+	bool others_turn;                 /* a job's piece was the last to go */
 	uv_loop_t *loop;
 	uv_work_t work;
-	struct committer_piece {
-		int fd;
-		bool punch;
-		struct page_run runs[COMMITTER_PIECE_RUNS];
-		size_t count;
-		size_t finished; /* runs that went well */
-		int result;
-	} piece;
 };
 
 void committer_init(struct committer *committer, uv_loop_t *loop, const struct shared_object *segment,
@@ -77,6 +69,12 @@ int committer_ensure(struct committer *committer, struct commit_job *job);
 
 /* Ends a waiting job early; `done` is still called, with -ECANCELED unless it had failed or finished. */
 void committer_cancel(struct commit_job *job);
+
+/*
+ * Has a piece of somebody else's worked off, in turns with the jobs, and calls its `done`, never at once. As at most one piece is on
+ * its way, and nothing is committed at once meanwhile, whoever is given pages back by `done` knows that nobody else was at them.
+ */
+void committer_run(struct committer *committer, struct commit_piece *piece);
 
 /* Is anything under way? */
 bool committer_is_busy(const struct committer *committer);

@@ -26,6 +26,7 @@
 #include "session.h"
 #include "size.h"
 #include "takeover.h"
+#include "up_front.h"
 
 /* Descriptors that the daemon itself may need at a time, beside its clients'. */
 #define OWN_DESCRIPTORS 64
@@ -78,6 +79,17 @@ static void unwatch_signals(struct daemon *daemon)
 	}
 }
 
+/* What is on the thread pool comes back; what still waits is called off. */
+static void forget_sessions(struct daemon *daemon)
+{
+	struct session *session;
+
+	for (uint32_t n = 1; (session = sessions_from(&daemon->pool.sessions, n)); n++) {
+		n = session->number;
+		session_forget(session);
+	}
+}
+
 static void stop(uv_signal_t *signal, int number)
 {
 	struct daemon *daemon = signal->data;
@@ -89,12 +101,8 @@ static void stop(uv_signal_t *signal, int number)
 #ifdef SHMB_HAVE_SYSTEMD
 	sd_notify(0, "STOPPING=1");
 #endif
-	/* What is on the thread pool comes back; what still waits is called off. */
-	struct session *session;
-	for (uint32_t n = 1; (session = sessions_from(&daemon->pool.sessions, n)); n++) {
-		n = session->number;
-		session_forget(session);
-	}
+	forget_sessions(daemon);
+	pool_stop(&daemon->pool);
 	listener_stop(&daemon->listener);
 	unwatch_signals(daemon);
 }
@@ -108,6 +116,23 @@ static void block_signals(bool blocked)
 	for (size_t i = 0; i < SIGNALS; i++)
 		sigaddset(&set, ending_signals[i]);
 	pthread_sigmask(blocked ? SIG_BLOCK : SIG_UNBLOCK, &set, NULL);
+}
+
+/* Has one of them come while they were blocked? Tells systemd too, after each gibibyte, that the start goes on. */
+static bool is_to_end(void)
+{
+	sigset_t pending;
+	bool ends = false;
+
+	sigpending(&pending);
+	for (size_t i = 0; i < SIGNALS; i++)
+		ends |= sigismember(&pending, ending_signals[i]) == 1;
+#ifdef SHMB_HAVE_SYSTEMD
+	static unsigned asked;
+	if (asked++ % 1024 == 0)
+		sd_notify(0, "EXTEND_TIMEOUT_USEC=30000000\nSTATUS=Committing memory");
+#endif
+	return ends;
 }
 
 static int watch_signals(struct daemon *daemon)
@@ -169,6 +194,14 @@ static int start(struct daemon *daemon, const struct options *options, uint64_t 
 		daemon->pool.ephemeral = false; /* what cannot be served is left as it is */
 		goto close_pool;
 	}
+	if (options->pool.up_front)
+		result = up_front_commit(&daemon->pool, is_to_end);
+	if (result == -ECANCELED)
+		log_info("a signal has come: stopping before all was committed");
+	else if (result < 0)
+		daemon->pool.ephemeral = !daemon->pool.adopted; /* a new one was never used */
+	if (result < 0)
+		goto close_pool;
 	result = watch_signals(daemon);
 	if (result == 0)
 		result = listener_start(&daemon->listener, &daemon->loop, daemon->endpoint.fd, max_connections, &events, daemon);
@@ -177,6 +210,7 @@ static int start(struct daemon *daemon, const struct options *options, uint64_t 
 		goto close_pool;
 	}
 	daemon->endpoint.fd = -1; /* the listener's now */
+	pool_start(&daemon->pool, &options->pool);
 	block_signals(false);
 	announce(daemon, max_connections);
 	return 0;
@@ -184,7 +218,8 @@ static int start(struct daemon *daemon, const struct options *options, uint64_t 
 close_pool:
 	unwatch_signals(daemon);
 	listener_stop(&daemon->listener);
-	uv_run(&daemon->loop, UV_RUN_NOWAIT);
+	forget_sessions(daemon);
+	uv_run(&daemon->loop, UV_RUN_DEFAULT);
 	pool_close(&daemon->pool);
 release_endpoint:
 	endpoint_release(&daemon->endpoint);
@@ -222,5 +257,5 @@ int daemon_run(const struct options *options)
 	uv_loop_close(&daemon->loop);
 	arena_deinit(&daemon->arena);
 	free(daemon);
-	return result;
+	return result == -ECANCELED ? 0 : result; /* ended as it should, if early */
 }

@@ -90,6 +90,10 @@ void extents_mark(struct extents *extents, uint64_t from, uint64_t end, bool com
 	while (from < end) {
 		uint64_t last = from / 64 * 64 + 64 < end ? from / 64 * 64 + 64 : end;
 		uint64_t count = last - from;
+		if (!committed && !extents->word_pages[from / PAGE_BITS]) {
+			from = last; /* never set */
+			continue;
+		}
 		uint64_t mask = (count == 64 ? UINT64_MAX : (UINT64_C(1) << count) - 1) << from % 64;
 		_Atomic uint64_t *word = &extents->words[from / 64];
 		uint64_t before = atomic_load_explicit(word, memory_order_relaxed);

@@ -35,7 +35,7 @@ int extents_prepare(struct extents *extents, uint64_t from, uint64_t end);
 /* Finds out which pages of a former daemon's bitmap are there, and counts the bits. -errno. */
 int extents_recover(struct extents *extents);
 
-/* Sets, or clears, the bits of [from, end). To set, prepare first. */
+/* Sets, or clears, the bits of [from, end). To set, prepare first; to clear, nothing is needed. */
 void extents_mark(struct extents *extents, uint64_t from, uint64_t end, bool committed);
 
 #endif

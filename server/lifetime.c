@@ -47,11 +47,11 @@ int lifetime_find_hold(const struct session *session, const struct handle *handl
 static void free_block(struct pool *pool, uint32_t index)
 {
 	const struct block_body *body = blocks_body(&pool->blocks, index);
-	uint64_t offset = pool->blocks.records[index].offset;
-	uint64_t size = body->size, granted = body->granted;
+	struct commit_range range = {pool->blocks.records[index].offset, body->granted};
+	uint64_t size = body->size;
 
 	blocks_set_state(&pool->blocks, index, RECORD_FREE);
-	buddy_release(&pool->buddy, offset / pool->unit, granted / pool->unit);
+	pool_free(pool, &range);
 	pool->block_count--;
 	pool->requested -= size;
 	pool_count(&pool->counters->frees, 1);

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "buddy.h"
+#include "duration.h"
 #include "name.h"
 #include "size.h"
 
@@ -21,6 +22,8 @@
 
 #define DEFAULT_UNIT 64
 #define MIN_UNIT 16
+#define DEFAULT_RETURN_AFTER 1000 /* milliseconds */
+#define MAX_RETURN_AFTER (UINT64_C(365) * 24 * 3600 * 1000)
 
 /* Records of a table: their indexes are 32 bits, and session numbers are kept well below. */
 #define MAX_RECORDS (UINT32_C(1) << 31)
@@ -40,6 +43,9 @@ enum {
 	OPTION_MAX_BLOCKS,
 	OPTION_MAX_NAMES,
 	OPTION_MAX_SESSIONS,
+	OPTION_COMMIT,
+	OPTION_ZERO,
+	OPTION_RETURN_AFTER,
 	OPTION_LOG_LEVEL,
 };
 
@@ -64,6 +70,11 @@ static const struct {
 	{"discard", OPTION_DISCARD, NULL, "throw away what a former daemon left of the pool, and say\nwhat that was"},
 	{"overcommit", OPTION_OVERCOMMIT, NULL,
      "allow a pool larger than /dev/shm; what does not fit is\nrefused when it is allocated"},
+	{"commit", OPTION_COMMIT, "WHEN",
+     "get memory from the kernel on-alloc (default), or all of it\nup-front, before the first client, to be kept"},
+	{"zero", OPTION_ZERO, "WHEN", "never (default), or on-free: nobody is handed what another\nhas written"},
+	{"return-after", OPTION_RETURN_AFTER, "TIME",
+     "give freed memory back to the kernel after 500ms, 2s, 1m\n(default: 1s), or never; with --commit up-front it stays"},
 	{"log-level", OPTION_LOG_LEVEL, "LEVEL", "error, warning, info (default) or debug"},
 	{"help", OPTION_HELP, NULL, "this"},
 	{"version", OPTION_VERSION, NULL, "the version"},
@@ -108,6 +119,31 @@ static int parse_count(const char *text, uint32_t max, uint32_t *out_count)
 	if (size_parse(text, &value) < 0 || value == 0 || value > max)
 		return -1;
 	*out_count = (uint32_t)value;
+	return 0;
+}
+
+/* One of two words; true: the second. */
+static int parse_either(const char *text, const char *first, const char *second, bool *out_second)
+{
+	bool is_second = strcmp(text, second) == 0;
+
+	if (!is_second && strcmp(text, first) != 0)
+		return -1;
+	*out_second = is_second;
+	return 0;
+}
+
+static int parse_delay(const char *text, uint64_t *out_ms)
+{
+	uint64_t ms;
+
+	if (strcmp(text, "never") == 0) {
+		*out_ms = SCAVENGER_NEVER;
+		return 0;
+	}
+	if (duration_parse(text, &ms) < 0 || ms == 0 || ms > MAX_RETURN_AFTER)
+		return -1;
+	*out_ms = ms;
 	return 0;
 }
 
@@ -175,6 +211,8 @@ static enum options_result check(struct pool_options *pool)
 		size_format(pool->size, text);
 		return wrong("--max-size %llu: must be at least --size, which is %s", (unsigned long long)pool->max_size, text);
 	}
+	if (pool->up_front && pool->overcommit)
+		return wrong("--commit up-front and --overcommit exclude each other");
 	return OPTIONS_RUN;
 }
 
@@ -219,6 +257,18 @@ static enum options_result take(int option, const char *argument, struct options
 	case OPTION_EPHEMERAL: pool->ephemeral = true; break;
 	case OPTION_DISCARD: pool->discard = true; break;
 	case OPTION_OVERCOMMIT: pool->overcommit = true; break;
+	case OPTION_COMMIT:
+		if (parse_either(argument, "on-alloc", "up-front", &pool->up_front) < 0)
+			return wrong("--commit %s: must be on-alloc or up-front", argument);
+		break;
+	case OPTION_ZERO:
+		if (parse_either(argument, "never", "on-free", &pool->zero_on_free) < 0)
+			return wrong("--zero %s: must be never or on-free", argument);
+		break;
+	case OPTION_RETURN_AFTER:
+		if (parse_delay(argument, &pool->return_after_ms) < 0)
+			return wrong("--return-after %s: must be a time such as 500ms, 2s or 1m, at least 1ms, or never", argument);
+		break;
 	case OPTION_LOG_LEVEL:
 		if (log_parse_level(argument, &options->log_level) < 0)
 			return wrong("--log-level %s: must be error, warning, info or debug", argument);
@@ -248,7 +298,7 @@ enum options_result options_parse(int argc, char **argv, struct options *out_opt
 	*letter = '\0';
 	*out_options = (struct options){
 		.log_level = LOG_LEVEL_INFO,
-		.pool = {.name = "default", .size = DEFAULT_SIZE, .unit = DEFAULT_UNIT},
+		.pool = {.name = "default", .size = DEFAULT_SIZE, .unit = DEFAULT_UNIT, .return_after_ms = DEFAULT_RETURN_AFTER},
 	};
 	out_options->socket_path = default_socket(out_options->default_path, sizeof out_options->default_path);
 	optind = 0; /* glibc: from the start, whatever an earlier call left, getopt(3) */

@@ -15,12 +15,15 @@
 
 #include "blocks.h"
 #include "buddy.h"
+#include "cleaner.h"
 #include "committer.h"
 #include "extents.h"
 #include "names.h"
 #include "references.h"
+#include "scavenger.h"
 #include "sessions.h"
 #include "shared_object.h"
+#include "withheld.h"
 
 struct pool_options {
 	const char *name;
@@ -32,12 +35,16 @@ struct pool_options {
 	bool discard;                                 /* a leftover pool is thrown away */
 	bool ephemeral;                               /* everything is removed at the end */
 	bool overcommit;                              /* the segment may be larger than the file system that holds it */
+	bool up_front;                                /* all is committed before it is served, and stays so */
+	bool zero_on_free;                            /* what was freed reads as zeros before it is handed out again */
+	uint64_t return_after_ms; /* free memory goes back to the kernel after this long, or SCAVENGER_NEVER */
 };
 
 struct pool {
 	uv_loop_t *loop;
 	char name[64];
 	bool ephemeral;
+	bool up_front, zero_on_free;
 	bool adopted; /* a former daemon made it: to be taken over before it is served */
 	uint32_t incarnation;
 	uint64_t unit, size; /* bytes */
@@ -56,6 +63,9 @@ struct pool {
 	struct references references;
 	struct extents extents;
 	struct committer committer;
+	struct withheld withheld;
+	struct scavenger scavenger;
+	struct cleaner cleaner;
 	struct sessions sessions;
 
 	uint64_t next_id;
@@ -70,11 +80,21 @@ struct pool {
  */
 int pool_open(uv_loop_t *loop, const struct pool_options *options, struct pool *out_pool);
 
+/* What the pool does by itself begins: from here on it is served. */
+void pool_start(struct pool *pool, const struct pool_options *options);
+
+/* It ends: what is on its way to the kernel comes back when the loop goes on running, and nothing new is begun. */
+void pool_stop(struct pool *pool);
+
 /* Lets go of everything; an ephemeral pool is removed from the system. Nothing may be under way. */
 void pool_close(struct pool *pool);
 
 /* Sets `count` ids aside and returns the first. They are never handed out again. */
 uint64_t pool_take_ids(struct pool *pool, uint32_t count);
+
+/* A range that was allocated is free again: nobody was ever given it, or somebody was. */
+void pool_release(struct pool *pool, const struct commit_range *range);
+void pool_free(struct pool *pool, const struct commit_range *range);
 
 /* Brings the view's counters up to date. Derived, and plain stores: nothing depends on them. */
 void pool_publish_counters(struct pool *pool);

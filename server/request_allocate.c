@@ -76,14 +76,14 @@ static void refuse(struct allocation *allocation, struct connection *connection)
 	pool_publish_counters(slot->session->pool);
 }
 
-/* The committer has been to the kernel. The client may have another connection by now, or none. */
+/* The committer has been to the kernel, or withheld memory has come back. The client may have another connection by now, or none. */
 static void finished(struct allocation *allocation, int result)
 {
 	struct connection *connection = allocation->slot.session->connection;
 
 	if (result == 0)
 		finish(allocation, connection);
-	else if (result == -ENOSPC)
+	else if (result != -ECANCELED)
 		refuse(allocation, connection);
 	allocation_free(allocation);
 	/* Last: a client that is gone takes its session along here. */
@@ -95,7 +95,8 @@ static void start(struct request *request, struct allocation *allocation, uint64
 {
 	allocation->slot = request->slot;
 	allocation->finished = finished;
-	int result = allocation_start(allocation, alignment);
+	allocation->alignment = alignment;
+	int result = allocation_start(allocation);
 	if (result == 0)
 		return;
 	if (result < 0)

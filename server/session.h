@@ -38,7 +38,7 @@ struct session {
 	uint64_t requests;                /* answered */
 	uint64_t busy_slots;              /* bit n: slot n has a request under way */
 	uint64_t seen[SESSION_SLOTS];     /* highest sequence of each slot, the requests of no consequence included */
-	unsigned under_way;               /* allocations that the committer works on, */
+	unsigned under_way;               /* allocations that the committer works on, or that wait for memory */
 	uint32_t *batches[SESSION_SLOTS]; /* by slot: indexes of the blocks of its last request, if that was a batch; owned */
 	struct commit_job *jobs[SESSION_SLOTS]; /* by slot: cancelled when the session ends */
 	uint32_t goodbye_slot;                  /* whose reply goes out once nothing of the session is left */
@@ -90,7 +90,7 @@ void session_end(struct session *session, const char *why);
  */
 void session_forget(struct session *session);
 
-/* Requests that the committer works on, by slot: a dead session is kept until the last one has come back. */
+/* Requests that the committer works on, or that wait for withheld memory, by slot: a dead session is kept until the last one has come back. */
 void session_depart(struct session *session, uint32_t slot, struct commit_job *job);
 void session_arrive(struct session *session, uint32_t slot);
 

@@ -77,6 +77,7 @@ static int abandon(struct pool *pool, int result)
 		number = session->number;
 		reaper_bury(session);
 	}
+	pool->sessions.lost = pool->sessions.dead = NULL; /* they were in these lists */
 	return result;
 }
 

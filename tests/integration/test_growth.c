@@ -322,6 +322,31 @@ static void test_far(void **state)
 	shmb_close(session);
 }
 
+/* With each policy for its memory: what is new is there to be handed out, and comes back. */
+static void test_policies(void **state)
+{
+	static const char *const policies[][2] = {{"--zero", "on-free"}, {"--commit", "up-front"}, {"--return-after", "1ms"}};
+	Shmbuddy__V1__Handle small, large;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof policies / sizeof policies[0]; i++) {
+		char size[16];
+
+		assert_int_equal(raw_session_allocate(&mine, 20000, NULL, &small), OK);
+		daemon_fixture_kill(&fixture);
+		snprintf(size, sizeof size, "%zuK", 256 * (i + 1));
+		daemon_fixture_restart(&fixture, "--size", size, policies[i][0], policies[i][1], NULL);
+		take_up_mine();
+		expect_size(256 * (i + 1) * KIB);
+		assert_int_equal(raw_session_free(&mine, &small), OK);
+		/* All of its upper part, twice: the second time it has been had before. */
+		for (int k = 0; k < 2; k++) {
+			assert_int_equal(raw_session_allocate(&mine, 128 * KIB * (i + 1), NULL, &large), OK);
+			assert_int_equal(raw_session_free(&mine, &large), OK);
+		}
+	}
+}
+
 /* From the middle of a page to its end or less, and far beyond it. */
 static void test_within_a_page(void **state)
 {
@@ -531,6 +556,7 @@ int main(void)
 		TEST(test_living_client),
 		TEST(test_library),
 		TEST(test_many_times),
+		TEST(test_policies),
 		TEST(test_within_a_page),
 		TEST(test_far),
 		TEST(test_refused),

@@ -398,6 +398,92 @@ static void test_nobody_starves(void **state)
 	assert_int_equal(fixture.extents.committed, 1000 + SMALL);
 }
 
+/* ---- Pieces of others ---- */
+
+static struct commit_piece errand;
+static int others_back;
+static int jobs_before_others; /* jobs that had ended by then */
+
+static void back(struct commit_piece *piece)
+{
+	assert_ptr_equal(piece, &errand);
+	others_back++;
+	jobs_before_others = ended;
+}
+
+static void send_other(enum commit_action action, uint64_t from, uint64_t end)
+{
+	errand = (struct commit_piece){.action = action, .runs = {{from * PAGE, (end - from) * PAGE}}, .count = 1, .done = back};
+	others_back = 0;
+	committer_run(&fixture.committer, &errand);
+	assert_int_equal(others_back, 0);
+	assert_true(committer_is_busy(&fixture.committer));
+}
+
+/* A small commit whose window reaches into pages that are being punched: it waits, and marks what it commits, no more. */
+static void test_no_window_into_a_punch(void **state)
+{
+	struct work mine = work_of(0, 4 * PAGE), next = work_of(5 * PAGE, PAGE);
+
+	(void)state;
+	assert_int_equal(ensure(&mine), 1);
+	assert_committed(0, 16);
+	extents_mark(&fixture.extents, 4, 16, false);
+	send_other(COMMIT_PUNCH, 4, 16);
+	assert_int_equal(ensure(&next), 0);
+	run();
+	assert_int_equal(others_back, 1);
+	assert_int_equal(errand.result, 0);
+	assert_int_equal(next.result, 0);
+	for (uint64_t page = 0; page < 16; page++)
+		assert_int_equal(is_committed(page), page < 4 || page == 5);
+	assert_int_equal(memory_object_backed(&fixture.segment), 5 * PAGE);
+}
+
+/* They have every second turn: neither starves the errand. */
+static void test_turns_with_others(void **state)
+{
+	struct work large = work_of(0, 2048 * PAGE), second = work_of(3000 * PAGE, 2048 * PAGE);
+
+	(void)state;
+	assert_int_equal(ensure(&large), 0);
+	assert_int_equal(ensure(&second), 0);
+	send_other(COMMIT_PUNCH, 8000, 8001);
+	run();
+	assert_int_equal(others_back, 1);
+	assert_int_equal(jobs_before_others, 0);
+	assert_int_equal(calls[1].punch, 1); /* after the piece that was on its way */
+	assert_true(large.result == 0 && second.result == 0);
+}
+
+static void test_zeros(void **state)
+{
+	struct work work = work_of(0, 64 * PAGE);
+	uint8_t *base = fixture.segment.base;
+
+	(void)state;
+	assert_int_equal(ensure(&work), 0);
+	run();
+	memset(base, 7, (size_t)64 * PAGE);
+	errand = (struct commit_piece){
+		.action = COMMIT_ZERO, .runs = {{100, 7}, {200, 40 * PAGE}, {60 * PAGE, PAGE}}, .count = 3, .done = back};
+	committer_run(&fixture.committer, &errand);
+	run();
+	assert_int_equal(errand.finished, 3);
+	for (size_t i = 0; i < (size_t)64 * PAGE; i++) {
+		bool zero = (i >= 100 && i < 107) || (i >= 200 && i < 200 + 40 * PAGE) || (i >= 60 * PAGE && i < 61 * PAGE);
+		if (base[i] != (zero ? 0 : 7))
+			fail_msg("byte %zu", i);
+	}
+	/* What cannot be written to is an error, of the run after those that went well. */
+	int fd = memory_object_break(&fixture.segment);
+	committer_run(&fixture.committer, &errand);
+	run();
+	memory_object_mend(&fixture.segment, fd);
+	assert_int_equal(errand.finished, 0);
+	assert_int_equal(errand.result, -EBADF);
+}
+
 /* Two wait for the same page: the second finds it committed. */
 static void test_shared_page(void **state)
 {
@@ -680,6 +766,9 @@ int main(void)
 		TEST(test_refused_at_once),
 		TEST(test_refusal_of_one),
 		TEST(test_without_bitmap),
+		TEST(test_no_window_into_a_punch),
+		TEST(test_turns_with_others),
+		TEST(test_zeros),
 		TEST(test_cancel),
 		TEST(test_cancel_after_a_refusal),
 		TEST(test_next_from_done),

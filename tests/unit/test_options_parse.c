@@ -60,6 +60,9 @@ static void test_defaults(void **state)
 	assert_int_equal(options.pool.max_sessions, 0);
 	assert_false(options.pool.ephemeral);
 	assert_false(options.pool.overcommit);
+	assert_false(options.pool.up_front);
+	assert_false(options.pool.zero_on_free);
+	assert_int_equal(options.pool.return_after_ms, 1000);
 	assert_int_equal(options.log_level, LOG_LEVEL_INFO);
 	assert_string_equal(standard_output.text, "");
 	assert_string_equal(standard_error.text, "");
@@ -108,6 +111,15 @@ static void test_every_option(void **state)
 	assert_true(options.pool.ephemeral);
 	assert_true(options.pool.overcommit);
 	assert_int_equal(options.log_level, LOG_LEVEL_DEBUG);
+	assert_int_equal(parse("--commit up-front --zero on-free --return-after 2m"), OPTIONS_RUN);
+	assert_true(options.pool.up_front);
+	assert_true(options.pool.zero_on_free);
+	assert_int_equal(options.pool.return_after_ms, 120000);
+	assert_int_equal(parse("--commit up-front --commit on-alloc --zero on-free --zero never --return-after never"),
+	                 OPTIONS_RUN);
+	assert_false(options.pool.up_front);
+	assert_false(options.pool.zero_on_free);
+	assert_true(options.pool.return_after_ms == SCAVENGER_NEVER);
 	assert_int_equal(parse("-s /b -p c -S 64K -m 16 -e"), OPTIONS_RUN);
 	assert_string_equal(options.socket_path, "/b");
 	assert_string_equal(options.pool.name, "c");
@@ -156,9 +168,10 @@ static void test_sizes(void **state)
 static void test_help_and_version(void **state)
 {
 	static const char *const every[] = {
-		"--max-size SIZE", "-s, --socket PATH",  "-p, --pool NAME", "-S, --size SIZE", "-m, --min-block",   "--max-blocks N",
-		"--max-names N",   "--max-sessions N",   "-e, --ephemeral", "--overcommit",    "--log-level LEVEL", "-h, --help",
-		"-V, --version",   "Usage: shmbuddyd [", "16M)\n",          "shmbuddyd(8)"};
+		"--max-size SIZE",   "-s, --socket PATH",  "-p, --pool NAME",  "-S, --size SIZE",     "-m, --min-block",
+		"--max-blocks N",    "--max-names N",      "--max-sessions N", "-e, --ephemeral",     "--overcommit",
+		"--log-level LEVEL", "--commit WHEN",      "--zero WHEN",      "--return-after TIME", "-h, --help",
+		"-V, --version",     "Usage: shmbuddyd [", "16M)\n",           "shmbuddyd(8)"};
 
 	(void)state;
 	for (int i = 0; i < 2; i++) {
@@ -209,6 +222,14 @@ static void test_refusals(void **state)
 		{"--max-blocks 2147483649", "must be 1 to 2G"},
 		{"--max-names 0", "--max-names 0: must be 1 to 2G"},
 		{"--max-sessions 1048577", "--max-sessions 1048577: must be 1 to 1M"},
+		{"--commit now", "--commit now: must be on-alloc or up-front"},
+		{"--zero always", "--zero always: must be never or on-free"},
+		{"--return-after 1", "--return-after 1: must be a time such as 500ms"},
+		{"--return-after 0", "at least 1ms, or never"},
+		{"--return-after 0ms", "at least 1ms, or never"},
+		{"--return-after 8761h", "--return-after 8761h: must be a time"},
+		{"--return-after ''", "--return-after : must be a time"},
+		{"--commit up-front --overcommit", "--commit up-front and --overcommit exclude each other"},
 		{"--log-level loud", "--log-level loud: must be error, warning, info or debug"},
 		{"--log-level ''", "--log-level : must be"},
 		{"--frobnicate", "Try shmbuddyd --help"},
