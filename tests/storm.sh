@@ -37,10 +37,11 @@ if [ "$(id -u)" = 0 ] && "${enter[@]}" true 2>/dev/null; then
 	storm=("${enter[@]}" "${storm[@]}")
 fi
 
-# What clients and daemons have to say goes to standard error, and is shown only where something went wrong: the end of it.
+# What clients and daemons have to say goes to standard error, and is shown only where something went wrong: complaints, and
+# the end of the daemon's log.
 errors=$(mktemp) || exit 1
 trap 'rm -f "$errors"' EXIT
 "${storm[@]}" 2>"$errors" 9<&-
 status=$?
-[ $status = 0 ] || tail -n 200 "$errors" >&2
+[ $status = 0 ] || { grep -v ' info  ' "$errors" | tail -n 100; tail -n 100 "$errors"; } >&2
 exit $status

@@ -72,10 +72,10 @@ bool operation_allocate(struct client *client)
 	if (pattern_below(&client->random, 8) == 0)
 		options.alignment = UINT64_C(1) << pattern_below(&client->random, 17);
 	int result = CLIENT_CALL(client, shmb_alloc(client->session, hold->size, &options, &block));
-	if (result < 0)
+	if (is_refused(client, result)) {
 		atomic_store(&hold->state, HOLD_NONE);
-	if (is_refused(client, result))
 		return true;
+	}
 	CLIENT_EXPECT(client, !options.alignment || block.offset % options.alignment == 0);
 	take_block(client, hold, &block);
 	return true;
@@ -99,12 +99,11 @@ bool operation_allocate_named(struct client *client)
 	atomic_store(&name->filled, false);
 	atomic_store(&name->word, NAME_WORD(serial, NAME_PUBLISHING));
 	int result = CLIENT_CALL(client, shmb_alloc(client->session, hold->size, &(shmb_alloc_options){.name = text}, &block));
-	if (result < 0) {
+	if (is_refused(client, result)) {
 		atomic_store(&name->word, NAME_WORD(serial, NAME_NONE));
 		atomic_store(&hold->state, HOLD_NONE);
-	}
-	if (is_refused(client, result))
 		return true;
+	}
 	atomic_store(&name->block, block.handle.id);
 	atomic_store(&name->word, NAME_WORD(serial, NAME_PUBLISHED));
 	take_block(client, hold, &block);
@@ -129,11 +128,10 @@ bool operation_allocate_batch(struct client *client)
 	if (!count)
 		return operation_free_batch(client);
 	int result = CLIENT_CALL(client, shmb_alloc_batch(client->session, sizes, count, NULL, blocks));
-	for (size_t i = 0; i < count && result < 0; i++)
+	bool refused = is_refused(client, result);
+	for (size_t i = 0; i < count && refused; i++)
 		atomic_store(&holds[i]->state, HOLD_NONE);
-	if (is_refused(client, result))
-		return true;
-	for (size_t i = 0; i < count; i++)
+	for (size_t i = 0; i < count && !refused; i++)
 		take_block(client, holds[i], &blocks[i]);
 	return true;
 }

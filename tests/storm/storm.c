@@ -37,6 +37,8 @@ static struct crew crew;
 static struct killer killer;
 static unsigned kills = 100;
 static uint64_t seed;
+static unsigned censuses;
+static struct census last_census;
 
 /* Everybody comes to rest, on a daemon that nothing threatens, and the pool is looked at: twice, the daemon killed in between. */
 static void take_census(void)
@@ -52,10 +54,16 @@ static void take_census(void)
 		census_take(fixture.pool, &crew, &after);
 		assert_memory_equal(&before, &after, sizeof before);
 	}
-	printf("after %u kills: %" PRIu64 " blocks of %" PRIu64 " bytes, %" PRIu64 " holds, %" PRIu64
-	       " names are as the ledger says\n",
-	       killer_kills(&killer), before.blocks, before.bytes, before.holds, before.names);
+	last_census = before;
+	censuses++;
 	crew_unpark(&crew);
+}
+
+static void print_census(void)
+{
+	printf("pool and ledger compared %u times; the last time %" PRIu64 " blocks of %" PRIu64 " bytes, %" PRIu64
+	       " holds, %" PRIu64 " names\n",
+	       censuses, last_census.blocks, last_census.bytes, last_census.holds, last_census.names);
 }
 
 static void print_clients(void)
@@ -109,6 +117,7 @@ static void storm(void **state)
 	killer_strike_at_rest(&killer);
 	daemon_fixture_terminate(&fixture);
 	assert_int_equal(daemon_fixture_shared_objects(&fixture), 0);
+	print_census();
 	print_clients();
 	if (!kills)
 		return;
