@@ -23,10 +23,10 @@
 #include "view.h"
 
 #define PATIENCE_MS 60000
-#define NOBODY LEDGER_SEATS
+#define NOBODY CREW_MEMBERS
 
-/* How often each seat holds the block of each record. */
-typedef unsigned hold_counts[LEDGER_SEATS][RECOUNT_RECORDS_MAX];
+/* How often each client holds the block of each record. */
+typedef unsigned hold_counts[CREW_MEMBERS][RECOUNT_RECORDS_MAX];
 
 struct pool_objects {
 	int state;
@@ -84,32 +84,32 @@ static void await_sessions(const struct pool_objects *objects, uint64_t sessions
 	         sessions);
 }
 
-static unsigned seat_of_process(const struct crew *crew, uint32_t pid)
+static unsigned member_of_process(const struct crew *crew, uint32_t pid)
 {
-	for (unsigned i = 0; i < LEDGER_SEATS; i++)
+	for (unsigned i = 0; i < CREW_MEMBERS; i++)
 		if ((uint32_t)crew->members[i].process.pid == pid)
 			return i;
 	return NOBODY;
 }
 
-/* The seat of each session number; NOBODY: a session that nobody here has opened fails the test. */
-static unsigned *seats_of_sessions(const struct pool_objects *objects, const struct state_header *header,
-                                   const struct crew *crew)
+/* The client of each session number; NOBODY: a session that nobody here has opened fails the test. */
+static unsigned *members_of_sessions(const struct pool_objects *objects, const struct state_header *header,
+                                     const struct crew *crew)
 {
-	unsigned *seats = malloc(header->max_sessions * sizeof *seats);
+	unsigned *members = malloc(header->max_sessions * sizeof *members);
 	CLEANUP_FREE struct session_record *record = malloc(sizeof *record);
 
-	assert_true(seats && record);
+	assert_true(members && record);
 	for (uint32_t number = 0; number < header->max_sessions; number++) {
 		off_t at = (off_t)(header->sessions_at + number * sizeof *record);
 		assert_int_equal(pread(objects->state, record, sizeof *record, at), sizeof *record);
-		seats[number] = NOBODY;
+		members[number] = NOBODY;
 		if (number == 0 || (atomic_load(&record->word) & 0xff) != SESSION_LIVE)
 			continue;
-		seats[number] = seat_of_process(crew, record->pid);
-		assert_in_range(seats[number], 0, LEDGER_SEATS - 1);
+		members[number] = member_of_process(crew, record->pid);
+		assert_in_range(members[number], 0, CREW_MEMBERS - 1);
 	}
-	return seats;
+	return members;
 }
 
 static void count_found(const struct pool_objects *objects, const struct crew *crew, hold_counts found)
@@ -118,14 +118,14 @@ static void count_found(const struct pool_objects *objects, const struct crew *c
 	struct view_block block;
 
 	assert_int_equal(pread(objects->state, &header, sizeof header, 0), sizeof header);
-	CLEANUP_FREE unsigned *seats = seats_of_sessions(objects, &header, crew);
+	CLEANUP_FREE unsigned *members = members_of_sessions(objects, &header, crew);
 	assert_in_range(objects->view.header->max_blocks, 1, RECOUNT_RECORDS_MAX);
 	for (uint32_t i = 0; i < objects->view.header->max_blocks; i++) {
 		if (view_read_block(&objects->view, i, &block) == 0 || !block.owner)
 			continue;
 		assert_in_range(block.owner, 1, header.max_sessions - 1);
-		assert_int_not_equal(seats[block.owner], NOBODY);
-		found[seats[block.owner]][i]++;
+		assert_int_not_equal(members[block.owner], NOBODY);
+		found[members[block.owner]][i]++;
 	}
 	for (uint32_t i = 0; i < header.max_references; i++) {
 		struct reference_record record;
@@ -135,8 +135,8 @@ static void count_found(const struct pool_objects *objects, const struct crew *c
 		if (REFERENCE_STATE(word) == RECORD_FREE)
 			continue;
 		assert_true(record.session < header.max_sessions && record.block < RECOUNT_RECORDS_MAX);
-		assert_int_not_equal(seats[record.session], NOBODY);
-		found[seats[record.session]][record.block] += REFERENCE_COUNT(word);
+		assert_int_not_equal(members[record.session], NOBODY);
+		found[members[record.session]][record.block] += REFERENCE_COUNT(word);
 	}
 }
 
@@ -150,7 +150,7 @@ static void expect_bytes(const struct pool_objects *objects, const struct view_b
 		         block->offset, block->size, seed);
 }
 
-static void expect_holds(const struct pool_objects *objects, const struct seat *seat, hold_counts expected,
+static void expect_holds(const struct pool_objects *objects, const struct seat *seat, unsigned *expected,
                          struct census *census)
 {
 	for (unsigned i = 0; i < LEDGER_HOLDS; i++) {
@@ -166,7 +166,7 @@ static void expect_holds(const struct pool_objects *objects, const struct seat *
 		assert_int_equal(block.size, hold->size);
 		if (hold->filled)
 			expect_bytes(objects, &block, hold->seed);
-		expected[seat->number][hold->handle.index]++;
+		expected[hold->handle.index]++;
 		census->holds++;
 	}
 }
@@ -217,19 +217,22 @@ void census_take(const char *pool, const struct crew *crew, struct census *out_c
 	memset(found, 0, sizeof found);
 	memset(expected, 0, sizeof expected);
 	open_pool(pool, &objects);
-	await_sessions(&objects, LEDGER_SEATS);
+	await_sessions(&objects, CREW_MEMBERS);
 	recount_pool(pool, &recount);
 	count_found(&objects, crew, found);
-	for (unsigned i = 0; i < LEDGER_SEATS; i++) {
-		expect_holds(&objects, &crew->ledger->seats[i], expected, &census);
-		expect_names(&objects, &crew->ledger->seats[i]);
+	for (unsigned i = 0; i < CREW_MEMBERS; i++) {
+		const struct client_birth *birth = &crew->members[i].birth;
+		for (uint32_t k = 0; k < birth->seats; k++) {
+			expect_holds(&objects, &crew->ledger->seats[birth->first_seat + k], expected[i], &census);
+			expect_names(&objects, &crew->ledger->seats[birth->first_seat + k]);
+		}
 	}
 	check_names_found(&objects, crew->ledger);
-	for (unsigned seat = 0; seat < LEDGER_SEATS; seat++)
+	for (unsigned member = 0; member < CREW_MEMBERS; member++)
 		for (unsigned i = 0; i < RECOUNT_RECORDS_MAX; i++)
-			if (found[seat][i] != expected[seat][i])
-				fail_msg("seat %u holds the block of record %u %u times, and was told %u", seat, i, found[seat][i],
-				         expected[seat][i]);
+			if (found[member][i] != expected[member][i])
+				fail_msg("client %u holds the block of record %u %u times, and was told %u", member, i, found[member][i],
+				         expected[member][i]);
 	close_pool(&objects);
 	census.blocks = recount.blocks;
 	census.names = recount.names;

@@ -4,6 +4,7 @@
 
 #include <inttypes.h>
 #include <poll.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -51,7 +52,8 @@ void client_free(struct client *client, struct ledger_hold *hold)
 	client_verify(client, hold);
 	atomic_store(&hold->state, HOLD_GIVING);
 	CLIENT_EXPECT(client, CLIENT_CALL(client, shmb_free(client->session, hold->handle)) == 0);
-	client->given_back = hold->handle;
+	if (hold->secret)
+		client->gone = hold->handle;
 	atomic_store(&hold->state, HOLD_NONE);
 }
 
@@ -144,26 +146,44 @@ static void clear(struct client *client)
 	}
 }
 
+static void *work(void *argument)
+{
+	struct client *client = argument;
+
+	for (;;) {
+		switch ((enum command)atomic_load(&client->seat->command)) {
+		case COMMAND_RUN: operation_draw(client); break;
+		case COMMAND_PARK: park(client); break;
+		case COMMAND_CLEAR: clear(client); return NULL;
+		case COMMAND_LEAVE: return NULL;
+		}
+	}
+}
+
 void client_run(int control, const void *argument)
 {
 	const struct client_birth *birth = argument;
-	struct client client = {
-		.ledger = birth->ledger,
-		.seat = &birth->ledger->seats[birth->seat],
-		.read_only = birth->read_only,
-		.random = birth->seed,
-	};
+	struct client clients[LEDGER_SEATS];
+	pthread_t threads[LEDGER_SEATS];
 
 	close(control); /* what there is to say stands in the ledger */
-	join(&client, birth->socket_path);
-	if (!client.read_only)
-		settle_all(&client);
-	for (;;) {
-		switch ((enum command)atomic_load(&client.seat->command)) {
-		case COMMAND_RUN: operation_draw(&client); break;
-		case COMMAND_PARK: park(&client); break;
-		case COMMAND_CLEAR: clear(&client); /* fall through */
-		case COMMAND_LEAVE: shmb_close(client.session); return;
-		}
+	for (uint32_t i = 0; i < birth->seats; i++) {
+		clients[i] = (struct client){
+			.ledger = birth->ledger,
+			.seat = &birth->ledger->seats[birth->first_seat + i],
+			.session = i ? clients[0].session : NULL,
+			.read_only = birth->read_only,
+			.random = birth->seed + i,
+		};
+		if (i == 0)
+			join(&clients[0], birth->socket_path);
+		if (!birth->read_only)
+			settle_all(&clients[i]);
 	}
+	for (uint32_t i = 1; i < birth->seats; i++)
+		CLIENT_EXPECT(&clients[0], pthread_create(&threads[i], NULL, work, &clients[i]) == 0);
+	work(&clients[0]);
+	for (uint32_t i = 1; i < birth->seats; i++)
+		pthread_join(threads[i], NULL);
+	shmb_close(clients[0].session);
 }

@@ -2,7 +2,9 @@
 /*
  * One client of the storm: a process that does operations at random until it is told otherwise, or killed. It expects every
  * call to succeed, or to be refused for a reason that its ledger explains, whatever becomes of the daemon meanwhile; anything
- * else ends it with a sentence on standard error and status 1. One thread.
+ * else ends it with a sentence on standard error and status 1.
+ *
+ * It works at one seat, or at several, each with a thread of its own; the session they share. `struct client` is one of them.
  */
 #ifndef TESTS_STORM_CLIENT_H
 #define TESTS_STORM_CLIENT_H
@@ -19,13 +21,13 @@ struct client {
 	shmb_session *session;
 	bool read_only;
 	uint64_t random;
-	shmb_handle given_back; /* the last one; id 0: none */
+	shmb_handle gone; /* a block that was given back, and that nobody else can have held; id 0: none */
 };
 
 /* What a client is started with. */
 struct client_birth {
 	struct ledger *ledger;
-	uint32_t seat;
+	uint32_t first_seat, seats;
 	uint64_t seed;
 	bool read_only;
 	const char *socket_path;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The crew: the clients' processes, one at each seat, seen by the driver. It kills them, stops them, has them leave, and puts
+ * The crew: the clients' processes, seen by the driver. Some work at one seat, some at several. It kills them, stops them, has them leave, and puts
  * new ones in their places. A client that ends by itself with anything but status 0 fails the test. Main thread only.
  */
 #ifndef TESTS_STORM_CREW_H
@@ -12,6 +12,9 @@
 #include "tests/storm/client.h"
 #include "tests/support/client_process.h"
 
+/* A client each. */
+#define CREW_MEMBERS 6
+
 struct crew {
 	struct ledger *ledger;
 	uint64_t random;
@@ -19,11 +22,11 @@ struct crew {
 		struct client_process process;
 		struct client_birth birth;
 		bool stopped;
-	} members[LEDGER_SEATS];
+	} members[CREW_MEMBERS];
 	unsigned started, killed, stopped, left;
 };
 
-/* Takes the seats. The strings and the ledger stay the caller's. */
+/* Puts clients at all seats. The strings and the ledger stay the caller's. */
 void crew_start(struct crew *crew, struct ledger *ledger, const char *socket_path, uint64_t seed);
 
 /* Something happens to one of them, drawn at random: it is killed, stopped, or told to leave. */
@@ -35,7 +38,7 @@ void crew_continue(struct crew *crew);
 /* Others take the seats of those that have left. */
 void crew_refill(struct crew *crew);
 
-/* How many wait for an answer that they asked for before that moment, ledger_now_ns(). */
+/* At how many seats somebody waits for an answer that was asked for before that moment, ledger_now_ns(). */
 unsigned crew_waiting_since(const struct crew *crew, uint64_t moment_ns);
 
 /* All of them verify what they hold, and wait; then they go on. */

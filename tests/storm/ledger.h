@@ -3,8 +3,8 @@
  * The ledger: what each client of the storm has asked for, and what it was told. It lies in memory that the driver shares with
  * its clients, outside the pool, so that neither a client's kill nor the daemon's takes anything from it.
  *
- * A seat is a place at which one client runs at a time. Its holds are those of the client, and void when that dies. Its names
- * stay: the next client at the seat inherits them. Only the client at the seat writes there, except where it says otherwise.
+ * A seat is a place at which one thread of a client works at a time. Its holds are void when the client dies. Its names stay:
+ * the next client at the seat inherits them. Only who works there writes there, except where it says otherwise.
  *
  * An entry is written before the library is asked, and says so (ASKED, PUBLISHING, …); what the library answered comes next. A
  * kill in between leaves an open entry, of which nobody knows whether it came to be.
@@ -21,7 +21,7 @@
 #include "shmbuddy.h"
 #include "tests/storm/operation.h"
 
-#define LEDGER_SEATS 8
+#define LEDGER_SEATS 10
 #define LEDGER_HOLDS 160
 #define LEDGER_NAMES 32
 #define LEDGER_NAME_TEXT 32
@@ -37,6 +37,7 @@ enum hold_state {
 struct ledger_hold {
 	_Atomic uint32_t state; /* enum hold_state */
 	bool filled;            /* the bytes are those of `seed`; else a look-up that came before they were written */
+	bool secret;            /* was never published: nobody else can hold it */
 	shmb_handle handle;
 	uint64_t offset, size; /* bytes */
 	uint64_t seed;
@@ -60,7 +61,7 @@ struct ledger_name {
 	_Atomic bool filled;         /* its bytes are written */
 };
 
-/* What the driver tells a client. */
+/* What the driver tells a client, at all of its seats. */
 enum command {
 	COMMAND_RUN,
 	COMMAND_PARK,  /* verify everything, then wait */
@@ -75,7 +76,7 @@ struct seat {
 	_Atomic uint64_t serial;     /* the last one of seeds and names: never used again */
 	_Atomic uint64_t called_ns;  /* since when the client waits for an answer; 0: it does not, or was stopped meanwhile */
 	_Atomic uint64_t longest_ns; /* that it ever waited, in calls during which it was not stopped */
-	_Atomic uint64_t done[OPERATION_COUNT]; /* by all clients of the seat */
+	_Atomic uint64_t done[OPERATION_COUNT]; /* by all clients that sat here */
 	_Atomic uint64_t out_of_memory;
 	struct ledger_hold holds[LEDGER_HOLDS];
 	struct ledger_name names[LEDGER_NAMES];

@@ -27,6 +27,7 @@ static struct ledger_hold *ask_hold(struct client *client, uint64_t size)
 	hold->seed = ledger_seed(client->seat, ledger_next_serial(client->seat));
 	hold->size = size;
 	hold->filled = false;
+	hold->secret = true;
 	atomic_store(&hold->state, HOLD_ASKED);
 	return hold;
 }
@@ -91,6 +92,7 @@ bool operation_allocate_named(struct client *client)
 
 	if (!hold)
 		return false;
+	hold->secret = false;
 	uint64_t serial = ledger_next_serial(client->seat);
 	ledger_name_text(client->seat, serial, text);
 	atomic_store(&name->block, 0);
@@ -162,21 +164,16 @@ bool operation_free_batch(struct client *client)
 	CLIENT_EXPECT(client, CLIENT_CALL(client, shmb_free_batch(client->session, handles, count)) == 0);
 	for (size_t i = 0; i < count; i++)
 		atomic_store(&holds[i]->state, HOLD_NONE);
-	client->given_back = handles[count - 1];
+	if (holds[count - 1]->secret)
+		client->gone = handles[count - 1];
 	return true;
 }
 
-/* What this client does not hold any more, it cannot give back: whether the block is gone or is held by others. */
+/* Nobody but this seat can have held it, so it is gone for good. */
 bool operation_free_again(struct client *client)
 {
-	if (!client->given_back.id)
+	if (!client->gone.id)
 		return false;
-	for (unsigned i = 0; i < LEDGER_HOLDS; i++) {
-		const struct ledger_hold *hold = &client->seat->holds[i];
-		if (atomic_load(&hold->state) != HOLD_NONE && hold->handle.id == client->given_back.id)
-			return false;
-	}
-	int result = CLIENT_CALL(client, shmb_free(client->session, client->given_back));
-	CLIENT_EXPECT(client, result == -SHMB_E_STALE_HANDLE || result == -SHMB_E_NOT_HELD);
+	CLIENT_EXPECT(client, CLIENT_CALL(client, shmb_free(client->session, client->gone)) == -SHMB_E_STALE_HANDLE);
 	return true;
 }

@@ -36,6 +36,7 @@ bool operation_publish(struct client *client)
 
 	if (!hold || !name || !is_own(client, hold))
 		return false;
+	hold->secret = false;
 	uint64_t serial = ledger_next_serial(client->seat);
 	ledger_name_text(client->seat, serial, text);
 	atomic_store(&name->block, hold->handle.id);
