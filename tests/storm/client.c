@@ -12,8 +12,8 @@
 
 _Noreturn void client_fail(const struct client *client, const char *file, int line, const char *condition)
 {
-	dprintf(STDERR_FILENO, "%s:%d: client %" PRIu32 ", process %ld: not so: %s; last error: %s\n", file, line,
-	        client->seat->number, (long)getpid(), condition, shmb_last_error());
+	dprintf(STDERR_FILENO, "%s:%d: at seat %td, process %ld: not so: %s; last error: %s\n", file, line,
+	        client->seat - client->ledger->seats, (long)getpid(), condition, shmb_last_error());
 	_exit(1);
 }
 
@@ -42,9 +42,10 @@ void client_verify(struct client *client, const struct ledger_hold *hold)
 	CLIENT_EXPECT(client, bytes);
 	if (!hold->filled || pattern_matches(bytes, hold->size, hold->seed))
 		return;
-	dprintf(STDERR_FILENO, "block %" PRIu64 " at %" PRIu64 ", %" PRIu64 " bytes, seed %" PRIx64 " has other bytes\n",
-	        hold->handle.id, hold->offset, hold->size, hold->seed);
-	CLIENT_EXPECT(client, !"a block has its bytes");
+	char text[128];
+	snprintf(text, sizeof text, "block %" PRIu64 " at %" PRIu64 ", %" PRIu64 " bytes, has the bytes of seed %" PRIx64,
+	         hold->handle.id, hold->offset, hold->size, hold->seed);
+	client_fail(client, __FILE__, __LINE__, text);
 }
 
 void client_free(struct client *client, struct ledger_hold *hold)
@@ -160,6 +161,22 @@ static void *work(void *argument)
 	}
 }
 
+/* Takes a seat of the client, which has a session already, or makes one here. */
+static void sit(struct client *client, const struct client_birth *birth, uint32_t which, shmb_session *session)
+{
+	*client = (struct client){
+		.ledger = birth->ledger,
+		.seat = &birth->ledger->seats[birth->first_seat + which],
+		.session = session,
+		.read_only = birth->read_only,
+		.random = birth->seed + which,
+	};
+	if (!session)
+		join(client, birth->socket_path);
+	if (!birth->read_only)
+		settle_all(client);
+}
+
 void client_run(int control, const void *argument)
 {
 	const struct client_birth *birth = argument;
@@ -167,21 +184,11 @@ void client_run(int control, const void *argument)
 	pthread_t threads[LEDGER_SEATS];
 
 	close(control); /* what there is to say stands in the ledger */
-	for (uint32_t i = 0; i < birth->seats; i++) {
-		clients[i] = (struct client){
-			.ledger = birth->ledger,
-			.seat = &birth->ledger->seats[birth->first_seat + i],
-			.session = i ? clients[0].session : NULL,
-			.read_only = birth->read_only,
-			.random = birth->seed + i,
-		};
-		if (i == 0)
-			join(&clients[0], birth->socket_path);
-		if (!birth->read_only)
-			settle_all(&clients[i]);
+	sit(&clients[0], birth, 0, NULL);
+	for (uint32_t i = 1; i < birth->seats; i++) {
+		sit(&clients[i], birth, i, clients[0].session);
+		CLIENT_EXPECT(&clients[i], pthread_create(&threads[i], NULL, work, &clients[i]) == 0);
 	}
-	for (uint32_t i = 1; i < birth->seats; i++)
-		CLIENT_EXPECT(&clients[0], pthread_create(&threads[i], NULL, work, &clients[i]) == 0);
 	work(&clients[0]);
 	for (uint32_t i = 1; i < birth->seats; i++)
 		pthread_join(threads[i], NULL);
