@@ -6,6 +6,8 @@
 #include "tests/storm/client.h"
 #include "tests/support/pattern.h"
 
+#define POPULAR_NAMES 2 /* of each seat */
+
 /* A published name of this seat; NULL: there is none. */
 static struct ledger_name *any_name(struct client *client)
 {
@@ -115,7 +117,9 @@ bool operation_remove(struct client *client)
 bool operation_lookup(struct client *client)
 {
 	struct seat *seat = &client->ledger->seats[pattern_below(&client->random, LEDGER_SEATS)];
-	struct ledger_name *name = &seat->names[pattern_below(&client->random, LEDGER_NAMES)];
+	/* Some names are popular, so that one session holds one block many times. */
+	uint64_t choice = pattern_below(&client->random, 2) ? POPULAR_NAMES : LEDGER_NAMES;
+	struct ledger_name *name = &seat->names[pattern_below(&client->random, choice)];
 	struct ledger_hold *hold = ledger_vacant_hold(client->seat);
 	struct ledger_glimpse glimpse;
 	char text[LEDGER_NAME_TEXT];
