@@ -145,7 +145,11 @@ if [ -n "$all" ]; then
 	step "a minute of libFuzzer"
 	target=fuzz build fuzz -DCMAKE_C_COMPILER=clang -DSHMB_FUZZ=ON -DSHMB_FUZZ_SECONDS=60 && run fuzz -L fuzz
 	step "all tests under the address and undefined-behaviour sanitizers"
-	build asan -DSHMB_SANITIZE=address -DSHMB_COMMIT_TRAP=ON && run asan -LE 'fuzz|demo'
+	if build asan -DSHMB_SANITIZE=address -DSHMB_COMMIT_TRAP=ON; then
+		run asan -LE 'fuzz|demo'
+		step "the storm: 200 kills of the daemon, under the same sanitizers"
+		tests/storm.sh --build build/asan --kills 200 9<&- || fail "the storm"
+	fi
 	step "the tests where threads meet, under the thread sanitizer"
 	build tsan -DSHMB_SANITIZE=thread && run tsan -L 'unit|integration' -E '^test_(buddy_model|install)$'
 fi

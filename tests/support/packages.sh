@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # shellcheck shell=bash disable=SC2034,SC2086
-# packages: for run.sh and demo.sh: what a machine must have before anything can be built. To be sourced.
+# packages: for run.sh, demo.sh and storm.sh: what a machine must have before anything can be built. To be sourced.
 
 packages_build="cmake make gcc libc6-dev pkg-config libuv1-dev libprotobuf-c-dev protobuf-c-compiler libsmartcols-dev
 	libsystemd-dev libcmocka-dev"

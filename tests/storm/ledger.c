@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Who has asked for what: see ledger.h. */
+#include "tests/storm/ledger.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <sys/mman.h>
+#include <time.h>
+
+struct ledger *ledger_new(void)
+{
+	struct ledger *ledger = mmap(NULL, sizeof *ledger, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+	if (ledger == MAP_FAILED)
+		return NULL;
+	for (uint32_t i = 0; i < LEDGER_SEATS; i++)
+		ledger->seats[i].number = i;
+	return ledger;
+}
+
+void ledger_free(struct ledger *ledger)
+{
+	if (ledger)
+		munmap(ledger, sizeof *ledger);
+}
+
+uint64_t ledger_next_serial(struct seat *seat)
+{
+	return atomic_fetch_add(&seat->serial, 1) + 1;
+}
+
+uint64_t ledger_seed(const struct seat *seat, uint64_t serial)
+{
+	return (uint64_t)(seat->number + 1) << 48 | serial;
+}
+
+struct ledger_hold *ledger_vacant_hold(struct seat *seat)
+{
+	for (unsigned i = 0; i < LEDGER_HOLDS; i++)
+		if (atomic_load(&seat->holds[i].state) == HOLD_NONE)
+			return &seat->holds[i];
+	return NULL;
+}
+
+struct ledger_name *ledger_vacant_name(struct seat *seat)
+{
+	for (unsigned i = 0; i < LEDGER_NAMES; i++)
+		if (NAME_STATE(atomic_load(&seat->names[i].word)) == NAME_NONE)
+			return &seat->names[i];
+	return NULL;
+}
+
+void ledger_name_text(const struct seat *seat, uint64_t serial, char out_text[LEDGER_NAME_TEXT])
+{
+	snprintf(out_text, LEDGER_NAME_TEXT, "storm/%" PRIu32 "/%" PRIu64, seat->number, serial);
+}
+
+bool ledger_find_name(struct ledger *ledger, const char *text, struct ledger_name **out_name)
+{
+	uint32_t number;
+	uint64_t serial;
+
+	if (sscanf(text, "storm/%" SCNu32 "/%" SCNu64, &number, &serial) != 2 || number >= LEDGER_SEATS)
+		return false;
+	for (unsigned i = 0; i < LEDGER_NAMES; i++) {
+		struct ledger_name *name = &ledger->seats[number].names[i];
+		uint64_t word = atomic_load(&name->word);
+		if (NAME_SERIAL(word) == serial && NAME_STATE(word) != NAME_NONE) {
+			*out_name = name;
+			return true;
+		}
+	}
+	return false;
+}
+
+bool ledger_glimpse(struct ledger_name *name, struct ledger_glimpse *out_glimpse)
+{
+	uint64_t word = atomic_load(&name->word);
+	struct ledger_glimpse glimpse = {word, atomic_load(&name->size), atomic_load(&name->seed), atomic_load(&name->filled)};
+
+	if (NAME_STATE(word) == NAME_NONE || atomic_load(&name->word) != word)
+		return false;
+	*out_glimpse = glimpse;
+	return true;
+}
+
+void ledger_bury(struct seat *seat)
+{
+	for (unsigned i = 0; i < LEDGER_HOLDS; i++)
+		atomic_store(&seat->holds[i].state, HOLD_NONE);
+	atomic_store(&seat->called_ns, 0);
+	atomic_store(&seat->parked, false);
+}
+
+uint64_t ledger_now_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}

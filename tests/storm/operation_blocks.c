@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Operations on blocks: allocate and free, one or many. See operation.h. */
+#include "tests/storm/client.h"
+#include "tests/support/pattern.h"
+
+#define BATCH_MAX 64
+
+/* 1 byte to 256 KiB: mostly small ones, and large ones often enough that the pool is full now and then. */
+static uint64_t draw_size(struct client *client)
+{
+	switch (pattern_below(&client->random, 32)) {
+	case 0: return 1 + pattern_below(&client->random, 256 << 10);
+	case 1:
+	case 2: return UINT64_C(1) << pattern_below(&client->random, 19);
+	case 3:
+	case 4: return 1 + pattern_below(&client->random, 100);
+	default: return 1 + pattern_below(&client->random, 6000);
+	}
+}
+
+static struct ledger_hold *ask_hold(struct client *client, uint64_t size)
+{
+	struct ledger_hold *hold = ledger_vacant_hold(client->seat);
+
+	if (!hold)
+		return NULL;
+	hold->seed = ledger_seed(client->seat, ledger_next_serial(client->seat));
+	hold->size = size;
+	hold->filled = false;
+	hold->secret = true;
+	atomic_store(&hold->state, HOLD_ASKED);
+	return hold;
+}
+
+/* The answer to an allocation: into the ledger, and then the bytes. */
+static void take_block(struct client *client, struct ledger_hold *hold, const shmb_block *block)
+{
+	CLIENT_EXPECT(client, block->size == hold->size && block->granted >= block->size && block->handle.id);
+	CLIENT_EXPECT(client, block->data && block->data == shmb_pointer(client->session, block->offset));
+	hold->handle = block->handle;
+	hold->offset = block->offset;
+	atomic_store(&hold->state, HOLD_HELD);
+	pattern_write(block->data, block->size, hold->seed);
+	hold->filled = true;
+}
+
+/* The pool is full: so that it is not for ever, some of what this client holds goes. */
+static bool is_refused(struct client *client, int result)
+{
+	shmb_oom oom;
+
+	CLIENT_EXPECT(client, result == 0 || result == -SHMB_E_OUT_OF_MEMORY);
+	if (result == 0)
+		return false;
+	/* A daemon that answers in the place of a dead one knows that it was refused, and no figures. */
+	if (shmb_out_of_memory(&oom))
+		CLIENT_EXPECT(client, oom.limit == SHMB_OOM_SEGMENT || oom.limit == SHMB_OOM_BLOCKS);
+	atomic_fetch_add(&client->seat->out_of_memory, 1);
+	for (uint64_t count = pattern_below(&client->random, 20); count; count--) {
+		struct ledger_hold *hold = client_any_hold(client);
+		if (hold)
+			client_free(client, hold);
+	}
+	return true;
+}
+
+bool operation_allocate(struct client *client)
+{
+	shmb_alloc_options options = {.tag = "storm"};
+	struct ledger_hold *hold = ask_hold(client, draw_size(client));
+	shmb_block block;
+
+	if (!hold)
+		return operation_free(client);
+	if (pattern_below(&client->random, 8) == 0)
+		options.alignment = UINT64_C(1) << pattern_below(&client->random, 17);
+	int result = CLIENT_CALL(client, shmb_alloc(client->session, hold->size, &options, &block));
+	if (is_refused(client, result)) {
+		atomic_store(&hold->state, HOLD_NONE);
+		return true;
+	}
+	CLIENT_EXPECT(client, !options.alignment || block.offset % options.alignment == 0);
+	take_block(client, hold, &block);
+	return true;
+}
+
+/* Others may find the name before the bytes are written: `filled` tells them. */
+bool operation_allocate_named(struct client *client)
+{
+	struct ledger_name *name = ledger_vacant_name(client->seat);
+	struct ledger_hold *hold = name ? ask_hold(client, draw_size(client)) : NULL;
+	char text[LEDGER_NAME_TEXT];
+	shmb_block block;
+
+	if (!hold)
+		return false;
+	hold->secret = false;
+	uint64_t serial = ledger_next_serial(client->seat);
+	ledger_name_text(client->seat, serial, text);
+	atomic_store(&name->block, 0);
+	atomic_store(&name->size, hold->size);
+	atomic_store(&name->seed, hold->seed);
+	atomic_store(&name->filled, false);
+	atomic_store(&name->word, NAME_WORD(serial, NAME_PUBLISHING));
+	int result = CLIENT_CALL(client, shmb_alloc(client->session, hold->size, &(shmb_alloc_options){.name = text}, &block));
+	if (is_refused(client, result)) {
+		atomic_store(&name->word, NAME_WORD(serial, NAME_NONE));
+		atomic_store(&hold->state, HOLD_NONE);
+		return true;
+	}
+	atomic_store(&name->block, block.handle.id);
+	atomic_store(&name->word, NAME_WORD(serial, NAME_PUBLISHED));
+	take_block(client, hold, &block);
+	atomic_store(&name->filled, true);
+	return true;
+}
+
+bool operation_allocate_batch(struct client *client)
+{
+	struct ledger_hold *holds[BATCH_MAX];
+	uint64_t sizes[BATCH_MAX];
+	shmb_block blocks[BATCH_MAX];
+	size_t wanted = 1 + pattern_below(&client->random, BATCH_MAX), count = 0;
+
+	while (count < wanted) {
+		sizes[count] = draw_size(client);
+		holds[count] = ask_hold(client, sizes[count]);
+		if (!holds[count])
+			break;
+		count++;
+	}
+	if (!count)
+		return operation_free_batch(client);
+	int result = CLIENT_CALL(client, shmb_alloc_batch(client->session, sizes, count, NULL, blocks));
+	bool refused = is_refused(client, result);
+	for (size_t i = 0; i < count && refused; i++)
+		atomic_store(&holds[i]->state, HOLD_NONE);
+	for (size_t i = 0; i < count && !refused; i++)
+		take_block(client, holds[i], &blocks[i]);
+	return true;
+}
+
+bool operation_free(struct client *client)
+{
+	struct ledger_hold *hold = client_any_hold(client);
+
+	if (hold)
+		client_free(client, hold);
+	return hold != NULL;
+}
+
+bool operation_free_batch(struct client *client)
+{
+	struct ledger_hold *holds[BATCH_MAX];
+	shmb_handle handles[BATCH_MAX];
+	size_t wanted = 1 + pattern_below(&client->random, BATCH_MAX), count = 0;
+
+	while (count < wanted && (holds[count] = client_any_hold(client))) {
+		client_verify(client, holds[count]);
+		handles[count] = holds[count]->handle;
+		atomic_store(&holds[count]->state, HOLD_GIVING);
+		count++;
+	}
+	if (!count)
+		return false;
+	CLIENT_EXPECT(client, CLIENT_CALL(client, shmb_free_batch(client->session, handles, count)) == 0);
+	for (size_t i = 0; i < count; i++)
+		atomic_store(&holds[i]->state, HOLD_NONE);
+	if (holds[count - 1]->secret)
+		client->gone = handles[count - 1];
+	return true;
+}
+
+/* Nobody but this seat can have held it, so it is gone for good. */
+bool operation_free_again(struct client *client)
+{
+	if (!client->gone.id)
+		return false;
+	CLIENT_EXPECT(client, CLIENT_CALL(client, shmb_free(client->session, client->gone)) == -SHMB_E_STALE_HANDLE);
+	return true;
+}
