@@ -24,12 +24,13 @@
 #include <limits.h>
 #include <poll.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <unistd.h>
 
+#include "connection_replies.h"
+#include "connection_requests.h"
 #include "deadline.h"
 #include "frame.h"
 #include "name.h"
@@ -43,12 +44,6 @@
  * the rest. Replies that take longer do not feel the difference.
  */
 #define CONNECTION_PATIENCE_MS 100
-
-/*
- * A request that nobody waits for any more is sent on so many sockets: should it be what makes the daemon end, it must not end each of
- * its successors.
- */
-#define TRIES_MAX 3
 
 /*
  * Decoded replies at most: a full frame of the smallest messages that a listing consists of, some 20 bytes on the wire, is
@@ -162,132 +157,33 @@ void connection_end(struct connection *connection, enum error_code code, const c
 	slots_fail(&connection->slots, false, code, connection->why);
 }
 
-/* ---- Sending ---------------------------------------------------------------------------------------------------- */
-
-/* The packed request with its header: room for it, and what it takes. */
-static void pack(const Shmbuddy__V1__Request *request, size_t size, uint8_t *out_frame)
+int connection_adopt(struct connection *connection, struct connection *from)
 {
-	frame_put_header((uint32_t)size, out_frame);
-	shmbuddy__v1__request__pack(request, out_frame + FRAME_HEADER);
-}
+	if (from->slots.count < connection->slots.count)
+		return -EPROTO;
+	connection_close_socket(connection);
+	byte_queue_deinit(&connection->in);
+	byte_queue_consume(&connection->out, byte_queue_length(&connection->out));
+	connection->fd = from->fd;
+	connection->in = from->in;
+	connection->lost = connection->deaf = false;
+	connection->max_frame = from->max_frame;
+	/* As many as at the first time: who waits in line would else be overtaken. */
+	if (connection->slots.count == 0)
+		connection->slots.count = from->slots.count;
+	connection->answered = false;
+	from->fd = -1;
+	byte_queue_init(&from->in);
+	connection_deinit(from);
 
-static int queue_request(struct connection *connection, const Shmbuddy__V1__Request *request)
-{
-	size_t size = shmbuddy__v1__request__get_packed_size(request);
-	uint8_t *bytes;
-	int r = byte_queue_reserve(&connection->out, FRAME_HEADER + size, &bytes);
-
-	if (r < 0)
-		return r;
-	pack(request, size, bytes);
-	byte_queue_commit(&connection->out, FRAME_HEADER + size);
+	/* What came behind the welcome first: it may have the answer to what would be sent again. */
+	connection_take_replies(connection);
+	if (!connection->lost && connection_queue_again(connection) < 0)
+		connection_lose(connection, "this program has no memory left for its requests");
 	return 0;
 }
 
-/* The request of a slot that has no call, or will soon have none. -ENOMEM: it cannot be sent again. */
-static int keep_frame(struct slot *slot, const Shmbuddy__V1__Request *request)
-{
-	size_t size = shmbuddy__v1__request__get_packed_size(request);
-
-	slot->frame = malloc(FRAME_HEADER + size);
-	if (!slot->frame)
-		return -ENOMEM;
-	slot->frame_size = FRAME_HEADER + size;
-	pack(request, size, slot->frame);
-	return 0;
-}
-
-/* Gives a request its place and its number. -EMSGSIZE: longer than the daemon reads. */
-static int number_request(struct connection *connection, uint32_t index, Shmbuddy__V1__Request *request)
-{
-	struct slot *slot = &connection->slots.slot[index];
-
-	request->slot = index;
-	request->sequence = slot->sequence + 1;
-	if (shmbuddy__v1__request__get_packed_size(request) > connection->max_frame)
-		return -EMSGSIZE;
-	return 0;
-}
-
-/* From here on its number is used. */
-static void number_is_used(struct connection *connection, const Shmbuddy__V1__Request *request)
-{
-	struct slot *slot = &connection->slots.slot[request->slot];
-
-	slot->sequence = request->sequence;
-	slot->sent = !connection->lost;
-	slot->tries = 0;
-	slot->brings = request->operation_case == SHMBUDDY__V1__REQUEST__OPERATION_ALLOCATE ||
-	               request->operation_case == SHMBUDDY__V1__REQUEST__OPERATION_ALLOCATE_BATCH ||
-	               request->operation_case == SHMBUDDY__V1__REQUEST__OPERATION_LOOKUP;
-	slot->named = request->operation_case == SHMBUDDY__V1__REQUEST__OPERATION_ALLOCATE && *request->allocate->name;
-}
-
-void connection_submit(struct connection *connection, struct call *call, Shmbuddy__V1__Request *request)
-{
-	char text[96];
-	int r = number_request(connection, call->slot, request);
-
-	if (r == 0 && !connection->lost)
-		r = queue_request(connection, request);
-	if (r == 0) {
-		number_is_used(connection, request);
-		call->request = request;
-		call->state = CALL_SENT;
-		return;
-	}
-	slots_release(&connection->slots, call->slot);
-	if (r == -EMSGSIZE) {
-		snprintf(text, sizeof text, "the request is longer than the %u bytes that the daemon reads", connection->max_frame);
-		call_fail(call, ERROR_LIMIT, text);
-	} else {
-		call_fail(call, ERROR_SYSTEM, "this program has no memory left for the request");
-	}
-}
-
-bool connection_abandon(struct connection *connection, struct call *call)
-{
-	struct slot *slot = &connection->slots.slot[call->slot];
-
-	if (call->state == CALL_WAITING) {
-		slots_leave_line(&connection->slots, call);
-		return false;
-	}
-	if (call->state == CALL_GRANTED || !slot->sent) {
-		slots_release(&connection->slots, call->slot);
-		return false;
-	}
-	/* Without memory for the frame the slot stays busy, whatever becomes of the socket: its request may be under way. */
-	if (slot->brings)
-		keep_frame(slot, call->request);
-	slot->call = NULL;
-	return true;
-}
-
-/* Of what has no answer yet that which is waited for, and then what nobody waits for but may bring a block. */
-static int queue_again(struct connection *connection, bool waited_for)
-{
-	for (uint32_t index = 0; index < connection->slots.count; index++) {
-		struct slot *slot = &connection->slots.slot[index];
-		int r;
-
-		if (!slots_is_busy(&connection->slots, index) || waited_for != (slot->call != NULL))
-			continue;
-		if (!waited_for && (slot->frame ? ++slot->tries > TRIES_MAX : !slot->brings)) {
-			slots_release(&connection->slots, index);
-			continue;
-		}
-		if (slot->call ? slot->call->state != CALL_SENT : !slot->frame)
-			continue; /* a slot just granted has sent nothing yet */
-		r = slot->call ? queue_request(connection, slot->call->request)
-		               : byte_queue_append(&connection->out, slot->frame, slot->frame_size);
-		if (r < 0)
-			return r;
-		slot->sent = true;
-		slot->sent_again = slot->sequence;
-	}
-	return 0;
-}
+/* ---- The socket ------------------------------------------------------------------------------------------------- */
 
 void connection_flush(struct connection *connection)
 {
@@ -309,8 +205,6 @@ void connection_flush(struct connection *connection)
 		byte_queue_consume(&connection->out, length);
 	}
 }
-
-/* ---- Receiving -------------------------------------------------------------------------------------------------- */
 
 int connection_prepare(struct connection *connection)
 {
@@ -348,161 +242,13 @@ ssize_t connection_read(struct connection *connection, int64_t left, bool output
 	return receive(connection, MSG_DONTWAIT);
 }
 
-/* protobuf-c decodes into the arena; taking it all back at once is the arena's. */
-static void *decode_alloc(void *arena, size_t size)
-{
-	return arena_take(arena, size);
-}
-
-static void decode_free(void *arena, void *bytes)
-{
-	(void)arena;
-	(void)bytes;
-}
-
-/*
- * A reply that nobody waits for any more: what it brought goes back, in the same slot. The reply to that comes here too, and
- * the block that it leaves to its name follows.
- */
-static void give_back(struct connection *connection, uint32_t index, const Shmbuddy__V1__Reply *reply)
-{
-	struct slot *slot = &connection->slots.slot[index];
-	Shmbuddy__V1__Request request = SHMBUDDY__V1__REQUEST__INIT;
-	Shmbuddy__V1__Handle leftover = SHMBUDDY__V1__HANDLE__INIT;
-	Shmbuddy__V1__Free one = SHMBUDDY__V1__FREE__INIT;
-	Shmbuddy__V1__FreeBatch many = SHMBUDDY__V1__FREE_BATCH__INIT;
-	Shmbuddy__V1__Remove named = SHMBUDDY__V1__REMOVE__INIT;
-	shmb_handle next = {0};
-
-	if (slot->leftover.id) {
-		leftover.id = slot->leftover.id;
-		leftover.index = slot->leftover.index;
-		leftover.incarnation = slot->leftover.incarnation;
-		named.handle = &leftover;
-		request.operation_case = SHMBUDDY__V1__REQUEST__OPERATION_REMOVE;
-		request.remove = &named;
-	} else if (reply->result_case == SHMBUDDY__V1__REPLY__RESULT_BLOCK && reply->block->handle) {
-		one.handle = reply->block->handle;
-		if (slot->named)
-			next = (shmb_handle){.id = one.handle->id, .index = one.handle->index, .incarnation = one.handle->incarnation};
-		request.operation_case = SHMBUDDY__V1__REQUEST__OPERATION_FREE;
-		request.free = &one;
-	} else if (reply->result_case == SHMBUDDY__V1__REPLY__RESULT_BLOCK_BATCH && reply->block_batch->n_index) {
-		const Shmbuddy__V1__BlockBatch *batch = reply->block_batch;
-		uint64_t *ids = arena_take(&connection->arena, batch->n_index * sizeof *ids);
-
-		/* In place: those that have been freed since are left out. */
-		for (size_t i = 0; ids && i < batch->n_index; i++) {
-			if (batch->index[i] == UINT32_MAX)
-				continue;
-			ids[many.n_id] = batch->first_id + i;
-			batch->index[many.n_id++] = batch->index[i];
-		}
-		many.incarnation = batch->incarnation;
-		many.n_index = many.n_id;
-		many.id = ids;
-		many.index = batch->index;
-		request.operation_case = SHMBUDDY__V1__REQUEST__OPERATION_FREE_BATCH;
-		request.free_batch = &many;
-	}
-	slot->leftover = next;
-	free(slot->frame);
-	slot->frame = NULL;
-	if (request.operation_case != SHMBUDDY__V1__REQUEST__OPERATION__NOT_SET &&
-	    number_request(connection, index, &request) == 0 && keep_frame(slot, &request) == 0 &&
-	    byte_queue_append(&connection->out, slot->frame, slot->frame_size) == 0) {
-		number_is_used(connection, &request);
-		return;
-	}
-	/* Without memory for the request the block stays the session's until that ends, or its name's. */
-	slot->leftover.id = 0;
-	slots_release(&connection->slots, index);
-}
-
-/* A reply to no request: a request that could not be read, or an event. */
-static void dispatch_event(struct connection *connection, const Shmbuddy__V1__Reply *reply)
-{
-	bool known = protobuf_c_enum_descriptor_get_value(&shmbuddy__v1__status__descriptor, (int)reply->status);
-
-	if (reply->status != SHMBUDDY__V1__STATUS__OK)
-		connection_end(connection, known ? (enum error_code)reply->status : ERROR_PROTOCOL,
-		               reply->text && *reply->text ? reply->text : "the daemon could not read a request");
-	else if (reply->session_over && connection->told_over)
-		connection->told_over(connection, reply->session_over->incarnation);
-	/* else an event of a newer daemon */
-}
-
-static void dispatch_reply(struct connection *connection, const Shmbuddy__V1__Reply *reply)
-{
-	struct slots *slots = &connection->slots;
-	struct slot *slot = &slots->slot[reply->slot < SLOTS_MAX ? reply->slot : 0];
-	struct call *call = slot->call;
-
-	if (reply->sequence == 0) {
-		dispatch_event(connection, reply);
-		return;
-	}
-	connection->answered = true;
-	if (reply->slot < slots->count && slot->sent_again == reply->sequence &&
-	    (!slots_is_busy(slots, reply->slot) || slot->sequence != reply->sequence)) {
-		slot->sent_again = 0; /* answered twice, as it may be */
-		return;
-	}
-	if (!slots_is_busy(slots, reply->slot) || slot->sequence != reply->sequence) {
-		connection_end(connection, ERROR_PROTOCOL, "the daemon answered a request that was never sent");
-		return;
-	}
-	if (!call) {
-		give_back(connection, reply->slot, reply);
-		return;
-	}
-	if (call->state != CALL_SENT) {
-		connection_end(connection, ERROR_PROTOCOL, "the daemon answered a request twice");
-		return;
-	}
-	if (call_finish(call, reply) < 0) {
-		connection_end(connection, ERROR_PROTOCOL, "the daemon's answer contradicts the request or itself");
-		return;
-	}
-	slots_release(slots, reply->slot);
-	if (call->done)
-		call->done(call);
-}
-
-static void dispatch_frames(struct connection *connection)
-{
-	const uint8_t *bytes = byte_queue_bytes(&connection->in);
-	size_t length = byte_queue_length(&connection->in), seen = 0;
-
-	while (!connection->lost && !connection->admitted) {
-		ProtobufCAllocator allocator = {decode_alloc, decode_free, &connection->arena};
-		const uint8_t *payload;
-		uint32_t size;
-		Shmbuddy__V1__Reply *reply;
-		int r = frame_peek(bytes + seen, length - seen, connection->max_frame, &payload, &size);
-
-		if (r == 0)
-			break;
-		arena_reset(&connection->arena);
-		reply = r < 0 ? NULL : shmbuddy__v1__reply__unpack(&allocator, size, payload);
-		if (!reply) {
-			connection_end(connection, ERROR_PROTOCOL, "what came from the daemon is not the protocol");
-			break;
-		}
-		dispatch_reply(connection, reply);
-		seen += FRAME_HEADER + size;
-	}
-	byte_queue_consume(&connection->in, connection->lost ? length : seen);
-	arena_reset(&connection->arena);
-}
-
 void connection_dispatch(struct connection *connection, ssize_t got)
 {
 	if (connection->lost || got == -EAGAIN)
 		return;
 	if (got > 0) {
 		byte_queue_commit(&connection->in, (size_t)got);
-		dispatch_frames(connection);
+		connection_take_replies(connection);
 		if (connection_has_output(connection))
 			connection_flush(connection);
 	} else if (got == 0 || got == -ECONNRESET || got == -EPIPE) {
@@ -515,30 +261,4 @@ void connection_dispatch(struct connection *connection, ssize_t got)
 		snprintf(text, sizeof text, "the socket failed: %s", strerror_r((int)-got, why, sizeof why));
 		connection_lose(connection, text);
 	}
-}
-
-int connection_adopt(struct connection *connection, struct connection *from)
-{
-	if (from->slots.count < connection->slots.count)
-		return -EPROTO;
-	connection_close_socket(connection);
-	byte_queue_deinit(&connection->in);
-	byte_queue_consume(&connection->out, byte_queue_length(&connection->out));
-	connection->fd = from->fd;
-	connection->in = from->in;
-	connection->lost = connection->deaf = false;
-	connection->max_frame = from->max_frame;
-	/* As many as at the first time: who waits in line would else be overtaken. */
-	if (connection->slots.count == 0)
-		connection->slots.count = from->slots.count;
-	connection->answered = false;
-	from->fd = -1;
-	byte_queue_init(&from->in);
-	connection_deinit(from);
-
-	/* What came behind the welcome first: it may have the answer to what would be sent again. */
-	dispatch_frames(connection);
-	if (!connection->lost && (queue_again(connection, true) < 0 || queue_again(connection, false) < 0))
-		connection_lose(connection, "this program has no memory left for its requests");
-	return 0;
 }

@@ -101,7 +101,7 @@ static int lead(struct exchange *exchange, int64_t left, struct connection_patie
 }
 
 /* Looks for the daemon, for everybody. */
-static int rejoin(struct exchange *exchange, int64_t deadline)
+static int look_for_daemon(struct exchange *exchange, int64_t deadline)
 {
 	int r;
 
@@ -163,7 +163,7 @@ static int await(struct exchange *exchange, struct caller *caller, int64_t deadl
 		if (left == 0)
 			return -ETIMEDOUT;
 		if (connection->lost && !exchange->reading && !exchange->writing)
-			r = rejoin(exchange, deadline);
+			r = look_for_daemon(exchange, deadline);
 		else if (!connection->lost && !exchange->reading)
 			r = lead(exchange, left, &patience);
 		else if (connection_has_output(connection) && !exchange->writing)

@@ -5,13 +5,7 @@
  * whose parts it can close. shmb_close unmaps first and says goodbye then, since the daemon hands the memory to others at
  * once.
  *
- * When the connection is lost, the daemon has ended, or only the socket has; the process's lock says to the next daemon that the session
- * lives. So the calls that ask the daemon wait, and one of them looks for it: connects, shows the session's token, and the requests
- * without an answer are sent again (connection.c). Mapping and lock stay what they are. Each call tries at least once, however long the
- * daemon has been gone.
- *
- * A session can be over though its process lives: an administrator has ended it, the program has closed our lock's descriptor, or the
- * pool was made anew. Where its memory may now be others', it becomes inaccessible before any call returns.
+ * When the connection is lost, rejoin.c has the rest of the story.
  *
  * A session that is SHMB_OFFLINE has neither socket nor hello, only a mapping of the view (offline.h).
  *
@@ -22,30 +16,21 @@
 
 #include <errno.h>
 #include <stddef.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "address.h"
 #include "deadline.h"
+#include "join.h"
 #include "name.h"
 #include "offline.h"
 #include "process.h"
+#include "rejoin.h"
 
 #define SESSION_TIMEOUT_MS 30000
 #define SESSION_GOODBYE_MS 1000
 #define SESSION_RECONNECT_MS 30000
-
-/* What one attempt may take in any case, in nanoseconds: a daemon that is there, and slow. */
-#define ATTEMPT_NS (5000 * DEADLINE_MS)
-
-/* Sockets in a row on which nothing is answered: a daemon that ends whenever it hears us is not waited for any longer. */
-#define FRUITLESS_MAX 3
-
-/* Nanoseconds between two attempts to reach a daemon that is gone: the least, and the most. */
-#define RECONNECT_PAUSE_LEAST (1 * DEADLINE_MS)
-#define RECONNECT_PAUSE_MOST (250 * DEADLINE_MS)
 
 _Static_assert(PROCESS_NAME_MAX <= SHMB_PROGRAM_MAX + 1, "a process's name is a program's name");
 
@@ -86,85 +71,6 @@ static void in_child(struct fork_guard *guard, bool orderly)
 }
 
 /* ---- Opening ---------------------------------------------------------------------------------------------------- */
-
-/* A socket for the joining connection. Descriptors get their place under the mutex, for the sake of forks. */
-static int make_socket(struct shmb_session *session)
-{
-	int fd, error;
-
-	pthread_mutex_lock(&session->exchange.mutex);
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	error = errno;
-	if (fd >= 0)
-		connection_start(&session->exchange.joining, fd);
-	pthread_mutex_unlock(&session->exchange.mutex);
-	return fd >= 0 ? 0 : last_error_system(error, "cannot make a socket");
-}
-
-/* One attempt to be let in. On success the joining connection may be adopted. */
-static int join(struct shmb_session *session, struct hello *hello, int64_t deadline)
-{
-	struct connection *joining = &session->exchange.joining;
-	int r = make_socket(session);
-
-	if (r == 0)
-		r = address_connect(&session->address, session->address_given, joining->fd, deadline);
-	if (r == 0)
-		r = hello_exchange(hello, &session->exchange, deadline);
-	if (r < 0) {
-		pthread_mutex_lock(&session->exchange.mutex);
-		connection_deinit(joining);
-		pthread_mutex_unlock(&session->exchange.mutex);
-	}
-	return r;
-}
-
-/* May the same attempt succeed a little later? */
-static bool may_pass(int error)
-{
-	return error == -ERROR_NO_DAEMON || error == -ERROR_DISCONNECTED || error == -ERROR_LIMIT || error == -ERROR_SYSTEM ||
-	       error == -ERROR_TIMEOUT || error == -ERROR_DENIED; /* by a socket that is being made */
-}
-
-/* A quarter of the time that has passed: no more than that is lost by it, and a thousand clients keep no daemon from starting. */
-static void pause_since(int64_t start, int64_t end)
-{
-	int64_t now = deadline_now(), pause = (now - start) / 4;
-
-	if (pause < RECONNECT_PAUSE_LEAST)
-		pause = RECONNECT_PAUSE_LEAST;
-	if (pause > RECONNECT_PAUSE_MOST)
-		pause = RECONNECT_PAUSE_MOST;
-	struct timespec span = deadline_timespec(pause < end - now ? pause : end - now);
-	if (end > now)
-		nanosleep(&span, NULL);
-}
-
-/* Attempts until `until`, for a daemon that has been gone since `since`; the first is made in any case, and given ATTEMPT_NS. */
-static int join_by(struct shmb_session *session, struct hello *hello, int64_t since, int64_t until, int64_t deadline)
-{
-	int64_t end = until < deadline ? until : deadline, patience = deadline_now() + ATTEMPT_NS;
-	int r;
-
-	if (patience < end)
-		patience = end;
-	if (patience > deadline)
-		patience = deadline;
-	while ((r = join(session, hello, patience)) < 0 && may_pass(r) && !deadline_passed(end))
-		pause_since(since, end);
-	return r;
-}
-
-static struct hello hello_of(const struct shmb_session *session)
-{
-	return (struct hello){
-		.path = session->address.sun_path,
-		.pool = session->pool,
-		.program = session->program,
-		.access = session->access,
-		.timeout_ms = session->timeout_ms,
-	};
-}
 
 /* A new mapping, in front of the former ones. */
 static int add_mapping(struct shmb_session *session)
@@ -215,7 +121,7 @@ static int session_open_offline(struct shmb_session *session)
 /* `until`: how long to look for a daemon that is not there; 0: that is an answer. */
 static int session_open(struct shmb_session *session, int64_t until, int64_t deadline)
 {
-	struct hello hello = hello_of(session);
+	struct hello hello = join_hello(session);
 	char own_name[PROCESS_NAME_MAX] = "";
 	int r = add_mapping(session);
 
@@ -244,76 +150,6 @@ static int session_open(struct shmb_session *session, int64_t until, int64_t dea
 	connection_adopt(&session->exchange.connection, &session->exchange.joining);
 	pthread_mutex_unlock(&session->exchange.mutex);
 	return 0;
-}
-
-/* ---- Losing the daemon, and the session ------------------------------------------------------------------------- */
-
-/* Under the mutex. `incarnation` of the pool that is there now; 0: not known. */
-static void session_over(struct shmb_session *session, uint32_t incarnation)
-{
-	bool anew = incarnation && incarnation != session->incarnation;
-
-	if (!anew)
-		mapping_revoke(session->mapping);
-	connection_end(
-		&session->exchange.connection, ERROR_SESSION_ENDED,
-		anew ? "the session is over: the pool was made anew, and this one's blocks are in no pool any more; they can be "
-			   "used until shmb_close, then connect again"
-			 : "the session is over: its blocks may be others' by now, and are not accessible any more; connect again "
-			   "(after shmb_close)");
-}
-
-static void told_over(struct connection *connection, uint32_t incarnation)
-{
-	session_over((struct shmb_session *)((char *)connection - offsetof(struct shmb_session, exchange.connection)),
-	             incarnation);
-}
-
-/* The leading thread's failure to get a daemon, as what it means to a call. */
-static int not_back(const struct connection *connection)
-{
-	char last[LAST_ERROR_MAX];
-
-	snprintf(last, sizeof last, "%s", shmb_last_error());
-	return last_error_set(ERROR_DISCONNECTED, "%.120s %.1f s ago, and it cannot be reached again: %.240s", connection->why,
-	                      (double)(deadline_now() - connection->lost_at) / (1000.0 * DEADLINE_MS), last);
-}
-
-/* See exchange.h. What is said of the loss is changed by who leads, and that is this thread. */
-static int session_rejoin(struct exchange *exchange, int64_t deadline)
-{
-	struct shmb_session *session = (struct shmb_session *)((char *)exchange - offsetof(struct shmb_session, exchange));
-	struct connection *connection = &exchange->connection;
-	struct hello hello = hello_of(session);
-	int64_t until =
-		session->reconnect_ms == UINT32_MAX ? DEADLINE_NEVER : connection->lost_at + session->reconnect_ms * DEADLINE_MS;
-	int r;
-
-	pthread_mutex_lock(&exchange->mutex);
-	connection_close_socket(connection); /* its descriptor may be the last that the program may have */
-	pthread_mutex_unlock(&exchange->mutex);
-	if (connection->fruitless > FRUITLESS_MAX && deadline_passed(until)) {
-		connection->fruitless = 0;
-		last_error_set(ERROR_DISCONNECTED, "it closes each connection without an answer");
-		return not_back(connection);
-	}
-	if (connection->fruitless > 1)
-		pause_since(connection->lost_at, deadline);
-	hello.session = session->number;
-	hello.incarnation = session->incarnation;
-	hello.max_batch = session->max_batch;
-	memcpy(hello.token, session->token, sizeof hello.token);
-	r = join_by(session, &hello, connection->lost_at, until, deadline);
-
-	pthread_mutex_lock(&exchange->mutex);
-	if (r == 0 && connection_adopt(connection, &exchange->joining) < 0) {
-		connection_deinit(&exchange->joining);
-		r = last_error_set(ERROR_PROTOCOL, "the daemon on %s has fewer request slots than the one before", hello.path);
-	}
-	if (r == -ERROR_SESSION_ENDED)
-		session_over(session, hello.pool_incarnation);
-	pthread_mutex_unlock(&exchange->mutex);
-	return r < 0 && may_pass(r) ? not_back(connection) : r;
 }
 
 /* ---- Entering --------------------------------------------------------------------------------------------------- */
@@ -454,8 +290,8 @@ int shmb_connect(const shmb_connect_options *options, shmb_session **out_session
 	}
 	exchange_condition_init(&session->opened);
 	atomic_init(&session->state, SESSION_INHERITED);
-	session->exchange.rejoin = session_rejoin;
-	session->exchange.connection.told_over = told_over;
+	session->exchange.rejoin = rejoin;
+	session->exchange.connection.told_over = rejoin_told_over;
 	session->guard.before = before_fork;
 	session->guard.parent = in_parent;
 	session->guard.child = in_child;
