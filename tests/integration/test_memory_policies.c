@@ -174,7 +174,7 @@ static int teardown(void **state)
 
 static void test_comes_back(void **state)
 {
-	struct block blocks[64];
+	struct block blocks[64] = {{0}};
 	size_t count = 0;
 
 	(void)state;
@@ -184,7 +184,7 @@ static void test_comes_back(void **state)
 		assert_int_equal(allocate(size, NULL, &blocks[count]), OK);
 		write_secret(&blocks[count++]);
 	}
-	struct block kept;
+	struct block kept = {0};
 	assert_int_equal(allocate(MIB, NULL, &kept), OK);
 	write_secret(&kept);
 	while (count)
@@ -216,7 +216,7 @@ static void test_comes_back_from_the_dead(void **state)
 /* Killed while memory goes back: the next daemon finds what was unmarked and not yet punched, and touches nothing else. */
 static void test_killed_while_giving_back(void **state)
 {
-	struct block kept, gone;
+	struct block kept = {0}, gone = {0};
 	char delay[] = "1ms";
 
 	(void)state;
@@ -247,7 +247,7 @@ static void test_killed_while_giving_back(void **state)
 
 static void test_up_front(void **state)
 {
-	struct block block;
+	struct block block = {0};
 
 	(void)state;
 	daemon_fixture_start(&fixture, "--size", "64M", "--commit", "up-front", "--return-after", "1ms", NULL);
@@ -271,7 +271,7 @@ static void test_up_front(void **state)
 /* A pool that is there: what is missing is committed, what is in it stays. */
 static void test_up_front_later(void **state)
 {
-	struct block kept;
+	struct block kept = {0};
 
 	(void)state;
 	daemon_fixture_start_lasting(&fixture, "--size", "64M", NULL);
@@ -292,7 +292,7 @@ static void test_up_front_later(void **state)
 
 static void test_up_front_refused(void **state)
 {
-	struct block kept;
+	struct block kept = {0};
 
 	(void)state;
 	fill(30 * MIB);
@@ -341,7 +341,7 @@ static void test_filled_during_the_start(void **state)
 		fill(0);
 		int status = daemon_fixture_comes_up(&fixture);
 		if (fixture.pid) {
-			struct block block;
+			struct block block = {0};
 			empty(); /* so that there is room for a session */
 			open_session();
 			assert_int_equal(backed(), 192 * MIB);
@@ -428,7 +428,7 @@ static void churn(int rounds)
 
 static void test_secrets(void **state)
 {
-	struct block block;
+	struct block block = {0};
 
 	(void)state;
 	daemon_fixture_start(&fixture, "--size", "64M", "--zero", "on-free", "--return-after", "10ms", NULL);
@@ -462,7 +462,7 @@ static void test_secrets(void **state)
 /* Whatever the policy was before, whenever it was killed: all that is free is clean before anybody has it. */
 static void test_secrets_after_a_kill(void **state)
 {
-	struct block kept, block;
+	struct block kept = {0}, block = {0};
 
 	(void)state;
 	daemon_fixture_start_lasting(&fixture, "--size", "64M", NULL);
@@ -507,7 +507,7 @@ static void test_secrets_after_a_kill(void **state)
 /* There is no room but in what is being cleaned: nobody is told that the pool is full. */
 static void test_waits_for_what_is_cleaned(void **state)
 {
-	struct block block;
+	struct block block = {0};
 
 	(void)state;
 	daemon_fixture_start(&fixture, "--size", "128M", "--zero", "on-free", NULL);
@@ -539,7 +539,7 @@ static void test_waits_for_what_is_cleaned(void **state)
 /* Who waits dies, or the daemon ends. */
 static void test_ends_while_waiting(void **state)
 {
-	struct block block;
+	struct block block = {0};
 	Shmbuddy__V1__Request *request;
 
 	(void)state;
@@ -568,7 +568,7 @@ static void test_ends_while_waiting(void **state)
 /* What goes back to the kernel is held for moments, and nobody is refused for it. */
 static void test_waits_for_what_goes_back(void **state)
 {
-	struct block block;
+	struct block block = {0};
 
 	(void)state;
 	daemon_fixture_start(&fixture, "--size", "64M", "--return-after", "1ms", NULL);
@@ -681,7 +681,7 @@ static bool dies_at(uint64_t trap, const char *commit, const char *zero, uint64_
 /* 4 MiB of dirt, some of it between live blocks, and a block that stays. */
 static void leave_dirt(struct block *out_kept)
 {
-	struct block blocks[64], block;
+	struct block blocks[64] = {{0}}, block = {0};
 
 	daemon_fixture_start_lasting(&fixture, "--size", "16M", "--return-after", "never", NULL);
 	open_session();
@@ -702,7 +702,7 @@ static void leave_dirt(struct block *out_kept)
 static void kill_at_each(const char *commit, const char *zero)
 {
 	uint64_t bytes = strcmp(commit, "up-front") == 0 ? 16 * MIB : 4096;
-	struct block kept, block;
+	struct block kept = {0}, block = {0};
 	uint64_t trap = 0;
 	bool whole = false;
 

@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "server/boot.h"
+#include "tests/support/descriptor_leaks.h"
 
 static const char *text; /* what the file says; NULL: what the kernel does */
 static bool missing;     /* there is no /proc */
@@ -63,14 +64,6 @@ static int setup(void **state)
 	return 0;
 }
 
-static int descriptors(void)
-{
-	int fd = dup(STDERR_FILENO);
-
-	close(fd);
-	return fd;
-}
-
 /* The kernel's text has the same digits. */
 static void test_id(void **state)
 {
@@ -85,10 +78,10 @@ static void test_id(void **state)
 			*end++ = (char)c;
 	}
 	fclose(file);
-	int before = descriptors();
+	size_t before = descriptor_leaks_count(0);
 	assert_int_equal(boot_id(id), 0);
 	assert_int_equal(boot_id(again), 0);
-	assert_int_equal(descriptors(), before);
+	assert_int_equal(descriptor_leaks_count(0), before);
 	assert_memory_equal(id, again, sizeof id);
 	for (size_t i = 0; i < sizeof id; i++)
 		snprintf(digits + 2 * i, 3, "%02x", id[i]);
@@ -122,7 +115,7 @@ static void test_no_proc(void **state)
 {
 	uint8_t id[16];
 	uint32_t inode = 7;
-	int before = descriptors();
+	size_t before = descriptor_leaks_count(0);
 
 	(void)state;
 	missing = true;
@@ -132,7 +125,7 @@ static void test_no_proc(void **state)
 	missing = false;
 	unreadable = true;
 	assert_int_equal(boot_id(id), -EBADMSG);
-	assert_int_equal(descriptors(), before);
+	assert_int_equal(descriptor_leaks_count(0), before);
 }
 
 /* The link's text has the number: "pid:[4026531836]". */

@@ -139,7 +139,7 @@ static void assert_all_clean(void)
 static void test_sizes(void **state)
 {
 	const struct pool *pool = &fixture.pool;
-	struct commit_range range;
+	struct commit_range range = {0, 0};
 
 	(void)state;
 	open_pool(64 << 20, 64);
@@ -208,7 +208,7 @@ static void test_against_model(void **state)
 static void test_refused(void **state)
 {
 	struct pool *pool = &fixture.pool;
-	struct commit_range small, large;
+	struct commit_range small = {0, 0}, large = {0, 0};
 	struct captured standard_error;
 
 	(void)state;
@@ -246,7 +246,7 @@ static void test_refused(void **state)
 /* A former daemon left dirt everywhere: in pages that are marked, in others, in the one that the end cuts. */
 static void leave_dirt(uint64_t size, uint64_t unit, bool up_front)
 {
-	struct commit_range range, all = {0, 0};
+	struct commit_range range = {0, 0}, all = {0, 0};
 	unsigned n = 0;
 
 	open_pool(size, unit);
@@ -277,7 +277,7 @@ static void test_stale(void **state)
 	(void)state;
 	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
 		leave_dirt(cases[i][0], cases[i][1], false);
-		struct commit_range range;
+		struct commit_range range = {0, 0};
 		pool_start(&fixture.pool, &fixture.options);
 		assert_false(allocate(1, &range)); /* not yet */
 		assert_int_equal(atomic_load(&fixture.pool.counters->used), 0);
@@ -309,7 +309,7 @@ static void test_stale_up_front(void **state)
 
 static void test_stop(void **state)
 {
-	struct commit_range range;
+	struct commit_range range = {0, 0};
 
 	(void)state;
 	open_pool(8 << 20, 64);
