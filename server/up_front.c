@@ -43,7 +43,7 @@ static int refuse(const struct pool *pool, int result)
 	if (result == -ENOSPC)
 		log_error(
 			"pool %s: cannot commit its %s up front: %s of it are missing, and /dev/shm has %s left: free some there, "
-		    "enlarge it "
+			"enlarge it "
 			"(mount -o remount,size=SIZE /dev/shm; in Docker --shm-size), choose a smaller --size, or --commit on-alloc",
 			pool->name, total, wanted, there);
 	else

@@ -74,6 +74,7 @@ static Shmbuddy__V1__Status allocate(uint64_t size, const char *name, struct blo
 	Shmbuddy__V1__Reply *reply = raw_session_send(&session, 0, ++session.sequence, raw_session_allocate_request(size, name));
 	Shmbuddy__V1__Status status = reply->status;
 
+	*out_block = (struct block){0};
 	if (status == OK)
 		*out_block = (struct block){*reply->block->handle, reply->block->offset, reply->block->granted};
 	shmbuddy__v1__reply__free_unpacked(reply, NULL);
