@@ -74,6 +74,7 @@ static Shmbuddy__V1__Status allocate(uint64_t size, const char *name, struct blo
 	Shmbuddy__V1__Reply *reply = raw_session_send(&session, 0, ++session.sequence, raw_session_allocate_request(size, name));
 	Shmbuddy__V1__Status status = reply->status;
 
+	*out_block = (struct block){0};
 	if (status == OK)
 		*out_block = (struct block){*reply->block->handle, reply->block->offset, reply->block->granted};
 	shmbuddy__v1__reply__free_unpacked(reply, NULL);
@@ -174,10 +175,11 @@ static int teardown(void **state)
 
 static void test_comes_back(void **state)
 {
-	struct block blocks[64] = {{0}};
+	struct block blocks[64];
 	size_t count = 0;
 
 	(void)state;
+	memset(blocks, 0, sizeof blocks);
 	daemon_fixture_start(&fixture, "--size", "64M", "--return-after", "20ms", NULL);
 	open_session();
 	for (uint64_t size = 64; size <= 16 * MIB; size *= 2) {
@@ -681,7 +683,7 @@ static bool dies_at(uint64_t trap, const char *commit, const char *zero, uint64_
 /* 4 MiB of dirt, some of it between live blocks, and a block that stays. */
 static void leave_dirt(struct block *out_kept)
 {
-	struct block blocks[64] = {{0}}, block = {0};
+	struct block blocks[64], block = {0};
 
 	daemon_fixture_start_lasting(&fixture, "--size", "16M", "--return-after", "never", NULL);
 	open_session();

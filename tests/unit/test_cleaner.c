@@ -94,6 +94,7 @@ static bool allocate(uint64_t size, struct commit_range *out_range)
 	struct pool *pool = &fixture.pool;
 	uint64_t offset, granted;
 
+	*out_range = (struct commit_range){0};
 	if (buddy_allocate(&pool->buddy, (size + pool->unit - 1) / pool->unit, 1, &offset, &granted) < 0)
 		return false;
 	*out_range = (struct commit_range){offset * pool->unit, granted * pool->unit};
