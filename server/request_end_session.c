@@ -17,7 +17,7 @@
 #include "errors.h"
 #include "log.h"
 
-/* By event; and for good: it is told so as well when it says hello next. */
+/* By event, once: a client that does not read must not be written to without end. And for good: it is told when it says hello next. */
 static void ask(struct session *session)
 {
 	Shmbuddy__V1__Reply event = SHMBUDDY__V1__REPLY__INIT;
@@ -66,8 +66,10 @@ void request_end_session(struct request *request)
 		              number, session->record->uid);
 		return;
 	}
-	log_warning("session %" PRIu32 " (%s, pid %" PRIu32 "): user %" PRIu32 " wants it %s", number, session->program,
-	            session->record->pid, uid, message->kill ? "killed" : "ended");
+	bool again = session->asked_to_end && !message->kill;
+	if (!again)
+		log_warning("session %" PRIu32 " (%s, pid %" PRIu32 "): user %" PRIu32 " wants it %s", number, session->program,
+		            session->record->pid, uid, message->kill ? "killed" : "ended");
 	int error = message->kill ? kill_process(session, &text) : 0;
 	if (error) {
 		request_reply(request, error, "session %" PRIu32 " (pid %" PRIu32 "): %s", number, session->record->pid, text);
@@ -75,6 +77,6 @@ void request_end_session(struct request *request)
 	}
 	request_reply(request, 0, NULL);
 	/* Last: who asks himself to end is heard first. */
-	if (!message->kill)
+	if (!message->kill && !again)
 		ask(session);
 }
