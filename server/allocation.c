@@ -12,6 +12,7 @@
 #include "errors.h"
 #include "lifetime.h"
 #include "pool.h"
+#include "reclaim.h"
 #include "session.h"
 #include "shmbuddy.pb-c.h"
 #include "size.h"
@@ -47,7 +48,7 @@ void allocation_free(struct allocation *allocation)
 static void release(struct pool *pool, const struct commit_range *ranges, size_t count)
 {
 	while (count--)
-		pool_release(pool, &ranges[count]);
+		reclaim_release(pool->reclaim, &ranges[count]);
 }
 
 static void release_all(struct allocation *allocation)
@@ -100,7 +101,7 @@ static int find(struct allocation *allocation)
 			return -ENOMEM;
 		}
 		allocation->ranges[i] = (struct commit_range){offset * pool->unit, granted * pool->unit};
-		scavenger_handed_out(&pool->scavenger, &allocation->ranges[i]);
+		reclaim_handed_out(pool->reclaim, &allocation->ranges[i]);
 	}
 	return 0;
 }

@@ -42,11 +42,11 @@
 /* Milliseconds until the kernel is asked again. */
 #define RETRY 1000
 
-int cleaner_init(struct cleaner *cleaner, struct pool *pool)
+int cleaner_init(struct cleaner *cleaner, struct pool *pool, void (*freed)(struct cleaner *cleaner))
 {
 	uint64_t units = pool->grown_size / pool->unit; /* it may be about to grow */
 
-	*cleaner = (struct cleaner){.pool = pool};
+	*cleaner = (struct cleaner){.pool = pool, .freed = freed};
 	int result = region_new(buddy_footprint(units), &cleaner->memory);
 	if (result < 0)
 		return result;
@@ -220,7 +220,7 @@ static void cleaned(struct commit_piece *piece)
 		else
 			buddy_release(&cleaner->dirty, offset, units);
 	}
-	scavenger_freed(&pool->scavenger);
+	cleaner->freed(cleaner);
 	if (piece->result < 0)
 		pause_after(cleaner, piece->result);
 	else

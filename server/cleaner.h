@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The cleaner sees to it that nobody is handed what another wrote (--zero on-free): memory that somebody had is free again only when it
- * reads as zeros. Owned by the pool; loop thread only. The story: cleaner.c.
+ * reads as zeros. Owned by reclaim (reclaim.h); loop thread only. The story: cleaner.c.
  */
 #ifndef SERVER_CLEANER_H
 #define SERVER_CLEANER_H
@@ -17,6 +17,7 @@ struct pool;
 
 struct cleaner {
 	struct pool *pool;
+	void (*freed)(struct cleaner *cleaner);
 	void *memory;       /* of the bitmaps; NULL: not initialised */
 	struct buddy dirty; /* its free units are the dirty ones */
 	bool on;            /* started */
@@ -34,8 +35,8 @@ struct cleaner {
 	bool complained;
 };
 
-/* -ENOMEM. */
-int cleaner_init(struct cleaner *cleaner, struct pool *pool);
+/* `freed` is called whenever what was dirty has become free. -ENOMEM. */
+int cleaner_init(struct cleaner *cleaner, struct pool *pool, void (*freed)(struct cleaner *cleaner));
 
 /*
  * From now on what is freed is cleaned. With `stale` all that is free now is dirty, and withheld until it was cleaned; in the pages that

@@ -102,7 +102,7 @@ static void stop(uv_signal_t *signal, int number)
 	sd_notify(0, "STOPPING=1");
 #endif
 	forget_sessions(daemon);
-	pool_stop(&daemon->pool);
+	reclaim_stop(&daemon->reclaim);
 	listener_stop(&daemon->listener);
 	unwatch_signals(daemon);
 }
@@ -188,18 +188,15 @@ static int start(struct daemon *daemon, const struct options *options, uint64_t 
 	result = pool_open(&daemon->loop, &options->pool, &daemon->pool);
 	if (result < 0)
 		goto release_endpoint;
-	if (daemon->pool.adopted)
+	result = reclaim_init(&daemon->reclaim, &daemon->pool);
+	if (result == 0 && daemon->pool.adopted)
 		result = takeover_run(&daemon->pool);
-	if (result < 0) {
-		daemon->pool.ephemeral = false; /* what cannot be served is left as it is */
-		goto close_pool;
-	}
-	if (options->pool.up_front)
+	if (result == 0 && options->pool.up_front)
 		result = up_front_commit(&daemon->pool, is_to_end);
 	if (result == -ECANCELED)
 		log_info("a signal has come: stopping before all was committed");
 	else if (result < 0)
-		daemon->pool.ephemeral = !daemon->pool.adopted; /* a new one was never used */
+		daemon->pool.ephemeral = !daemon->pool.adopted; /* a new one was never used; another is left as it is */
 	if (result < 0)
 		goto close_pool;
 	result = watch_signals(daemon);
@@ -210,7 +207,7 @@ static int start(struct daemon *daemon, const struct options *options, uint64_t 
 		goto close_pool;
 	}
 	daemon->endpoint.fd = -1; /* the listener's now */
-	pool_start(&daemon->pool, &options->pool);
+	reclaim_start(&daemon->reclaim, options->pool.return_after_ms);
 	block_signals(false);
 	announce(daemon, max_connections);
 	return 0;
@@ -220,6 +217,7 @@ close_pool:
 	listener_stop(&daemon->listener);
 	forget_sessions(daemon);
 	uv_run(&daemon->loop, UV_RUN_DEFAULT);
+	reclaim_deinit(&daemon->reclaim);
 	pool_close(&daemon->pool);
 release_endpoint:
 	endpoint_release(&daemon->endpoint);
@@ -250,6 +248,7 @@ int daemon_run(const struct options *options)
 	if (result == 0) {
 		uv_run(&daemon->loop, UV_RUN_DEFAULT);
 		endpoint_release(&daemon->endpoint);
+		reclaim_deinit(&daemon->reclaim);
 		pool_close(&daemon->pool);
 		log_info("stopped");
 	}

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The daemon: owns the loop, the endpoint, the listener and the pool, and ends them in the right order. One thread.
+ * The daemon: owns the loop, the endpoint, the listener, the pool and what reclaims its memory, and ends them in the right order. One thread.
  */
 #ifndef SERVER_DAEMON_H
 #define SERVER_DAEMON_H
@@ -13,6 +13,7 @@
 #include "listener.h"
 #include "options.h"
 #include "pool.h"
+#include "reclaim.h"
 
 #define DAEMON_PROTOCOL_VERSION 1
 
@@ -25,6 +26,7 @@ struct daemon {
 	struct endpoint endpoint;
 	struct listener listener;
 	struct pool pool;
+	struct reclaim reclaim;
 	struct arena arena;                  /* for the message that is being handled */
 	struct hold holds[DAEMON_BATCH_MAX]; /* for the batch that is being freed */
 	bool stopping;

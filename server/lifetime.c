@@ -5,6 +5,7 @@
 #include <assert.h>
 
 #include "errors.h"
+#include "reclaim.h"
 
 int lifetime_find_block(const struct pool *pool, const struct handle *handle)
 {
@@ -51,7 +52,7 @@ static void free_block(struct pool *pool, uint32_t index)
 	uint64_t size = body->size;
 
 	blocks_set_state(&pool->blocks, index, RECORD_FREE);
-	pool_free(pool, &range);
+	reclaim_free(pool->reclaim, &range);
 	pool->block_count--;
 	pool->requested -= size;
 	pool_count(&pool->counters->frees, 1);

@@ -12,6 +12,7 @@
 #include "buddy.h"
 #include "duration.h"
 #include "name.h"
+#include "scavenger.h"
 #include "size.h"
 
 #define DEFAULT_SIZE (UINT64_C(1) << 30)

@@ -4,9 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <time.h>
 #include <unistd.h>
@@ -29,10 +27,6 @@
 #define DEFAULT_MAX_SESSIONS 16384
 #define MIN_MAX_NAMES 1024
 #define MAX_REFERENCES (UINT32_C(1) << 22)
-
-/* Few pages hide in a hole, and to punch one costs next to nothing: it goes in pieces of 1 GiB. Many: in pieces of a commit's. */
-#define FEW_STRAYS (4 * COMMIT_PIECE_BYTES / STATE_EXTENT)
-#define HOLE_PAGES ((UINT64_C(1) << 30) / STATE_EXTENT)
 
 /* The file system that holds POSIX shared memory must be there, and large enough for a segment of the size that is asked for. */
 static int check_room(const struct pool *pool, const struct pool_options *options)
@@ -236,10 +230,6 @@ static int make_tables(struct pool *pool)
 		result = extents_init(&pool->extents, &pool->state, STATE_EXTENTS_AT, pages);
 	if (result == 0)
 		result = sessions_init(&pool->sessions, pool->loop, &pool->state, state->sessions_at, state->max_sessions);
-	if (result == 0)
-		result = scavenger_init(&pool->scavenger, pool);
-	if (result == 0 && pool->zero_on_free)
-		result = cleaner_init(&pool->cleaner, pool);
 	if (result == 0) {
 		committer_init(&pool->committer, pool->loop, &pool->segment, &pool->extents);
 		withheld_init(&pool->withheld, pool->loop, &pool->buddy);
@@ -342,40 +332,9 @@ int pool_open(uv_loop_t *loop, const struct pool_options *options, struct pool *
 	return 0;
 }
 
-/* Pages that are backed and not marked: a former daemon left them, or a client has written where it had nothing. */
-static uint64_t count_strays(const struct pool *pool)
-{
-	struct stat status;
-	uint64_t backed = fstat(pool->segment.fd, &status) == 0 ? (uint64_t)status.st_blocks * 512 / STATE_EXTENT : 0;
-
-	return backed > pool->extents.committed ? backed - pool->extents.committed : 0;
-}
-
-void pool_start(struct pool *pool, const struct pool_options *options)
-{
-	uint64_t strays = count_strays(pool), hole_pages = strays <= FEW_STRAYS ? HOLE_PAGES : COMMIT_PIECE_BYTES / STATE_EXTENT;
-
-	if (strays)
-		log_info("pool %s: the kernel backs %" PRIu64 " pages more than are accounted for: looking for them in free memory",
-		         pool->name, strays);
-	/* What is dirty is not free, and the cleaner punches what is not marked anyway. */
-	cleaner_start(&pool->cleaner, pool->adopted, hole_pages);
-	scavenger_start(&pool->scavenger, pool->up_front ? SCAVENGER_NEVER : options->return_after_ms,
-	                strays && !pool->zero_on_free ? hole_pages : 0);
-}
-
-void pool_stop(struct pool *pool)
-{
-	scavenger_stop(&pool->scavenger);
-	cleaner_stop(&pool->cleaner);
-	withheld_stop(&pool->withheld);
-}
-
 void pool_close(struct pool *pool)
 {
-	/* Their handles are closed by the run of the loop in sessions_deinit. */
-	scavenger_deinit(&pool->scavenger);
-	cleaner_deinit(&pool->cleaner);
+	/* Its handle is closed, and those of reclaim_deinit are, by the run of the loop in sessions_deinit. */
 	withheld_deinit(&pool->withheld);
 	sessions_deinit(&pool->sessions);
 	extents_deinit(&pool->extents);
@@ -402,18 +361,6 @@ uint64_t pool_take_ids(struct pool *pool, uint32_t count)
 	if (pool->next_id > atomic_load_explicit(&pool->state_header->ids_reserved, memory_order_relaxed))
 		commit(&pool->state_header->ids_reserved, pool->next_id + STATE_ID_STRIDE);
 	return first;
-}
-
-void pool_release(struct pool *pool, const struct commit_range *range)
-{
-	buddy_release(&pool->buddy, range->offset / pool->unit, range->length / pool->unit);
-	scavenger_freed(&pool->scavenger);
-}
-
-void pool_free(struct pool *pool, const struct commit_range *range)
-{
-	if (!cleaner_takes(&pool->cleaner, range))
-		pool_release(pool, range);
 }
 
 void pool_publish_counters(struct pool *pool)

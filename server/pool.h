@@ -15,15 +15,15 @@
 
 #include "blocks.h"
 #include "buddy.h"
-#include "cleaner.h"
 #include "committer.h"
 #include "extents.h"
 #include "names.h"
 #include "references.h"
-#include "scavenger.h"
 #include "sessions.h"
 #include "shared_object.h"
 #include "withheld.h"
+
+struct reclaim;
 
 struct pool_options {
 	const char *name;
@@ -64,9 +64,8 @@ struct pool {
 	struct extents extents;
 	struct committer committer;
 	struct withheld withheld;
-	struct scavenger scavenger;
-	struct cleaner cleaner;
 	struct sessions sessions;
+	struct reclaim *reclaim; /* what becomes of freed memory: the daemon makes it after the pool */
 
 	uint64_t next_id;
 	uint64_t requested; /* bytes asked for by the owners of the live blocks */
@@ -80,21 +79,11 @@ struct pool {
  */
 int pool_open(uv_loop_t *loop, const struct pool_options *options, struct pool *out_pool);
 
-/* What the pool does by itself begins: from here on it is served. */
-void pool_start(struct pool *pool, const struct pool_options *options);
-
-/* It ends: what is on its way to the kernel comes back when the loop goes on running, and nothing new is begun. */
-void pool_stop(struct pool *pool);
-
-/* Lets go of everything; an ephemeral pool is removed from the system. Nothing may be under way. */
+/* Lets go of everything; an ephemeral pool is removed from the system. Nothing may be under way, and reclaim_deinit comes before. */
 void pool_close(struct pool *pool);
 
 /* Sets `count` ids aside and returns the first. They are never handed out again. */
 uint64_t pool_take_ids(struct pool *pool, uint32_t count);
-
-/* A range that was allocated is free again: nobody was ever given it, or somebody was. */
-void pool_release(struct pool *pool, const struct commit_range *range);
-void pool_free(struct pool *pool, const struct commit_range *range);
 
 /* Brings the view's counters up to date. Derived, and plain stores: nothing depends on them. */
 void pool_publish_counters(struct pool *pool);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The scavenger gives memory back to the kernel: whole pages that have been free for a while (the word is that of Go's runtime). It
- * also finds the pages that a killed daemon left backed and unmarked. Owned by the pool; loop thread only. The story: scavenger.c.
+ * also finds the pages that a killed daemon left backed and unmarked. Owned by reclaim (reclaim.h); loop thread only. The story:
+ * scavenger.c.
  */
 #ifndef SERVER_SCAVENGER_H
 #define SERVER_SCAVENGER_H

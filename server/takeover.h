@@ -6,8 +6,9 @@
 struct pool;
 
 /*
- * Fills the private side of a pool that was adopted (pool.h), and mends what a kill left half done. 0; -EUCLEAN: the tables contradict
- * themselves, nothing was erased, what was mended before is as it should be; or -ENOMEM. On failure only pool_close may follow.
+ * Fills the private side of a pool that was adopted (pool.h), and mends what a kill left half done; that frees blocks, so it comes after
+ * reclaim_init. 0; -EUCLEAN: the tables contradict themselves, nothing was erased, what was mended before is as it should be; or -ENOMEM.
+ * On failure only reclaim_deinit and pool_close may follow.
  */
 int takeover_run(struct pool *pool);
 

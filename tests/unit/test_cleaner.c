@@ -23,6 +23,7 @@
 
 #include "server/log.h"
 #include "server/pool.h"
+#include "server/reclaim.h"
 #include "tests/unit/captured.h"
 #include "tests/unit/draw.h"
 
@@ -31,6 +32,7 @@
 static struct {
 	uv_loop_t loop;
 	struct pool pool;
+	struct reclaim reclaim;
 	struct pool_options options;
 	char name[48];
 } fixture;
@@ -58,6 +60,7 @@ static void open_again(void)
 	writes = 0;
 	assert_int_equal(uv_loop_init(&fixture.loop), 0);
 	assert_int_equal(pool_open(&fixture.loop, &fixture.options, &fixture.pool), 0);
+	assert_int_equal(reclaim_init(&fixture.reclaim, &fixture.pool), 0);
 }
 
 static void open_pool(uint64_t size, uint64_t unit)
@@ -75,9 +78,10 @@ static void open_pool(uint64_t size, uint64_t unit)
 
 static void close_pool(bool ephemeral)
 {
-	pool_stop(&fixture.pool);
+	reclaim_stop(&fixture.reclaim);
 	uv_run(&fixture.loop, UV_RUN_DEFAULT);
 	fixture.pool.ephemeral = ephemeral;
+	reclaim_deinit(&fixture.reclaim);
 	pool_close(&fixture.pool);
 	assert_int_equal(uv_loop_close(&fixture.loop), 0);
 }
@@ -98,7 +102,7 @@ static bool allocate(uint64_t size, struct commit_range *out_range)
 	if (buddy_allocate(&pool->buddy, (size + pool->unit - 1) / pool->unit, 1, &offset, &granted) < 0)
 		return false;
 	*out_range = (struct commit_range){offset * pool->unit, granted * pool->unit};
-	scavenger_handed_out(&pool->scavenger, out_range);
+	reclaim_handed_out(&fixture.reclaim, out_range);
 	while (committer_is_busy(&pool->committer)) /* the test commits by itself: only while nothing is on the lane */
 		uv_run(&fixture.loop, UV_RUN_ONCE);
 	uint64_t from = out_range->offset / PAGE, end = (out_range->offset + out_range->length + PAGE - 1) / PAGE;
@@ -144,12 +148,12 @@ static void test_sizes(void **state)
 
 	(void)state;
 	open_pool(64 << 20, 64);
-	pool_start(&fixture.pool, &fixture.options);
+	reclaim_start(&fixture.reclaim, fixture.options.return_after_ms);
 	for (uint64_t size = 64; size <= 64 << 20; size *= 4) {
 		assert_true(allocate(size, &range));
 		write_secret(&range);
 		uint64_t committed = pool->extents.committed;
-		pool_free(&fixture.pool, &range);
+		reclaim_free(&fixture.reclaim, &range);
 		assert_int_equal(pool->withheld.units, size <= PAGE ? 0 : size / 64); /* little is cleaned at once */
 		pool_publish_counters(&fixture.pool);
 		assert_int_equal(atomic_load(&pool->counters->used), 0);
@@ -160,7 +164,7 @@ static void test_sizes(void **state)
 	/* What nobody had is free as it is. */
 	assert_true(allocate(1 << 20, &range));
 	writes = 0;
-	pool_release(&fixture.pool, &range);
+	reclaim_release(&fixture.reclaim, &range);
 	run();
 	assert_int_equal(writes, 0);
 	close_pool(true);
@@ -175,7 +179,7 @@ static void test_against_model(void **state)
 	(void)state;
 	open_pool(4 << 20, 64);
 	fixture.options.return_after_ms = 1;
-	pool_start(&fixture.pool, &fixture.options);
+	reclaim_start(&fixture.reclaim, fixture.options.return_after_ms);
 	for (int round = 0; round < 6000; round++) {
 		if (count < 400 && draw(2)) {
 			if (allocate(1 + draw(draw(4) ? 9000 : 300000), &live[count])) {
@@ -185,7 +189,7 @@ static void test_against_model(void **state)
 			}
 		} else if (count) {
 			size_t which = draw(count);
-			pool_free(&fixture.pool, &live[which]);
+			reclaim_free(&fixture.reclaim, &live[which]);
 			live[which] = live[--count];
 		}
 		if (draw(8) == 0)
@@ -193,13 +197,13 @@ static void test_against_model(void **state)
 		if (draw(300) == 0)
 			refusals = 2;
 		/* A refusal pauses for a second: not here. */
-		if (fixture.pool.cleaner.paused)
-			fixture.pool.cleaner.timer.timer_cb(&fixture.pool.cleaner.timer);
+		if (fixture.reclaim.cleaner.paused)
+			fixture.reclaim.cleaner.timer.timer_cb(&fixture.reclaim.cleaner.timer);
 	}
 	assert_true(served > 1000);
 	refusals = 0;
 	while (count)
-		pool_free(&fixture.pool, &live[--count]);
+		reclaim_free(&fixture.reclaim, &live[--count]);
 	run();
 	assert_all_clean();
 	assert_int_equal(fixture.pool.extents.committed, 0);
@@ -214,15 +218,15 @@ static void test_refused(void **state)
 
 	(void)state;
 	open_pool(4 << 20, 64);
-	pool_start(pool, &fixture.options);
+	reclaim_start(&fixture.reclaim, fixture.options.return_after_ms);
 	assert_true(allocate(2 << 20, &large) && allocate(100, &small));
 	write_secret(&large);
 	write_secret(&small);
 	refusals = 2;
 	captured_begin(&standard_error, stderr);
-	pool_free(pool, &small);
-	pool_free(pool, &large);
-	while (!pool->cleaner.paused)
+	reclaim_free(&fixture.reclaim, &small);
+	reclaim_free(&fixture.reclaim, &large);
+	while (!fixture.reclaim.cleaner.paused)
 		uv_run(&fixture.loop, UV_RUN_ONCE);
 	captured_end(&standard_error);
 	assert_non_null(strstr(standard_error.text, "of freed memory: No space left on device; it is withheld until"));
@@ -234,10 +238,10 @@ static void test_refused(void **state)
 	assert_true(allocate(100, &small));
 	write_secret(&small);
 	refusals = 1;
-	pool_free(pool, &small);
+	reclaim_free(&fixture.reclaim, &small);
 	assert_int_equal(pool->withheld.stuck, 4 + (2 << 20) / 64);
 	/* The timer rings. */
-	uv_timer_start(&pool->cleaner.timer, pool->cleaner.timer.timer_cb, 0, 0);
+	uv_timer_start(&fixture.reclaim.cleaner.timer, fixture.reclaim.cleaner.timer.timer_cb, 0, 0);
 	run();
 	assert_int_equal(pool->withheld.stuck, 0);
 	assert_all_clean();
@@ -279,13 +283,13 @@ static void test_stale(void **state)
 	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
 		leave_dirt(cases[i][0], cases[i][1], false);
 		struct commit_range range = {0, 0};
-		pool_start(&fixture.pool, &fixture.options);
+		reclaim_start(&fixture.reclaim, fixture.options.return_after_ms);
 		assert_false(allocate(1, &range)); /* not yet */
 		assert_int_equal(atomic_load(&fixture.pool.counters->used), 0);
 		while (!allocate(1, &range))
 			uv_run(&fixture.loop, UV_RUN_ONCE);
 		assert_clean(&range);
-		pool_release(&fixture.pool, &range);
+		reclaim_release(&fixture.reclaim, &range);
 		run();
 		assert_all_clean();
 		struct stat status;
@@ -301,7 +305,7 @@ static void test_stale_up_front(void **state)
 {
 	(void)state;
 	leave_dirt((1 << 20) + 64, 64, true);
-	pool_start(&fixture.pool, &fixture.options);
+	reclaim_start(&fixture.reclaim, fixture.options.return_after_ms);
 	run();
 	assert_all_clean();
 	assert_int_equal(fixture.pool.extents.committed, fixture.pool.extents.pages);
@@ -314,11 +318,11 @@ static void test_stop(void **state)
 
 	(void)state;
 	open_pool(8 << 20, 64);
-	pool_start(&fixture.pool, &fixture.options);
+	reclaim_start(&fixture.reclaim, fixture.options.return_after_ms);
 	assert_true(allocate(8 << 20, &range));
 	write_secret(&range);
-	pool_free(&fixture.pool, &range);
-	pool_stop(&fixture.pool);
+	reclaim_free(&fixture.reclaim, &range);
+	reclaim_stop(&fixture.reclaim);
 	assert_int_equal(uv_run(&fixture.loop, UV_RUN_DEFAULT), 0);
 	/* One piece came back, the rest is for the next daemon. */
 	assert_int_equal(buddy_free_units(&fixture.pool.buddy), (1 << 20) / 64);

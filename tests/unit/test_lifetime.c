@@ -17,6 +17,7 @@
 #include "errors.h"
 #include "server/lifetime.h"
 #include "server/log.h"
+#include "server/reclaim.h"
 #include "tests/unit/draw.h"
 #include "view.h"
 
@@ -27,6 +28,7 @@
 struct fixture {
 	uv_loop_t loop;
 	struct pool pool;
+	struct reclaim reclaim;
 	struct session sessions[SESSIONS]; /* as far as lifetimes know them; number 1 on */
 	struct view view;
 };
@@ -40,7 +42,8 @@ static int setup(void **state)
 	snprintf(name, sizeof name, "unit-lifetime-%d", (int)getpid());
 	log_open(LOG_LEVEL_ERROR);
 	memset(&fixture, 0, sizeof fixture);
-	if (uv_loop_init(&fixture.loop) < 0 || pool_open(&fixture.loop, &options, &fixture.pool) < 0)
+	if (uv_loop_init(&fixture.loop) < 0 || pool_open(&fixture.loop, &options, &fixture.pool) < 0 ||
+	    reclaim_init(&fixture.reclaim, &fixture.pool) < 0)
 		return -1;
 	for (uint32_t i = 0; i < SESSIONS; i++)
 		fixture.sessions[i] = (struct session){.pool = &fixture.pool, .number = i + 1};
@@ -51,6 +54,7 @@ static int setup(void **state)
 static int teardown(void **state)
 {
 	(void)state;
+	reclaim_deinit(&fixture.reclaim);
 	pool_close(&fixture.pool);
 	return uv_loop_close(&fixture.loop);
 }

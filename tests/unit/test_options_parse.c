@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "server/options.h"
+#include "server/scavenger.h"
 #include "tests/unit/captured.h"
 
 static struct options options;

@@ -22,6 +22,7 @@
 
 #include "server/log.h"
 #include "server/pool.h"
+#include "server/reclaim.h"
 #include "tests/unit/draw.h"
 
 #define PAGE 4096u
@@ -29,6 +30,7 @@
 static struct {
 	uv_loop_t loop;
 	struct pool pool;
+	struct reclaim reclaim;
 	struct pool_options options;
 	char name[48];
 } fixture;
@@ -65,12 +67,14 @@ static void open_pool(uint64_t size, uint64_t unit)
 	live_count = 0;
 	assert_int_equal(uv_loop_init(&fixture.loop), 0);
 	assert_int_equal(pool_open(&fixture.loop, &fixture.options, &fixture.pool), 0);
+	assert_int_equal(reclaim_init(&fixture.reclaim, &fixture.pool), 0);
 }
 
 static void close_pool(void)
 {
-	scavenger_stop(&fixture.pool.scavenger);
+	scavenger_stop(&fixture.reclaim.scavenger);
 	uv_run(&fixture.loop, UV_RUN_DEFAULT);
+	reclaim_deinit(&fixture.reclaim);
 	pool_close(&fixture.pool);
 	assert_int_equal(uv_loop_close(&fixture.loop), 0);
 }
@@ -89,7 +93,7 @@ static struct commit_range allocate(uint64_t bytes)
 
 	assert_int_equal(buddy_allocate(&pool->buddy, (bytes + pool->unit - 1) / pool->unit, 1, &offset, &granted), 0);
 	struct commit_range range = {offset * pool->unit, granted * pool->unit};
-	scavenger_handed_out(&pool->scavenger, &range);
+	reclaim_handed_out(&fixture.reclaim, &range);
 	uint64_t from = range.offset / PAGE, end = (range.offset + range.length + PAGE - 1) / PAGE;
 	assert_int_equal(extents_prepare(&pool->extents, from, end), 0);
 	assert_int_equal(shared_object_commit(&pool->segment, from * PAGE, (end - from) * PAGE), 0);
@@ -117,18 +121,18 @@ static void test_comes_back(void **state)
 {
 	(void)state;
 	open_pool(64 << 20, 64);
-	scavenger_start(&fixture.pool.scavenger, 1, 0);
+	scavenger_start(&fixture.reclaim.scavenger, 1, 0);
 	run();
 	assert_int_equal(punches, 0);
 	struct commit_range large = allocate(32 << 20), small = allocate(64), page = allocate(PAGE);
-	pool_release(&fixture.pool, &large);
+	reclaim_release(&fixture.reclaim, &large);
 	run();
 	assert_int_equal(backed(), 2 * PAGE); /* both others lie in pages of their own */
 	assert_int_equal(punches, 32);        /* in pieces of 1 MiB */
-	pool_release(&fixture.pool, &page);
+	reclaim_release(&fixture.reclaim, &page);
 	run();
 	assert_int_equal(backed(), PAGE);
-	pool_release(&fixture.pool, &small);
+	reclaim_release(&fixture.reclaim, &small);
 	run();
 	assert_all_given_back();
 	close_pool();
@@ -137,7 +141,7 @@ static void test_comes_back(void **state)
 /* Its delay is over now. */
 static void walk(void)
 {
-	struct scavenger *scavenger = &fixture.pool.scavenger;
+	struct scavenger *scavenger = &fixture.reclaim.scavenger;
 
 	assert_int_equal(scavenger->state, SCAVENGER_WAITS);
 	uv_timer_start(&scavenger->timer, scavenger->timer.timer_cb, 0, 0);
@@ -149,7 +153,7 @@ static void walk(void)
 /* A page goes with the second walk that finds it free, if nobody had it in between. */
 static void test_used_again(void **state)
 {
-	struct scavenger *scavenger = &fixture.pool.scavenger;
+	struct scavenger *scavenger = &fixture.reclaim.scavenger;
 
 	(void)state;
 	open_pool(1 << 20, 64);
@@ -157,7 +161,7 @@ static void test_used_again(void **state)
 	for (int i = 0; i < 20; i++) {
 		struct commit_range range = allocate(64 << 10);
 		assert_int_equal(scavenger->idle.count, 0); /* it was taken out of the set */
-		pool_release(&fixture.pool, &range);
+		reclaim_release(&fixture.reclaim, &range);
 		walk();
 		assert_int_equal(scavenger->idle.count, 16);
 	}
@@ -175,9 +179,9 @@ static void test_never(void **state)
 {
 	(void)state;
 	open_pool(1 << 20, 64);
-	scavenger_start(&fixture.pool.scavenger, SCAVENGER_NEVER, 0);
+	scavenger_start(&fixture.reclaim.scavenger, SCAVENGER_NEVER, 0);
 	struct commit_range range = allocate(1 << 20);
-	pool_release(&fixture.pool, &range);
+	reclaim_release(&fixture.reclaim, &range);
 	run();
 	assert_int_equal(punches, 0);
 	assert_int_equal(backed(), 1 << 20);
@@ -190,12 +194,12 @@ static void find_strays(uint64_t bytes, uint64_t stray_pages, unsigned expected)
 	open_pool(UINT64_C(8) << 30, 64);
 	struct commit_range mine = allocate(5000), at = {UINT64_C(3) << 30, bytes};
 	assert_int_equal(shared_object_commit(&fixture.pool.segment, at.offset, at.length), 0);
-	scavenger_start(&fixture.pool.scavenger, SCAVENGER_NEVER, stray_pages);
+	scavenger_start(&fixture.reclaim.scavenger, SCAVENGER_NEVER, stray_pages);
 	run();
 	assert_int_equal(backed(), 8192);
 	assert_true(punches <= expected); /* about eight gibibytes in so many pages, and the splits around the live block */
-	assert_int_equal(fixture.pool.scavenger.state, SCAVENGER_OFF);
-	pool_release(&fixture.pool, &mine);
+	assert_int_equal(fixture.reclaim.scavenger.state, SCAVENGER_OFF);
+	reclaim_release(&fixture.reclaim, &mine);
 	close_pool();
 }
 
@@ -216,16 +220,16 @@ static void test_punch_fails(void **state)
 {
 	(void)state;
 	open_pool(4 << 20, 64);
-	scavenger_start(&fixture.pool.scavenger, 1, 0);
+	scavenger_start(&fixture.reclaim.scavenger, 1, 0);
 	struct commit_range range = allocate(2 << 20);
 	failures = 1;
-	pool_release(&fixture.pool, &range);
+	reclaim_release(&fixture.reclaim, &range);
 	run();
 	assert_int_equal(fixture.pool.extents.committed, 0);
 	assert_int_equal(backed(), 1 << 20);
 	assert_int_equal(buddy_free_units(&fixture.pool.buddy), buddy_units(&fixture.pool.buddy));
 	range = allocate(2 << 20);
-	pool_release(&fixture.pool, &range);
+	reclaim_release(&fixture.reclaim, &range);
 	run();
 	assert_all_given_back();
 	close_pool();
@@ -241,7 +245,7 @@ static void test_odd_sizes(void **state)
 	(void)state;
 	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
 		open_pool(cases[i].size, cases[i].unit);
-		scavenger_start(&fixture.pool.scavenger, 1, 0);
+		scavenger_start(&fixture.reclaim.scavenger, 1, 0);
 		struct commit_range ranges[64];
 		size_t count = 0;
 		while (buddy_free_units(&fixture.pool.buddy) && count < 64)
@@ -254,12 +258,12 @@ static void test_odd_sizes(void **state)
 			}
 		}
 		while (count)
-			pool_release(&fixture.pool, &ranges[--count]);
+			reclaim_release(&fixture.reclaim, &ranges[--count]);
 		run();
 		while (buddy_free_units(&fixture.pool.buddy) && count < 64)
 			ranges[count++] = allocate(cases[i].unit);
 		while (count)
-			pool_release(&fixture.pool, &ranges[--count]);
+			reclaim_release(&fixture.reclaim, &ranges[--count]);
 		run();
 		assert_all_given_back();
 		close_pool();
@@ -282,12 +286,12 @@ static void test_waits_for_waiters(void **state)
 	struct commit_range range = allocate(64 << 10), other = allocate(64 << 10);
 	withheld_keep(&pool->withheld, other.length / 64);
 	assert_true(withheld_wait(&pool->withheld, &waiter));
-	scavenger_start(&pool->scavenger, 1, 0);
-	pool_release(pool, &range);
-	while (pool->scavenger.state != SCAVENGER_WALKS)
+	scavenger_start(&fixture.reclaim.scavenger, 1, 0);
+	reclaim_release(&fixture.reclaim, &range);
+	while (fixture.reclaim.scavenger.state != SCAVENGER_WALKS)
 		uv_run(&fixture.loop, UV_RUN_ONCE);
 	uv_run(&fixture.loop, UV_RUN_ONCE);
-	assert_int_equal(pool->scavenger.idle.count, 0);
+	assert_int_equal(fixture.reclaim.scavenger.idle.count, 0);
 	withheld_give(&pool->withheld, other.offset / 64, other.length / 64);
 	run();
 	assert_all_given_back();
@@ -317,7 +321,7 @@ static void test_against_model(void **state)
 
 	(void)state;
 	open_pool(16 << 20, 64);
-	scavenger_start(&pool->scavenger, 1, 0);
+	scavenger_start(&fixture.reclaim.scavenger, 1, 0);
 	for (int round = 0; round < 20000; round++) {
 		if (live_count < 500 && draw(2)) {
 			live[live_count] = allocate(1 + draw(draw(4) ? 9000 : 65536));
@@ -326,7 +330,7 @@ static void test_against_model(void **state)
 			live_count++;
 		} else if (live_count) {
 			size_t which = draw(live_count);
-			pool_release(pool, &live[which]);
+			reclaim_release(&fixture.reclaim, &live[which]);
 			live[which] = live[--live_count];
 		}
 		if (draw(20) == 0)
@@ -346,7 +350,7 @@ static void test_against_model(void **state)
 	assert_true(punches > 0);
 	assert_int_equal(backed(), pool->extents.committed * PAGE);
 	while (live_count)
-		pool_release(pool, &live[--live_count]);
+		reclaim_release(&fixture.reclaim, &live[--live_count]);
 	run();
 	assert_all_given_back();
 	close_pool();
@@ -358,16 +362,16 @@ static void test_stop(void **state)
 
 	(void)state;
 	open_pool(8 << 20, 64);
-	scavenger_start(&pool->scavenger, 1, 0);
+	scavenger_start(&fixture.reclaim.scavenger, 1, 0);
 	struct commit_range range = allocate(8 << 20);
-	pool_release(pool, &range);
-	while (pool->scavenger.state != SCAVENGER_AWAY)
+	reclaim_release(&fixture.reclaim, &range);
+	while (fixture.reclaim.scavenger.state != SCAVENGER_AWAY)
 		uv_run(&fixture.loop, UV_RUN_ONCE);
-	pool_stop(pool);
+	reclaim_stop(&fixture.reclaim);
 	run();
 	assert_int_equal(punches, 1);
 	assert_int_equal(buddy_free_units(&pool->buddy), buddy_units(&pool->buddy));
-	pool_release(pool, &(struct commit_range){allocate(64).offset, 64});
+	reclaim_release(&fixture.reclaim, &(struct commit_range){allocate(64).offset, 64});
 	run();
 	assert_int_equal(punches, 1);
 	close_pool();
