@@ -45,10 +45,11 @@ static bool has_died(const struct daemon_fixture *daemon)
 }
 
 /*
- * Lets the daemon live for `nanoseconds`, while the clients are disturbed. Returns the last moment at which it was known
- * to be alive; `*out_died`: it has stopped itself.
+ * Lets the daemon live for `nanoseconds`, while the clients are disturbed. `patient`: and for as long as somebody waits who did when
+ * it became ready; one that waits for ever fails when the library's own patience ends, and is not saved by the next kill. Returns the
+ * last moment at which it was known to be alive; `*out_died`: it has stopped itself.
  */
-static uint64_t live(struct killer *killer, uint64_t nanoseconds, bool *out_died)
+static uint64_t live(struct killer *killer, uint64_t nanoseconds, bool patient, bool *out_died)
 {
 	uint64_t start = ledger_now_ns(), alive = start, disturbances[DISTURBANCES - 1];
 	uint64_t left = pattern_below(&killer->random, DISTURBANCES);
@@ -61,7 +62,7 @@ static uint64_t live(struct killer *killer, uint64_t nanoseconds, bool *out_died
 		if (*out_died)
 			return alive;
 		alive = now;
-		if (now >= start + nanoseconds)
+		if (now >= start + nanoseconds && !(patient && crew_waiting_since(killer->crew, start)))
 			return alive;
 		if (left && now >= disturbances[left - 1]) {
 			crew_disturb(killer->crew);
@@ -133,7 +134,7 @@ void killer_wait(struct killer *killer)
 {
 	bool died;
 
-	live(killer, MS + pattern_below(&killer->random, 29 * MS), &died);
+	live(killer, MS + pattern_below(&killer->random, 29 * MS), false, &died);
 	assert_false(died);
 	if (pattern_below(&killer->random, 2))
 		crew_continue(killer->crew);
@@ -143,7 +144,8 @@ void killer_strike(struct killer *killer, bool calm)
 {
 	bool died;
 	uint64_t span = killer->trapped ? TRAP_PATIENCE_NS : MS + pattern_below(&killer->random, 29 * MS);
-	uint64_t alive = live(killer, span, &died);
+	bool patient = killer->trapped || pattern_below(&killer->random, 8) == 0;
+	uint64_t alive = live(killer, span, patient, &died);
 
 	if (died) {
 		int status = daemon_fixture_wait(killer->daemon);
