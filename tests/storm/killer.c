@@ -22,13 +22,16 @@
 #include "tests/support/pattern.h"
 
 #define MS UINT64_C(1000000)
+
+/* So small that memory, and records, run out now and then. */
+#define SIZE "4M"
+#define SIZE_GROWN "8M"
+#define LIMITS "--max-size", "8M", "--max-blocks", "1024", "--max-sessions", "128"
+
 #define LOOK_NS 200000              /* how often the driver looks whether the daemon lives */
 #define DISTURBANCES 4              /* in one life of the daemon: fewer than this */
 #define COMMIT_MAX_LOG2 12          /* commits of one life: about as many as it does in 30 ms */
 #define TRAP_PATIENCE_NS (300 * MS) /* a daemon that has not come to its commit by then dies by the clock */
-
-static const char *const arguments[] = {"--size", "8M", "--max-blocks", "1024", "--max-sessions", "128"};
-#define ARGUMENTS arguments[0], arguments[1], arguments[2], arguments[3], arguments[4], arguments[5], NULL
 
 static void rest(uint64_t nanoseconds)
 {
@@ -105,13 +108,25 @@ static void set_trap(struct killer *killer, bool calm)
 #endif
 }
 
+/* The next daemon. How it treats memory is drawn anew: the pool does not remember it. It also grows, once. */
+static void respawn(struct killer *killer)
+{
+	static const char *const return_after[] = {"1ms", "5ms", "never"};
+
+	killer->grown = killer->grown || pattern_below(&killer->random, 32) == 0;
+	daemon_fixture_respawn(killer->daemon, LIMITS, "--size", killer->grown ? SIZE_GROWN : SIZE, "--return-after",
+	                       return_after[pattern_below(&killer->random, 3)], "--commit",
+	                       pattern_below(&killer->random, 4) ? "on-alloc" : "up-front", "--zero",
+	                       killer->crew->ledger->zeroed ? "on-free" : "never", NULL);
+}
+
 /* Starts daemons until one comes through its recovery. */
 static void restart(struct killer *killer, bool calm)
 {
 	for (;;) {
 		uint64_t dead = ledger_now_ns();
 		set_trap(killer, calm);
-		daemon_fixture_respawn(killer->daemon, ARGUMENTS);
+		respawn(killer);
 		int status = daemon_fixture_comes_up(killer->daemon);
 		if (killer->daemon->pid)
 			return;
@@ -127,7 +142,7 @@ void killer_start(struct killer *killer, struct daemon_fixture *daemon, struct c
 {
 	*killer = (struct killer){.daemon = daemon, .crew = crew, .random = seed};
 	unsetenv("SHMB_COMMIT_TRAP");
-	daemon_fixture_start_lasting(daemon, ARGUMENTS);
+	daemon_fixture_start_lasting(daemon, LIMITS, "--size", SIZE, "--zero", crew->ledger->zeroed ? "on-free" : "never", NULL);
 }
 
 void killer_wait(struct killer *killer)

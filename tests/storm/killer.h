@@ -18,13 +18,14 @@ struct killer {
 	struct daemon_fixture *daemon;
 	struct crew *crew;
 	uint64_t random;
+	bool grown;                                /* the pool is larger than it was made */
 	bool trapped;                              /* the daemon that runs has a commit before which it will stop */
 	unsigned by_clock, by_commit, in_recovery; /* kills; those in recovery are counted by what they came from as well */
 	unsigned unanswered;                       /* kills at which some request certainly had no answer */
 	struct histogram histogram;
 };
 
-/* Makes the pool and starts the first daemon, which nothing threatens. Daemon and crew stay the caller's. */
+/* Makes the pool and starts the first daemon, which nothing threatens. Daemon and crew, which has its ledger, stay the caller's. */
 void killer_start(struct killer *killer, struct daemon_fixture *daemon, struct crew *crew, uint64_t seed);
 
 /* Some milliseconds of disturbed clients, without harm to the daemon. */

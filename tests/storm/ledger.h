@@ -83,6 +83,7 @@ struct seat {
 };
 
 struct ledger {
+	bool zeroed; /* the daemons hand out zeros: what was freed is cleaned */
 	struct seat seats[LEDGER_SEATS];
 };
 

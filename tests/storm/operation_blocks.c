@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Operations on blocks: allocate and free, one or many. See operation.h. */
+#include <string.h>
+
 #include "tests/storm/client.h"
 #include "tests/support/pattern.h"
 
@@ -32,11 +34,17 @@ static struct ledger_hold *ask_hold(struct client *client, uint64_t size)
 	return hold;
 }
 
+static bool is_zero(const uint8_t *bytes, uint64_t size)
+{
+	return bytes[0] == 0 && memcmp(bytes, bytes + 1, size - 1) == 0;
+}
+
 /* The answer to an allocation: into the ledger, and then the bytes. */
 static void take_block(struct client *client, struct ledger_hold *hold, const shmb_block *block)
 {
 	CLIENT_EXPECT(client, block->size == hold->size && block->granted >= block->size && block->handle.id);
 	CLIENT_EXPECT(client, block->data && block->data == shmb_pointer(client->session, block->offset));
+	CLIENT_EXPECT(client, !client->ledger->zeroed || is_zero(block->data, block->granted));
 	hold->handle = block->handle;
 	hold->offset = block->offset;
 	atomic_store(&hold->state, HOLD_HELD);

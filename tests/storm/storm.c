@@ -101,6 +101,8 @@ static void print_kills(void)
 static void storm(void **state)
 {
 	(void)state;
+	ledger->zeroed = seed % 2;
+	crew.ledger = ledger;
 	killer_start(&killer, &fixture, &crew, seed + 1);
 	crew_start(&crew, ledger, fixture.socket_path, seed);
 	for (unsigned round = 0; round < CALM_ROUNDS && !kills; round++)
@@ -174,7 +176,7 @@ int main(int argc, char **argv)
 	if (!seed)
 		seed = 1; /* what a generator cannot start from */
 	setvbuf(stdout, NULL, _IOLBF, 0);
-	printf("seed: --seed %" PRIu64 "\n", seed);
+	printf("seed: --seed %" PRIu64 "%s\n", seed, seed % 2 ? ", with --zero on-free" : "");
 	ledger = ledger_new();
 	if (!ledger) {
 		perror("storm: no memory for the ledger");
