@@ -91,6 +91,11 @@ run() {
 		fail "tests of build $name"
 }
 
+# storm NAME SEED
+storm() {
+	tests/storm.sh --build "build/$1" --kills 200 --seed "$2" 9<&- || fail "the storm of build $1, seed $2"
+}
+
 # The project's own C files: with generated code left out, since that lies in the build folder.
 sources() {
 	find client server shared tests -name "*.$1" | sort
@@ -147,11 +152,16 @@ if [ -n "$all" ]; then
 	step "all tests under the address and undefined-behaviour sanitizers"
 	if build asan -DSHMB_SANITIZE=address -DSHMB_COMMIT_TRAP=ON; then
 		run asan -LE 'fuzz|demo'
-		step "the storm: 200 kills of the daemon, under the same sanitizers"
-		tests/storm.sh --build build/asan --kills 200 9<&- || fail "the storm"
+		step "the storm: 200 kills of the daemon, under the same sanitizers, and 200 with memory that is zeroed"
+		storm asan $((RANDOM * 2)) # the seed says which
+		storm asan $((RANDOM * 2 + 1))
 	fi
 	step "the tests where threads meet, under the thread sanitizer"
-	build tsan -DSHMB_SANITIZE=thread && run tsan -L 'unit|integration' -E '^test_(buddy_model|install)$'
+	if build tsan -DSHMB_SANITIZE=thread; then
+		run tsan -L 'unit|integration' -E '^test_(buddy_model|install)$'
+		step "the storm under the thread sanitizer: 200 kills, all of them by the clock"
+		storm tsan $RANDOM
+	fi
 fi
 
 step "all tests"

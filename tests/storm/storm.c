@@ -7,6 +7,8 @@
  *
  * It also fails where too few of the kills fell while a request was unanswered: then it has shown too little.
  *
+ * With an odd seed the daemons zero what is freed, and what clients are given must be zeros.
+ *
  * Start reading at operation.h: what clients do; then killer.h: what is done to them. With --kills 0 only clients are killed.
  */
 #include <setjmp.h>
