@@ -74,7 +74,8 @@ void connection_submit(struct connection *connection, struct call *call, Shmbudd
 
 /*
  * Forgets a call that is not done; its memory may go. A slot whose request is on its way stays busy until the reply comes;
- * blocks that such a reply brings are given back at once, a name that came with an allocation included. False: it was never sent, and will
+ * blocks that such a reply brings are given back at once, a name that came with an allocation included. (Where three sockets in a row are
+ * lost without it, nobody asks for it any more, and such a block stays the session's.) False: it was never sent, and will
  * not be.
  */
 bool connection_abandon(struct connection *connection, struct call *call);

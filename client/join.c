@@ -3,6 +3,7 @@
 #include "join.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <time.h>
 
 #include "address.h"
@@ -42,6 +43,8 @@ int join(struct shmb_session *session, struct hello *hello, int64_t deadline)
 	if (r < 0) {
 		pthread_mutex_lock(&session->exchange.mutex);
 		connection_deinit(joining);
+		if (hello->mapping)
+			mapping_drop(hello->mapping); /* what came with a welcome that was not enough: the next one brings its own */
 		pthread_mutex_unlock(&session->exchange.mutex);
 	}
 	return r;
@@ -68,19 +71,32 @@ void join_pause(int64_t start, int64_t end)
 		nanosleep(&span, NULL);
 }
 
+/* Who opens a new session waits for a daemon that is not there; what one that is there answers is the answer. */
+static bool is_worth_another(const struct hello *hello, int error)
+{
+	return hello->mapping ? error == -ERROR_NO_DAEMON || error == -ERROR_DISCONNECTED : join_may_pass(error);
+}
+
 /* Attempts until `until`, for a daemon that has been gone since `since`; the first is made in any case, and given ATTEMPT_NS. */
 int join_by(struct shmb_session *session, struct hello *hello, int64_t since, int64_t until, int64_t deadline)
 {
 	int64_t end = until < deadline ? until : deadline, patience = deadline_now() + ATTEMPT_NS;
-	int r;
+	char answer[LAST_ERROR_MAX];
+	int answered = 0, r;
 
 	if (patience < end)
 		patience = end;
 	if (patience > deadline)
 		patience = deadline;
-	while ((r = join(session, hello, patience)) < 0 && join_may_pass(r) && !deadline_passed(end))
+	while ((r = join(session, hello, patience)) < 0 && is_worth_another(hello, r) && !deadline_passed(end)) {
+		if (r != -ERROR_TIMEOUT) {
+			answered = r;
+			snprintf(answer, sizeof answer, "%s", shmb_last_error());
+		}
 		join_pause(since, end);
-	return r;
+	}
+	/* That time ran out in the middle of the last attempt says less than what was said before. */
+	return r == -ERROR_TIMEOUT && answered ? last_error_set((enum error_code) - answered, "%s", answer) : r;
 }
 
 struct hello join_hello(const struct shmb_session *session)

@@ -56,14 +56,19 @@ void mapping_unmap(struct mapping *mapping)
 	mapping->view_base = NULL;
 }
 
+void mapping_drop(struct mapping *mapping)
+{
+	mapping_unmap(mapping);
+	for (int i = 0; i < MAPPING_DESCRIPTORS; i++)
+		close_descriptor(&mapping->fds[i]);
+}
+
 void mapping_free(struct mapping *mapping)
 {
 	while (mapping) {
 		struct mapping *former = mapping->former;
 
-		mapping_unmap(mapping);
-		for (int i = 0; i < MAPPING_DESCRIPTORS; i++)
-			close_descriptor(&mapping->fds[i]);
+		mapping_drop(mapping);
 		free(mapping);
 		mapping = former;
 	}

@@ -50,6 +50,9 @@ void mapping_free(struct mapping *mapping);
  */
 int mapping_open(struct mapping *mapping, const Shmbuddy__V1__Welcome *welcome, bool writable);
 
+/* Closes and unmaps everything but `former`: as it was when it was new. */
+void mapping_drop(struct mapping *mapping);
+
 /* Unmaps segment and view; the lock stays open. */
 void mapping_unmap(struct mapping *mapping);
 

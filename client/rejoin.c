@@ -70,8 +70,9 @@ int rejoin(struct exchange *exchange, int64_t deadline)
 		last_error_set(ERROR_DISCONNECTED, "it closes each connection without an answer");
 		return not_back(connection);
 	}
+	/* Half of what is left, so that there is an attempt however little that is. */
 	if (connection->fruitless > 1)
-		join_pause(connection->lost_at, deadline);
+		join_pause(connection->lost_at, deadline_now() + deadline_left(deadline) / 2);
 	hello.session = session->number;
 	hello.incarnation = session->incarnation;
 	hello.max_batch = session->max_batch;

@@ -49,8 +49,9 @@ static int take_lock(struct endpoint *endpoint, char *out_why)
 
 		if (fd < 0) {
 			int result = -errno;
-			snprintf(out_why, WHY_SIZE, "cannot make the lock file %s: %s: choose another --socket", endpoint->lock_path,
-			         strerror(errno));
+			const char *remedy = errno == ENOENT ? "make its folder, or " : "";
+			snprintf(out_why, WHY_SIZE, "cannot make the lock file %s: %s: %schoose another --socket", endpoint->lock_path,
+			         strerror(-result), remedy);
 			return result;
 		}
 		if (fstat(fd, &ours) < 0 || !S_ISREG(ours.st_mode) || ours.st_uid != geteuid()) {

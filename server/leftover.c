@@ -116,7 +116,7 @@ int leftover_examine(struct pool *pool, const struct pool_options *options, uint
 		return 0;
 	}
 	if (magic != STATE_MAGIC)
-		return refuse(pool, "%s is no pool of this program: look at it", pool->state.name);
+		return refuse(pool, "/dev/shm%s is no pool of this program: look at it", pool->state.name);
 	int result = check_header(pool, &header);
 	if (result == 0)
 		result = check_wishes(pool, options, &header);
@@ -137,7 +137,8 @@ void leftover_describe(const struct pool *pool, char out_text[LEFTOVER_TEXT_MAX]
 	char used[SIZE_TEXT_MAX];
 	uint64_t magic = 0;
 
-	snprintf(out_text, LEFTOVER_TEXT_MAX, "nothing that was ever used");
+	/* One that was never finished had nobody in it; of one whose view is gone or damaged that cannot be said. */
+	snprintf(out_text, LEFTOVER_TEXT_MAX, pool->state.size ? "its view cannot be read" : "nothing that was ever used");
 	if (fd < 0 || pread(fd, &magic, sizeof magic, 0) != sizeof magic || magic != VIEW_MAGIC ||
 	    pread(fd, &counters, sizeof counters, VIEW_COUNTERS_AT) != sizeof counters)
 		return;
@@ -154,7 +155,7 @@ static int open_object(const struct pool *pool, struct shared_object *object, ui
 	int result = shared_object_open(object);
 
 	if (result == -ENOENT)
-		return refuse(pool, "%s is gone: nothing can be served", object->name);
+		return refuse(pool, "/dev/shm%s is gone, and nothing can be served without it: put it back", object->name);
 	if (result == 0)
 		result = shared_object_inode(object, &found);
 	if (result < 0) {
@@ -162,10 +163,10 @@ static int open_object(const struct pool *pool, struct shared_object *object, ui
 		return result;
 	}
 	if (found != inode)
-		return refuse(pool, "%s is not the one that belongs to it: put that back", object->name);
+		return refuse(pool, "/dev/shm%s is not the one that belongs to it: put that back", object->name);
 	if (object->size < size || object->size > most)
-		return refuse(pool, "%s has %" PRIu64 " bytes and had %" PRIu64 ": somebody has cut or grown it", object->name,
-		              object->size, size);
+		return refuse(pool, "/dev/shm%s has %" PRIu64 " bytes and had %" PRIu64 ": somebody has cut or grown it",
+		              object->name, object->size, size);
 	return 0;
 }
 
@@ -180,8 +181,8 @@ int leftover_open(struct pool *pool)
 	struct view_geometry geometry;
 	view_geometry(state->max_blocks, state->max_names, &geometry);
 	if (pool->state.size != state->state_size)
-		return refuse(pool, "%s has %" PRIu64 " bytes and had %" PRIu64 ": somebody has cut or grown it", pool->state.name,
-		              pool->state.size, state->state_size);
+		return refuse(pool, "/dev/shm%s has %" PRIu64 " bytes and had %" PRIu64 ": somebody has cut or grown it",
+		              pool->state.name, pool->state.size, state->state_size);
 	/* A growth that was killed may have left it longer (growth.c). */
 	result = open_object(pool, &pool->segment, state->segment_inode, shared_object_round(pool->size),
 	                     shared_object_round(state->max_size));
@@ -202,6 +203,5 @@ int leftover_open(struct pool *pool)
 		return refuse(pool, "the header of %s is damaged: look at it", pool->view.name);
 	pool->header = pool->view.base;
 	pool->counters = (struct view_counters *)((uint8_t *)pool->view.base + VIEW_COUNTERS_AT);
-	atomic_store_explicit(&pool->header->daemon_pid, (uint32_t)getpid(), memory_order_relaxed);
 	return 0;
 }

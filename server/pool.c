@@ -45,8 +45,8 @@ static int check_room(const struct pool *pool, const struct pool_options *option
 	size_format(options->size, wanted);
 	size_format(size, there);
 	log_error("pool %s: a segment of %s does not fit into /dev/shm, which holds %s: choose a smaller --size, enlarge it "
-	          "(mount -o remount,size=SIZE /dev/shm; in Docker --shm-size), or say --overcommit",
-	          pool->name, wanted, there);
+	          "(mount -o remount,size=SIZE /dev/shm; in Docker --shm-size)%s",
+	          pool->name, wanted, there, options->up_front ? "" : ", or say --overcommit");
 	return -ENOSPC;
 }
 

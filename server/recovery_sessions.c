@@ -74,26 +74,62 @@ int recovery_sessions(struct recovery *recovery)
 	return result;
 }
 
-/* The blocks of the last batch of each slot, for the request that may come again. */
+/* One slot's last request, where that was a batch: the ids that it was given follow one another, and no other batch has any of them. */
+struct batch {
+	uint64_t first, end;
+	uint32_t *kept; /* the session's, by slot */
+};
+
+static int compare_batches(const void *left, const void *right)
+{
+	const struct batch *a = left, *b = right;
+
+	return (a->first > b->first) - (a->first < b->first);
+}
+
+/* All of a slot's blocks are gone until they are found. */
+static int expect_batch(struct session *session, uint32_t slot, struct batch *out_batch)
+{
+	const struct slot_record *record = &session->record->slots[slot];
+	uint32_t *kept = session->batches[slot] = malloc(record->count * sizeof *kept);
+
+	if (!kept)
+		return -ENOMEM;
+	for (uint32_t k = 0; k < record->count; k++)
+		kept[k] = REPLY_NO_BLOCK;
+	*out_batch = (struct batch){record->id, record->id + record->count, kept};
+	return 0;
+}
+
+/* The blocks of the last batch of each slot, for the request that may come again. In one walk: there may be millions. */
 static int find_batches(struct session *session)
 {
 	const struct blocks *blocks = &session->pool->blocks;
+	struct batch batches[SESSION_SLOTS];
+	size_t count = 0;
 
 	for (uint32_t i = 0; i < SESSION_SLOTS; i++) {
 		const struct slot_record *record = &session->record->slots[i];
 		enum slot_phase phase = SLOT_PHASE(atomic_load_explicit(&record->word, memory_order_relaxed));
 		if (phase != SLOT_DONE || record->operation != SLOT_ALLOCATE_BATCH || record->status || record->count == 0)
 			continue;
-		uint32_t *kept = session->batches[i] = malloc(record->count * sizeof *kept);
-		if (!kept)
-			return -ENOMEM;
-		for (uint32_t k = 0; k < record->count; k++)
-			kept[k] = REPLY_NO_BLOCK;
-		for (uint32_t link = session->blocks; link; link = blocks->owned[link - 1].next) {
-			uint64_t id = record_id(blocks_word(blocks, link - 1));
-			if (id >= record->id && id - record->id < record->count)
-				kept[id - record->id] = link - 1;
+		int result = expect_batch(session, i, &batches[count++]);
+		if (result < 0)
+			return result;
+	}
+	qsort(batches, count, sizeof *batches, compare_batches);
+	for (uint32_t link = count ? session->blocks : 0; link; link = blocks->owned[link - 1].next) {
+		uint64_t id = record_id(blocks_word(blocks, link - 1));
+		size_t from = 0, end = count;
+		while (from < end) {
+			size_t middle = (from + end) / 2;
+			if (batches[middle].end <= id)
+				from = middle + 1;
+			else
+				end = middle;
 		}
+		if (from < count && batches[from].first <= id)
+			batches[from].kept[id - batches[from].first] = link - 1;
 	}
 	return 0;
 }

@@ -17,7 +17,8 @@
 #include "errors.h"
 #include "log.h"
 
-/* By event, once: a client that does not read must not be written to without end. And for good: it is told when it says hello next. */
+/* By event, once: a client that does not read must not be written to without end. And it is told when it
+ * says hello next, as long as this daemon lives. */
 static void ask(struct session *session)
 {
 	Shmbuddy__V1__Reply event = SHMBUDDY__V1__REPLY__INIT;

@@ -30,6 +30,7 @@
 #include "takeover.h"
 
 #include <inttypes.h>
+#include <unistd.h>
 
 #include "commit.h"
 #include "growth.h"
@@ -127,11 +128,15 @@ int takeover_run(struct pool *pool)
 		return abandon(pool, result);
 	/* From here on its daemon is this one, and so is the word on whether it lasts. Not before: a pool that is refused stays. */
 	commit(&pool->state_header->lasts, pool->ephemeral ? STATE_EPHEMERAL : STATE_LASTS);
+	atomic_store_explicit(&pool->header->daemon_pid, (uint32_t)getpid(), memory_order_relaxed);
 	mend_counts(pool->counters, pool->block_count);
 	pool_publish_counters(pool);
 	log_info("pool %s: taken over: %" PRIu64 " blocks, %" PRIu64 " names, %" PRIu32 " sessions; %s%" PRIu64
 	         " records redone, %" PRIu64 " undone, %" PRIu64 " unheld blocks freed",
 	         pool->name, pool->block_count, pool->name_count, pool->sessions.count,
 	         recovery.open ? "one request was under way: " : "", recovery.redone, recovery.undone, recovery.unheld);
+	if (pool->ephemeral)
+		log_warning("pool %s: it was to last, and is --ephemeral from now on: all of it is removed when this daemon ends",
+		            pool->name);
 	return 0;
 }

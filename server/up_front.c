@@ -36,20 +36,20 @@ static uint64_t missing(const struct pool *pool)
 static int refuse(const struct pool *pool, int result)
 {
 	char wanted[SIZE_TEXT_MAX], total[SIZE_TEXT_MAX], there[SIZE_TEXT_MAX];
+	const char *smaller = pool->adopted ? "" : "choose a smaller --size, or "; /* one that is there does not shrink */
 
 	size_format(missing(pool), wanted);
 	size_format(pool->size, total);
 	size_format(room(pool), there);
 	if (result == -ENOSPC)
-		log_error(
-			"pool %s: cannot commit its %s up front: %s of it are missing, and /dev/shm has %s left: free some there, "
-			"enlarge it "
-			"(mount -o remount,size=SIZE /dev/shm; in Docker --shm-size), choose a smaller --size, or --commit on-alloc",
-			pool->name, total, wanted, there);
+		log_error("pool %s: cannot commit its %s up front: %s of it are missing, and /dev/shm has %s left: free some there, "
+		          "enlarge it "
+		          "(mount -o remount,size=SIZE /dev/shm; in Docker --shm-size), %sstart it with --commit on-alloc",
+		          pool->name, total, wanted, there, smaller);
 	else
-		log_error("pool %s: cannot commit its %s up front: %s: %s of it are missing: choose a smaller --size, or --commit "
+		log_error("pool %s: cannot commit its %s up front: %s: %s of it are missing: %sstart it with --commit "
 		          "on-alloc",
-		          pool->name, total, strerror(-result), wanted);
+		          pool->name, total, strerror(-result), wanted, smaller);
 	return result;
 }
 

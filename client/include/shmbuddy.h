@@ -19,7 +19,7 @@
  * shared memory can still be read, as it was last written. Calls that ask the daemon wait for the next one to come up (reconnect_ms,
  * within their timeout), take the session up again by themselves, and send what was not answered once more; each request takes
  * effect exactly once. When no daemon comes in time, the call fails with DISCONNECTED; what it asked for may have been done, and the next
- * call tries again. With SESSION_ENDED the session is over for good: its blocks are not its own any more, and their addresses fault;
+ * call tries again. With SESSION_ENDED (but of shmb_end_session) the session is over for good: its blocks are not its own any more, and their addresses fault;
  * only shmb_close is left. That happens when an administrator ends it, when the program has closed descriptors that are not its own, and
  * when the pool was made anew (--ephemeral, --discard): in that case what was mapped stays accessible until shmb_close.
  *

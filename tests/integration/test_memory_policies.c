@@ -302,7 +302,7 @@ static void test_up_front_refused(void **state)
 	assert_int_equal(daemon_fixture_wait(&fixture), 1);
 	assert_true(
 		daemon_fixture_logged(&fixture, "cannot commit its 64M up front: 64M of it are missing, and /dev/shm has 29"));
-	assert_true(daemon_fixture_logged(&fixture, "choose a smaller --size, or --commit on-alloc"));
+	assert_true(daemon_fixture_logged(&fixture, "choose a smaller --size, or start it with --commit on-alloc"));
 	assert_int_equal(daemon_fixture_shared_objects(&fixture), 0);
 	daemon_fixture_stop(&fixture);
 

@@ -390,7 +390,7 @@ static void test_missing_and_foreign(void **state)
 		snprintf(path, sizeof path, "/dev/shm%s", objects[i]->name);
 		snprintf(aside, sizeof aside, "/dev/shm/shmbuddy.%s.aside", name);
 		assert_int_equal(rename(path, aside), 0);
-		expect_not_opened("is gone: nothing can be served");
+		expect_not_opened("is gone, and nothing can be served without it");
 		int fd = open(path, O_RDWR | O_CREAT | O_EXCL, 0600);
 		assert_true(fd >= 0);
 		expect_not_opened("is not the one that belongs to it: put that back");
@@ -464,15 +464,18 @@ static void test_describe(void **state)
 	assert_non_null(strstr(text, "18446744073709551615 names"));
 	assert_int_equal(ftruncate(fd, VIEW_COUNTERS_AT + 8), 0);
 	leftover_describe(&pool, text);
-	assert_string_equal(text, "nothing that was ever used");
+	assert_string_equal(text, "its view cannot be read");
 	assert_int_equal(ftruncate(fd, 0), 0);
 	leftover_describe(&pool, text);
-	assert_string_equal(text, "nothing that was ever used");
+	assert_string_equal(text, "its view cannot be read");
 	assert_int_equal(pwrite(fd, "something else", 14, 0), 14);
 	leftover_describe(&pool, text);
-	assert_string_equal(text, "nothing that was ever used");
+	assert_string_equal(text, "its view cannot be read");
 	close(fd);
 	shared_object_unlink(&pool.view);
+	leftover_describe(&pool, text);
+	assert_string_equal(text, "its view cannot be read");
+	pool.state.size = 0; /* it was never finished */
 	leftover_describe(&pool, text);
 	assert_string_equal(text, "nothing that was ever used");
 }
