@@ -160,6 +160,18 @@ int shmb_list_holders(shmb_session *session, uint64_t id, shmb_holder_info **out
 	return 0;
 }
 
+int shmb_session_number(shmb_session *session, uint32_t *out_number)
+{
+	int r;
+
+	if (!out_number)
+		return last_error_set(ERROR_INVALID_ARGUMENT, "out_number is NULL");
+	r = session_enter(session);
+	if (r == 0)
+		*out_number = session->number;
+	return r;
+}
+
 int shmb_end_session(shmb_session *session, uint32_t number, bool kill_process)
 {
 	Shmbuddy__V1__Request request = SHMBUDDY__V1__REQUEST__INIT;

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "duration.h"
 #include "help.h"
 #include "json.h"
 #include "size.h"
@@ -93,17 +94,36 @@ int command_connect(struct command *command, enum shmb_access access, shmb_sessi
 	return EXIT_NO_DAEMON;
 }
 
-int command_block_id(struct command *command, const char *text, uint64_t *out_id)
+/* Digits and nothing else, up to `max`. */
+static bool parse_number(const char *text, uint64_t max, uint64_t *out_number)
 {
 	size_t digits = strspn(text, "0123456789");
-	uint64_t id;
+	uint64_t number;
 
 	errno = 0;
-	id = strtoull(text, NULL, 10);
-	if (digits == 0 || text[digits] != '\0' || errno != 0)
+	number = strtoull(text, NULL, 10);
+	if (digits == 0 || text[digits] != '\0' || errno != 0 || number > max)
+		return false;
+	*out_number = number;
+	return true;
+}
+
+int command_block_id(struct command *command, const char *text, uint64_t *out_id)
+{
+	if (parse_number(text, UINT64_MAX, out_id))
+		return EXIT_DONE;
+	return report_usage(command->verb->name,
+	                    "'%s' is no block: a block is its id, a decimal number that `shmbuddy ls` shows", text);
+}
+
+int command_session(struct command *command, const char *text, uint32_t *out_number)
+{
+	uint64_t number;
+
+	if (!parse_number(text, UINT32_MAX, &number) || number == 0)
 		return report_usage(command->verb->name,
-		                    "'%s' is no block: a block is its id, a decimal number that `shmbuddy ls` shows", text);
-	*out_id = id;
+		                    "'%s' is no session: a session is its number, which `shmbuddy clients` shows", text);
+	*out_number = (uint32_t)number;
 	return EXIT_DONE;
 }
 
@@ -122,6 +142,17 @@ int command_size(struct command *command, const char *what, const char *text, ui
 	return EXIT_DONE;
 }
 
+int command_duration(struct command *command, const char *what, const char *text, uint64_t *out_ms)
+{
+	int result = duration_parse(text, out_ms);
+
+	if (result == -ERANGE)
+		return report_usage(command->verb->name, "the %s '%s' does not fit 64 bits", what, text);
+	if (result < 0)
+		return report_usage(command->verb->name, "the %s '%s' is not a time such as 500ms, 2s or 1m", what, text);
+	return EXIT_DONE;
+}
+
 const char *command_format_size(const struct command *command, uint64_t bytes, char out_text[COMMAND_SIZE_MAX])
 {
 	_Static_assert(COMMAND_SIZE_MAX >= SIZE_TEXT_MAX, "size_format needs its room");
@@ -133,12 +164,22 @@ const char *command_format_size(const struct command *command, uint64_t bytes, c
 	return out_text;
 }
 
-uint64_t command_now_ns(void)
+static uint64_t clock_ns(clockid_t clock)
 {
 	struct timespec now;
 
-	clock_gettime(CLOCK_REALTIME, &now);
+	clock_gettime(clock, &now);
 	return (uint64_t)now.tv_sec * UINT64_C(1000000000) + (uint64_t)now.tv_nsec;
+}
+
+uint64_t command_now_ns(void)
+{
+	return clock_ns(CLOCK_REALTIME);
+}
+
+uint64_t command_monotonic_ns(void)
+{
+	return clock_ns(CLOCK_MONOTONIC);
 }
 
 double command_fragmentation(const shmb_status *status)

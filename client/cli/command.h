@@ -63,8 +63,14 @@ int command_connect(struct command *command, enum shmb_access access, shmb_sessi
 /* Reads an operand that is a block's id. Returns an exit status, having reported what is wrong with it. */
 int command_block_id(struct command *command, const char *text, uint64_t *out_id);
 
+/* Reads an operand that is a session's number. As above. */
+int command_session(struct command *command, const char *text, uint32_t *out_number);
+
 /* Reads an operand or option that is a size, 1 or more. As above; `what` names it in the message. */
 int command_size(struct command *command, const char *what, const char *text, uint64_t *out_bytes);
+
+/* Reads an operand or option that is a span of time, in milliseconds. As above. */
+int command_duration(struct command *command, const char *what, const char *text, uint64_t *out_ms);
 
 /* Room for a size as command_format_size writes it, 20 digits and a NUL at most. */
 #define COMMAND_SIZE_MAX 24
@@ -74,6 +80,9 @@ const char *command_format_size(const struct command *command, uint64_t bytes, c
 
 /* Nanoseconds since 1970-01-01 UTC, as the library counts them. */
 uint64_t command_now_ns(void);
+
+/* Nanoseconds of a clock that nobody sets, to measure with. */
+uint64_t command_monotonic_ns(void);
 
 /* The share of the free bytes that the longest request cannot reach: 0 to 1; 0 where nothing is free. */
 double command_fragmentation(const shmb_status *status);

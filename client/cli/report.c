@@ -144,6 +144,8 @@ int report_failure(const char *verb, int result, const char *format, ...)
 	va_end(arguments);
 	if (has_detail)
 		report_out_of_memory(&oom);
+	else if (result == -SHMB_E_SESSION_ENDED)
+		report_remedy("try: run the command again, which opens a session of its own");
 	return (int)report_status(result);
 }
 

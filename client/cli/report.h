@@ -30,7 +30,8 @@ int report_usage(const char *verb, const char *format, ...) REPORT_FORMAT(2);
 
 /*
  * A call of the library failed with `result`: what was tried, then the library's own sentence, then the whole of the
- * out-of-memory detail where it is that. To be called before any other call of the library. Returns report_status(result).
+ * out-of-memory detail where it is that, or the remedy where all verbs have the same. To be called before any other call of the
+ * library. Returns report_status(result).
  */
 int report_failure(const char *verb, int result, const char *format, ...) REPORT_FORMAT(3);
 

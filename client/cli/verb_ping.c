@@ -1,17 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <stdio.h>
-#include <time.h>
 
 #include "command.h"
 #include "json.h"
-
-static double monotonic_us(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (double)now.tv_sec * 1e6 + (double)now.tv_nsec / 1e3;
-}
 
 static void print_json(const shmb_status *status, double microseconds)
 {
@@ -27,21 +18,22 @@ static void print_json(const shmb_status *status, double microseconds)
 static int ping(shmb_session *session, bool json)
 {
 	shmb_status status;
-	double started;
+	double microseconds;
+	uint64_t started;
 	int result;
 
-	started = monotonic_us();
+	started = command_monotonic_ns();
 	result = shmb_ping(session);
 	if (result < 0)
 		return report_failure("ping", result, "no answer");
-	started = monotonic_us() - started;
+	microseconds = (double)(command_monotonic_ns() - started) / 1e3;
 	result = shmb_get_status(session, &status);
 	if (result < 0)
 		return report_failure("ping", result, "cannot read the state of the pool");
 	if (json)
-		print_json(&status, started);
+		print_json(&status, microseconds);
 	else
-		printf("pool %s: process %u answers in %.0f us\n", status.pool, status.daemon_pid, started);
+		printf("pool %s: process %u answers in %.0f us\n", status.pool, status.daemon_pid, microseconds);
 	return EXIT_DONE;
 }
 

@@ -152,13 +152,17 @@ SHMB_PUBLIC int shmb_connect(const shmb_connect_options *options, shmb_session *
 SHMB_PUBLIC void shmb_close(shmb_session *session);
 
 /*
- * Ends another session, by the number that listings show. Asked to (`kill_process` false), its program's next call of the library makes the
- * pool's addresses inaccessible there and fails with SESSION_ENDED, and then what the session held is free; a program that makes
- * no call goes on. Or its process is killed (SIGKILL), which the daemon must be allowed to do. 0 says that it was asked, or killed; its end shows in
- * shmb_list_clients. For sessions of one's own user, the daemon's user, and root. Errors: SESSION_ENDED (there is none of that number),
- * DENIED, SYSTEM (its process is not visible to the daemon), INVALID_ARGUMENT, READ_ONLY.
+ * Ends another session, by the number that listings show. Asked to (`kill_process` false), its program's next call of the library
+ * makes the pool's addresses inaccessible there and fails with SESSION_ENDED, and then what the session held is free; a program
+ * that makes no call goes on, and a daemon that is started anew does not know that it was asked. Or its process is killed (SIGKILL),
+ * which the daemon must be allowed to do. 0 says that it was asked, or killed; its end shows in shmb_list_clients. For sessions of
+ * one's own user, the daemon's user, and root. Errors: SESSION_ENDED (there is none of that number), DENIED, SYSTEM (its process is
+ * not visible to the daemon), INVALID_ARGUMENT, READ_ONLY.
  */
 SHMB_PUBLIC int shmb_end_session(shmb_session *session, uint32_t number, bool kill_process);
+
+/* This session's own number in listings; in a child, that of the child's own session. No round trip. */
+SHMB_PUBLIC int shmb_session_number(shmb_session *session, uint32_t *out_number);
 
 /* Is the daemon there? One round trip. Errors: DISCONNECTED, TIMEOUT. */
 SHMB_PUBLIC int shmb_ping(shmb_session *session);

@@ -10,6 +10,7 @@ shmbuddyd=$build/server/shmbuddyd
 folder=$(mktemp -d /tmp/shmbuddy-cli-XXXXXX)
 pool=cli-$$
 daemon=
+holder=
 failures=0
 lasts=--ephemeral
 export SHMBUDDY_SOCKET=$folder/socket
@@ -18,6 +19,7 @@ unset COLUMNS LINES
 
 clean_up() {
 	[ -z "$daemon" ] || kill "$daemon" 2>/dev/null
+	[ -z "$holder" ] || kill -9 "$holder" 2>/dev/null
 	wait
 	rm -rf "$folder" /dev/shm/shmbuddy."$pool" /dev/shm/shmbuddy."$pool".*
 }
@@ -48,6 +50,36 @@ stop_daemon() {
 	kill "$daemon"
 	wait "$daemon" || { : >"$folder/out"; : >"$folder/err"; wrong "the daemon ended with $?"; }
 	daemon=
+}
+
+# start_holder ARGUMENTS…: a client, see tests/support/hold.c, as $holder; it has its block. Its session is number $session.
+start_holder() {
+	: >"$folder/hold"
+	"$build/tests/support/hold" "$@" >"$folder/hold" 2>"$folder/hold.err" 5>&- &
+	holder=$!
+	for _ in $(seq 1000); do
+		[ ! -s "$folder/hold" ] || break
+		sleep 0.01
+	done
+	session=$(session_of "$holder")
+	[ -n "$session" ] || { echo "no client: $(cat "$folder/hold.err")"; exit 1; }
+}
+session_of() { "$shmbuddy" clients --no-headings -o pid,session | awk -v "pid=$1" '$1 == pid { print $2 }'; }
+# holder_ends STATUS: the client does, with that. One that does not, is killed.
+holder_ends() {
+	for _ in $(seq 1000); do
+		kill -0 "$holder" 2>/dev/null || break
+		sleep 0.01
+	done
+	! kill -9 "$holder" 2>/dev/null || wrong "the client goes on"
+	wait "$holder" 2>/dev/null
+	status=$?
+	holder=
+	[ "$status" = "$1" ] || wrong "the client ends with $status, not $1: $(cat "$folder/hold.err")"
+}
+# helps PATTERN: the last message says that.
+helps() {
+	grep -qE -- "$1" "$folder/err" || wrong "the message is not /$1/"
 }
 
 # run ARGUMENTS…: output in $folder/out and err, exit status in $status.
@@ -109,6 +141,7 @@ done
 bad 3 'show: ' show 1
 bad 3 'free: ' free 1
 bad 3 'free: ' free --name x
+bad 3 'end: ' end 1
 bad 3 'alloc: ' alloc 64 --name x
 bad 3 'get: ' get x
 bad 3 'put: ' put /etc/passwd --name x
@@ -137,7 +170,7 @@ for verb in status ping ls names clients map; do
 	bad 2 "$verb: there is no option --frobnicate" "$verb" --frobnicate
 	bad 2 "$verb: there is no option -Q" "$verb" -Q
 done
-for verb in status ping ls show names clients map alloc free put get; do
+for verb in status ping ls show names clients map alloc free put get end; do
 	good "$verb" --help
 	says "^usage: shmbuddy "
 	says "$verb"
@@ -175,6 +208,15 @@ bad 2 'put: ' put /etc/passwd --name '//x'
 bad 2 'get: say which name' get
 bad 2 'get: say which name' get a b c
 bad 2 'get: ' get ''
+bad 2 'end: say which session' end
+bad 2 'end: say which session' end 1 2
+for number in 0 x 1x 0x1 '' ' ' 4294967296 99999999999999999999; do
+	bad 2 "end: '$number' is no session" end "$number"
+done
+for span in 2 -1s 1.5s '' s; do
+	bad 2 "end: the time to wait '$span' is not a time" end 1 --wait "$span"
+done
+bad 2 "end: the time to wait '.*' does not fit" end 1 --wait 18446744073709551615h
 bad 1 'ping: cannot connect: .*serves the pool' --pool nowhere ping
 bad 2 'ping: ' --pool 'no/pool' ping
 empty_pool "after wrong usage"
@@ -222,6 +264,60 @@ good free "$id"
 good alloc 1M --name a/b --align 1M
 good free --name a/b
 empty_pool "after the verbs"
+
+echo "== sessions are ended"
+start_holder 1M call
+good end "$session"
+says "^session $session, hold, pid $holder, has ended: it held 1 block, 1M set aside for it$"
+holder_ends 1
+grep -q 'the session is over' "$folder/hold.err" || wrong "its program was told: $(cat "$folder/hold.err")"
+empty_pool "after a session was ended"
+# One that makes no call: asked in vain, killed.
+start_holder 2M
+bad 1 "end: session $session, hold, pid $holder, was asked but goes on: " end "$session" --wait 0
+helps "--kill, or .kill -9 $holder"
+[ "$(used)" = 2097152 ] || wrong "a session that goes on has lost its block"
+json end "$session" --kill
+says '"killed": true'
+says '"blocks": 1'
+says '"bytes": 2097152'
+holder_ends 137
+empty_pool "after a client was killed"
+# A program that comes back at once gets the number that has become free: the session that was meant has ended all the same.
+(for _ in 1 2 3 4 5; do "$build/tests/support/hold" 64K call; done) >"$folder/hold" 2>"$folder/hold.err" 5>&- &
+holder=$!
+for _ in 1 2 3 4 5; do
+	session=
+	for _ in $(seq 1000); do
+		session=$("$shmbuddy" clients --no-headings -o program,session | awk '$1 == "hold" { print $2 }')
+		[ -z "$session" ] || break
+		sleep 0.01
+	done
+	good end "$session"
+done
+holder_ends 1
+empty_pool "after a client was ended five times"
+bad 1 'end: there is no session 999$' end 999
+# The number that was given back last is given next: to the command itself, which must not be what it ends.
+own=$("$shmbuddy" clients --no-headings -o session | tr -d ' ')
+for how in --json --kill; do
+	bad 1 "end: there is no session $own but that of this command" end "$own" $how
+done
+# Another user's.
+start_holder 64K
+if [ "$(id -u)" = 0 ] && command -v setpriv >/dev/null && setpriv --reuid 65534 --clear-groups "$shmbuddy" --version >/dev/null 2>&1; then
+	chmod 711 "$folder"
+	chmod 666 "$SHMBUDDY_SOCKET"
+	setpriv --reuid 65534 --clear-groups "$shmbuddy" end "$session" --kill >"$folder/out" 2>"$folder/err"
+	[ $? = 1 ] || wrong "another user ends a session"
+	helps "^shmbuddy: end: cannot end it: session $session belongs to user 0: "
+	chmod 660 "$SHMBUDDY_SOCKET"
+else
+	echo "left out: another user's session, which needs root and setpriv"
+fi
+good end "$session" --kill
+holder_ends 137
+empty_pool "after a client was killed again"
 
 echo "== names, odd but valid"
 number=0
@@ -314,6 +410,18 @@ for try in $(seq 10); do
 	empty_pool "put was killed"
 done
 
+# The session of a put is ended while it reads: it says what helps, and nothing of it is left.
+"$shmbuddy" put "$folder/fifo" --name half >"$folder/hold" 2>"$folder/hold.err" &
+holder=$!
+exec 5>"$folder/fifo"
+head -c 1M /dev/zero >&5
+bad 1 'end: session .*, shmbuddy, .* goes on: ' end "$(session_of "$holder")" --wait 0
+exec 5>&-
+holder_ends 1
+grep -q '^shmbuddy: put: .*: the session is over' "$folder/hold.err" || wrong "put says: $(cat "$folder/hold.err")"
+grep -q '^  try: run the command again' "$folder/hold.err" || wrong "put has no remedy"
+empty_pool "put's session was ended"
+
 # get into what fails leaves what was there.
 good put "$folder/in" --name file
 if [ -w /dev/full ]; then
@@ -370,8 +478,8 @@ putter=$!
 exec 5>"$folder/fifo"
 head -c 100K "$folder/in" >&5
 kill_daemon
-for verb in status ping ls; do
-	bad 3 "$verb: " "$verb"
+for verb in status ping ls 'show 1' names clients map 'alloc 64 --name x' 'free 1' 'get file' 'end 1'; do
+	bad 3 "${verb%% *}: cannot connect: " $verb
 done
 start_daemon --size 64M
 exec 5>&-
@@ -418,6 +526,17 @@ for how in pipe file; do
 	"$shmbuddy" get $name "$folder/copy" && cmp -s "$folder/copy" "$folder/large" || wrong "put, from a $how, over a restart is not what it was"
 	good free --name $name
 done
+# A client that makes no call while the daemon is restarted: its connection is lost, not its session.
+start_holder 3M
+kill_daemon
+start_daemon --size 128M
+good clients --no-headings --bytes -o session,pid,program,connected,blocks,bytes
+says "^ *$session +$holder +hold +no +1 +4194304$"
+good show "$(field id ls)"
+bad 1 "end: session $session, hold, pid $holder, was asked but goes on: " end "$session" --wait 0
+good end "$session" --kill
+says "^session $session, hold, pid $holder, has ended: it held 1 block, 4M set aside for it$"
+holder_ends 137
 good get file
 [ "$(hash "$folder/out")" = "$in" ] || wrong "the copy differs after the daemon was killed"
 good free --name file

@@ -88,8 +88,8 @@ static void live_as_a_child(int control, const void *argument)
 	shmb_block own;
 
 	(void)argument;
-	CLIENT_CHECK(shmb_ping(session) == 0); /* opens a session */
-	ours = number_of(session, (uint32_t)getpid());
+	CLIENT_CHECK(shmb_session_number(session, &ours) == 0); /* opens a session */
+	CLIENT_CHECK(ours == number_of(session, (uint32_t)getpid()));
 	parents = number_of(session, (uint32_t)getppid());
 	CLIENT_CHECK(ours != 0 && parents != 0 && ours != parents);
 	CLIENT_CHECK(shmb_free(session, block.handle) == -SHMB_E_NOT_HELD);

@@ -372,14 +372,19 @@ static void test_asked_while_lost(void **state)
 static void test_who_may_end_a_session(void **state)
 {
 	shmb_session *reader = pool_session_open_read_only(&fixture);
+	uint32_t own;
 
 	(void)state;
+	assert_refused(shmb_session_number(session, NULL), INVALID_ARGUMENT);
+	assert_refused(shmb_session_number(NULL, &own), INVALID_ARGUMENT);
 	assert_refused(shmb_end_session(reader, 1, false), READ_ONLY);
 	assert_refused(shmb_end_session(session, 0, false), INVALID_ARGUMENT);
 	assert_refused(shmb_end_session(session, 7777, false), SESSION_ENDED);
 	shmb_close(reader);
 	/* Oneself, too. */
-	assert_ok(shmb_end_session(session, number_of(getpid()), false));
+	assert_ok(shmb_session_number(session, &own));
+	assert_int_equal(own, number_of(getpid()));
+	assert_ok(shmb_end_session(session, own, false));
 	assert_refused(shmb_ping(session), SESSION_ENDED);
 }
 

@@ -2,10 +2,13 @@
 /*
  * hold SIZE: allocates a block, fills it, says so in one line, and waits to be killed. For tests and the demo: what it
  * holds must come back however it dies. The socket is $SHMBUDDY_SOCKET.
+ * hold SIZE call: makes one call of the library after the other instead, until one fails; then says why and ends with 1.
  */
 #include <inttypes.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "shmbuddy.h"
@@ -16,9 +19,10 @@ int main(int argc, char **argv)
 	shmb_session *session;
 	shmb_block block;
 	uint64_t size;
+	bool calls = argc == 3 && strcmp(argv[2], "call") == 0;
 
-	if (argc != 2 || size_parse(argv[1], &size) != 0) {
-		fprintf(stderr, "usage: hold SIZE\n");
+	if (argc != (calls ? 3 : 2) || size_parse(argv[1], &size) != 0) {
+		fprintf(stderr, "usage: hold SIZE [call]\n");
 		return 2;
 	}
 	if (shmb_connect(NULL, &session) != 0 || shmb_alloc(session, size, NULL, &block) != 0) {
@@ -28,6 +32,11 @@ int main(int argc, char **argv)
 	memset(block.data, 0x5a, block.size);
 	printf("process %ld holds block %" PRIu64 " of %" PRIu64 " bytes\n", (long)getpid(), block.handle.id, block.size);
 	fflush(stdout);
-	for (;;)
-		pause();
+	if (!calls)
+		for (;;)
+			pause();
+	while (shmb_ping(session) == 0)
+		nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+	fprintf(stderr, "hold: %s\n", shmb_last_error());
+	return 1;
 }

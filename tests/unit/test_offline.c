@@ -124,6 +124,7 @@ static void test_needs_a_daemon(void **state)
 	const shmb_alloc_options aligned = {.alignment = 4096};
 	const uint64_t size = 10;
 	uint64_t offset;
+	uint32_t number;
 	size_t count;
 
 	(void)state;
@@ -141,6 +142,8 @@ static void test_needs_a_daemon(void **state)
 	assert_needs_daemon(shmb_publish(session, handle, "name"));
 	assert_needs_daemon(shmb_unpublish(session, "name"));
 	assert_needs_daemon(shmb_lookup(session, "name", &block));
+	assert_needs_daemon(shmb_session_number(session, &number));
+	assert_needs_daemon(shmb_end_session(session, 1, false));
 	assert_needs_daemon(shmb_list_clients(session, &clients, &count));
 	assert_needs_daemon(shmb_list_holders(session, 7, &holders, &count));
 	assert_null(shmb_pointer(session, 0));
