@@ -43,7 +43,7 @@ static size_t largest_holders(const struct pool *pool, Shmbuddy__V1__Usage *usag
 	for (struct session *session = sessions_from(&pool->sessions, 1); session;
 	     session = sessions_from(&pool->sessions, session->number + 1)) {
 		usage.session = session->number;
-		usage.pid = session->record->pid;
+		usage.pid = session->pid;
 		usage.uid = session->record->uid;
 		usage.program = session->program;
 		usage.bytes = session->bytes;

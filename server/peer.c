@@ -8,8 +8,6 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "process.h"
-
 #ifndef SO_PEERPIDFD
 #define SO_PEERPIDFD 77 /* asm-generic/socket.h, since Linux 6.5 */
 #endif
@@ -30,6 +28,15 @@ int peer_credentials(int socket, struct peer *out_peer)
 	return 0;
 }
 
+/* By the pid that /proc has for it, which need not be the daemon's: a daemon in a container may see the /proc of the host. */
+static int start_time(int pidfd, uint64_t *out_ticks)
+{
+	pid_t pid;
+	int result = process_of_pidfd(pidfd, &pid);
+
+	return result < 0 ? result : process_start_time(pid, out_ticks);
+}
+
 int peer_find(struct peer *peer)
 {
 	uint64_t start;
@@ -38,7 +45,7 @@ int peer_find(struct peer *peer)
 	if (pidfd < 0)
 		return errno == ENOSYS ? -EOPNOTSUPP : -errno;
 	/* The order matters: whoever has the pid now has it until the pidfd says otherwise. */
-	int result = process_start_time((pid_t)peer->pid, &start);
+	int result = start_time(pidfd, &start);
 	if (peer_has_ended(pidfd) || (result == 0 && peer->start_time && peer->start_time != start)) {
 		close(pidfd);
 		return -ESRCH;
@@ -61,7 +68,7 @@ int peer_open_pidfd(int socket, uint64_t claimed_start, struct peer *peer)
 
 	if (getsockopt(socket, SOL_SOCKET, SO_PEERPIDFD, &pidfd, &length) == 0) {
 		peer->pidfd = pidfd;
-		if (peer->pid && process_start_time((pid_t)peer->pid, &start) == 0)
+		if (start_time(pidfd, &start) == 0)
 			peer->start_time = start;
 		/* A socket that was handed on speaks for the process that connected it, not for the one that would map the memory. */
 		bool other = claimed_start && start && claimed_start != start;
@@ -73,6 +80,14 @@ int peer_open_pidfd(int socket, uint64_t claimed_start, struct peer *peer)
 		return -EOPNOTSUPP;
 	peer->start_time = claimed_start;
 	return peer_find(peer);
+}
+
+void peer_program(const struct peer *peer, char out_name[PROCESS_NAME_MAX])
+{
+	pid_t pid;
+
+	if (process_of_pidfd(peer->pidfd, &pid) < 0 || process_name(pid, out_name) < 0)
+		out_name[0] = '\0';
 }
 
 void peer_deinit(struct peer *peer)

@@ -9,6 +9,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "process.h"
+
 struct peer {
 	uint32_t uid, gid;
 	uint32_t pid;        /* in the daemon's pid namespace; 0: not visible there */
@@ -31,6 +33,9 @@ int peer_open_pidfd(int socket, uint64_t claimed_start, struct peer *peer);
  * more. -EOPNOTSUPP: the kernel has no pidfds, or hides the process.
  */
 int peer_find(struct peer *peer);
+
+/* The short name of its program, as /proc shows it; empty where that is not to be had. Needs the pidfd. */
+void peer_program(const struct peer *peer, char out_name[PROCESS_NAME_MAX]);
 
 void peer_deinit(struct peer *peer);
 

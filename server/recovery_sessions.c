@@ -67,6 +67,7 @@ int recovery_sessions(struct recovery *recovery)
 		switch ((enum session_state)(word & 0xff)) {
 		case SESSION_FREE: table_give(&sessions->table, number); break;
 		case SESSION_LIVE:
+		case SESSION_ASKED:
 		case SESSION_DEAD: result = adopt(recovery, number); break;
 		default: return recovery_contradiction(recovery, "session", number, "is in a state that does not exist");
 		}

@@ -18,13 +18,13 @@
 #include "log.h"
 
 /* By event, once: a client that does not read must not be written to without end. And it is told when it
- * says hello next, as long as this daemon lives. */
+ * says hello next, to whichever daemon. */
 static void ask(struct session *session)
 {
 	Shmbuddy__V1__Reply event = SHMBUDDY__V1__REPLY__INIT;
 	Shmbuddy__V1__SessionOver over = SHMBUDDY__V1__SESSION_OVER__INIT;
 
-	session->asked_to_end = true;
+	session_ask(session);
 	if (!session->connection)
 		return;
 	over.incarnation = session->pool->incarnation;
@@ -36,12 +36,17 @@ static void ask(struct session *session)
 /* 0, or an ERROR_*. */
 static int kill_process(const struct session *session, const char **out_text)
 {
-	if (session->pidfd < 0) {
+	if (session->pidfd < 0 && session->adopted) {
+		*out_text = "a restarted daemon does not know its process until that connects again: kill it by hand";
+		return ERROR_SYSTEM;
+	}
+	if (session->pidfd >= 0 && (syscall(SYS_pidfd_send_signal, session->pidfd, SIGKILL, NULL, 0) == 0 || errno == ESRCH))
+		return 0;
+	/* The kernel hands out pidfds across namespaces, but takes signals only downwards. */
+	if (session->pidfd < 0 || errno == EINVAL) {
 		*out_text = "its process is in a pid namespace that the daemon does not see: kill it there";
 		return ERROR_SYSTEM;
 	}
-	if (syscall(SYS_pidfd_send_signal, session->pidfd, SIGKILL, NULL, 0) == 0 || errno == ESRCH)
-		return 0;
 	if (errno == EPERM) {
 		*out_text = "the daemon runs as a user who may not kill it: as root, use kill -9";
 		return ERROR_DENIED;
@@ -70,10 +75,10 @@ void request_end_session(struct request *request)
 	bool again = session->asked_to_end && !message->kill;
 	if (!again)
 		log_warning("session %" PRIu32 " (%s, pid %" PRIu32 "): user %" PRIu32 " wants it %s", number, session->program,
-		            session->record->pid, uid, message->kill ? "killed" : "ended");
+		            session->pid, uid, message->kill ? "killed" : "ended");
 	int error = message->kill ? kill_process(session, &text) : 0;
 	if (error) {
-		request_reply(request, error, "session %" PRIu32 " (pid %" PRIu32 "): %s", number, session->record->pid, text);
+		request_reply(request, error, "session %" PRIu32 " (pid %" PRIu32 "): %s", number, session->pid, text);
 		return;
 	}
 	request_reply(request, 0, NULL);

@@ -37,7 +37,7 @@ static bool has_many_lost(const struct pool *pool, uint32_t pid)
 	unsigned lost = 0;
 
 	for (const struct session *session = pool->sessions.lost; session; session = session->next)
-		lost += pid && !session->adopted && session->record->pid == pid;
+		lost += pid && !session->adopted && session->pid == pid;
 	return lost >= LOST_SESSIONS_MAX;
 }
 

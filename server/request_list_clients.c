@@ -14,7 +14,7 @@ static void describe(const struct session *session, Shmbuddy__V1__Client *out_cl
 {
 	shmbuddy__v1__client__init(out_client);
 	out_client->session = session->number;
-	out_client->pid = session->record->pid;
+	out_client->pid = session->pid;
 	out_client->uid = session->record->uid;
 	out_client->gid = session->record->gid;
 	out_client->program = (char *)session->program;

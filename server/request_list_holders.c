@@ -66,7 +66,7 @@ void request_list_holders(struct request *request)
 		const struct session *session = pool->sessions.by_number[page.holders[list.n_holder].session];
 		shmbuddy__v1__holder__init(holder);
 		holder->session = session->number;
-		holder->pid = session->record->pid;
+		holder->pid = session->pid;
 		holder->uid = session->record->uid;
 		holder->program = (char *)session->program;
 		holder->allocated = owner == session->number;

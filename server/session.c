@@ -24,7 +24,6 @@
 #include "liveness.h"
 #include "log.h"
 #include "pool.h"
-#include "process.h"
 #include "random.h"
 #include "reaper.h"
 
@@ -78,7 +77,7 @@ void session_lost(struct session *session)
 		return;
 	}
 	log_info("session %" PRIu32 " (%s, pid %" PRIu32 "): connection lost, its process lives: kept", session->number,
-	         session->program, session->record->pid);
+	         session->program, session->pid);
 	lose(session);
 }
 
@@ -117,6 +116,7 @@ void session_found(struct session *session, struct connection *connection)
 	if (session->pidfd < 0 && !session->watching && peer->pidfd >= 0 && watch(session, peer->pidfd) == 0)
 		peer->pidfd = -1;
 	session->adopted = false;
+	session->pid = peer->pid;
 	session->connection = connection;
 	connection->session = session;
 	if (old) {
@@ -135,6 +135,12 @@ static void cancel_jobs(struct session *session)
 	}
 }
 
+void session_ask(struct session *session)
+{
+	commit(&session->record->word, session->serial << 8 | SESSION_ASKED);
+	session->asked_to_end = true;
+}
+
 void session_end(struct session *session, const char *why)
 {
 	struct sessions *sessions = &session->pool->sessions;
@@ -144,7 +150,7 @@ void session_end(struct session *session, const char *why)
 	commit(&session->record->word, session->serial << 8 | SESSION_DEAD);
 	session->dead = true;
 	log_info("session %" PRIu32 " (%s, pid %" PRIu32 ") ended: %s; blocks given back: %" PRIu64 ", references: %" PRIu64,
-	         session->number, session->program, session->record->pid, why, session->block_count, session->reference_count);
+	         session->number, session->program, session->pid, why, session->block_count, session->reference_count);
 	if (session->watching)
 		uv_poll_stop(&session->watch);
 	if (!session->goodbye_sequence) {
@@ -259,10 +265,11 @@ int session_open(struct pool *pool, const struct session_request *request, struc
 		return -ENOMEM;
 	}
 	session->serial = ++sessions->serial;
+	session->pid = request->peer->pid;
 	session->read_only = request->read_only;
 	strncpy(session->program, request->program, sizeof session->program - 1);
-	if (!session->program[0] && request->peer->pid)
-		process_name((pid_t)request->peer->pid, session->program);
+	if (!session->program[0])
+		peer_program(request->peer, session->program);
 
 	result = random_bytes(session->record->token, sizeof session->record->token);
 	if (result == 0 && request->peer->pidfd >= 0)
@@ -279,6 +286,14 @@ int session_open(struct pool *pool, const struct session_request *request, struc
 	return 0;
 }
 
+/* Does the pid in its record mean something to this daemon? A former one may have run in another pid namespace. */
+static bool pid_counts(const struct session *session)
+{
+	uint32_t here = session->pool->sessions.pid_namespace;
+
+	return here && here == session->record->pid_namespace;
+}
+
 int session_adopt(struct pool *pool, uint32_t number)
 {
 	struct session *session = make_session(pool, number);
@@ -288,7 +303,9 @@ int session_adopt(struct pool *pool, uint32_t number)
 	uint64_t word = atomic_load_explicit(&session->record->word, memory_order_relaxed);
 	session->serial = word >> 8;
 	session->dead = (word & 0xff) == SESSION_DEAD;
+	session->asked_to_end = (word & 0xff) == SESSION_ASKED;
 	session->adopted = true;
+	session->pid = pid_counts(session) ? session->record->pid : 0;
 	session->read_only = session->record->access;
 	memcpy(session->program, session->record->program, sizeof session->program);
 	for (uint32_t i = 0; i < SESSION_SLOTS; i++)
@@ -297,24 +314,16 @@ int session_adopt(struct pool *pool, uint32_t number)
 	return 0;
 }
 
-/* Does the pid in its record mean something to this daemon? A former one may have run in another pid namespace. */
-static bool pid_counts(const struct session *session)
-{
-	uint32_t here = session->pool->sessions.pid_namespace;
-
-	return here && here == session->record->pid_namespace;
-}
-
 void session_wake(struct session *session)
 {
-	struct peer peer = {.pid = session->record->pid, .start_time = session->record->start_time, .pidfd = -1};
+	struct peer peer = {.pid = session->pid, .start_time = session->record->start_time, .pidfd = -1};
 	int result = -EOPNOTSUPP;
 
 	if (session->dead) {
 		reaper_add(session);
 		return;
 	}
-	if (pid_counts(session) && peer.pid && peer.start_time)
+	if (peer.pid && peer.start_time)
 		result = peer_find(&peer);
 	if (result == 0)
 		result = watch(session, peer.pidfd);
@@ -348,8 +357,8 @@ bool session_is_of(const struct session *session, const struct peer *peer)
 
 	if (record->uid != peer->uid)
 		return false;
-	/* Where its pid means nothing any more the token has to do. */
-	if (!pid_counts(session))
+	/* Where its pid means nothing any more the token has to do, once. */
+	if (!session->pid && !pid_counts(session))
 		return true;
-	return record->pid == peer->pid && (record->start_time == peer->start_time || !record->start_time || !peer->start_time);
+	return session->pid == peer->pid && (record->start_time == peer->start_time || !record->start_time || !peer->start_time);
 }

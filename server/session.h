@@ -23,11 +23,12 @@ struct session {
 	struct session_record *record;
 	struct connection *connection; /* NULL: lost, while the process lives */
 	uint32_t number;
+	uint32_t pid;    /* in this daemon's pid namespace; 0: not visible there, or not known until it connects again */
 	uint64_t serial; /* never given to another session of the pool */
 	bool read_only;
 	bool lost;
 	bool adopted;      /* a former daemon opened it, and it has not connected since */
-	bool asked_to_end; /* by an administrator: it is told so, and goes on until it has let go of its lock */
+	bool asked_to_end; /* see session_ask */
 	bool dead;
 	bool forgotten;      /* the daemon stops: dead in private, not in its record */
 	uint32_t blocks;     /* head of the list of the blocks that it allocated and holds */
@@ -80,6 +81,12 @@ void session_lost(struct session *session);
 
 /* Another connection takes the session up; the old one, if it is still there, is closed. */
 void session_found(struct session *session, struct connection *connection);
+
+/*
+ * An administrator wants it ended: it is to be told so, by this daemon or the next, and goes on until it has let go of its lock. One
+ * store.
+ */
+void session_ask(struct session *session);
 
 /* The session is over: marked dead in one store. What it held is dropped in slices by the reaper. Nothing if it is dead already. */
 void session_end(struct session *session, const char *why);

@@ -37,6 +37,7 @@
  * takeover.c does all this at the start of the next daemon, and checks every record: a contradiction is named and refused, and
  * nothing is erased. It can be killed as well: it closes the open slot last, and each of its stores sets a record to what it must be.
  *
+ * An administrator's wish is one store, session.word = ASKED, before anybody is told: a later daemon goes on telling.
  * A session's end is one store, session.word = DEAD; what it held is then dropped record by record, each by one store, in slices.
  * After a restart the dropping goes on wherever it was. Its number is given out again only when nothing of it is left, its
  * slots are zeroed before the new life begins, and its record never changes during a life. A token is good for the process
@@ -146,7 +147,8 @@ enum slot_operation {
 enum session_state {
 	SESSION_FREE = 0,
 	SESSION_LIVE = 1,
-	SESSION_DEAD = 2, /* its process is gone; what it held is being dropped */
+	SESSION_DEAD = 2,  /* its process is gone; what it held is being dropped */
+	SESSION_ASKED = 3, /* lives, and is to be told to end: an administrator wants it */
 };
 
 #define SESSION_SLOTS 62

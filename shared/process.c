@@ -4,7 +4,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -64,13 +66,65 @@ int process_parse_start_time(const char *text, size_t length, uint64_t *out_tick
 	return 0;
 }
 
+/* time_namespaces(7); kernels before 5.6 know no such thing. */
+static bool boot_is_shifted(void)
+{
+	char text[256], *rest;
+	size_t length = 0;
+
+	if (read_file(0, "timens_offsets", sizeof(text) - 1, text, &length) < 0)
+		return false;
+	text[length] = '\0';
+	const char *line = strstr(text, "boottime");
+	if (!line)
+		return false;
+	long long seconds = strtoll(line + strlen("boottime"), &rest, 10);
+	return seconds || strtoll(rest, NULL, 10);
+}
+
 int process_start_time(pid_t pid, uint64_t *out_ticks)
 {
 	char text[1024]; /* the first 22 fields need 600 at most */
 	size_t length = 0;
-	int result = read_file(pid, "stat", sizeof(text), text, &length);
 
+	if (boot_is_shifted())
+		return -EOPNOTSUPP;
+	int result = read_file(pid, "stat", sizeof(text), text, &length);
 	return result < 0 ? result : process_parse_start_time(text, length, out_ticks);
+}
+
+int process_parse_pidfd(const char *text, size_t length, pid_t *out_pid)
+{
+	static const char field[] = "\nPid:\t";
+	const char *next = memmem(text, length, field, sizeof(field) - 1), *end = text + length;
+	pid_t pid = 0;
+
+	if (!next)
+		return -EBADMSG;
+	next += sizeof(field) - 1;
+	if (end - next >= 2 && *next == '-')
+		return -ESRCH; /* -1: reaped */
+	const char *digits = next;
+	for (; next < end && *next >= '0' && *next <= '9'; next++) {
+		if (__builtin_mul_overflow(pid, 10, &pid) || __builtin_add_overflow(pid, *next - '0', &pid))
+			return -EBADMSG;
+	}
+	if (next == digits || next == end || *next != '\n')
+		return -EBADMSG;
+	if (pid == 0)
+		return -ESRCH; /* not in the namespace that /proc shows */
+	*out_pid = pid;
+	return 0;
+}
+
+int process_of_pidfd(int pidfd, pid_t *out_pid)
+{
+	char text[512], file[32];
+	size_t length = 0;
+
+	snprintf(file, sizeof(file), "fdinfo/%d", pidfd);
+	int result = read_file(0, file, sizeof(text), text, &length);
+	return result < 0 ? result : process_parse_pidfd(text, length, out_pid);
 }
 
 int process_name(pid_t pid, char out_name[PROCESS_NAME_MAX])

@@ -154,10 +154,10 @@ SHMB_PUBLIC void shmb_close(shmb_session *session);
 /*
  * Ends another session, by the number that listings show. Asked to (`kill_process` false), its program's next call of the library
  * makes the pool's addresses inaccessible there and fails with SESSION_ENDED, and then what the session held is free; a program
- * that makes no call goes on, and a daemon that is started anew does not know that it was asked. Or its process is killed (SIGKILL),
+ * that makes no call goes on, and a daemon that is restarted meanwhile still asks. Or its process is killed (SIGKILL),
  * which the daemon must be allowed to do. 0 says that it was asked, or killed; its end shows in shmb_list_clients. For sessions of
  * one's own user, the daemon's user, and root. Errors: SESSION_ENDED (there is none of that number), DENIED, SYSTEM (its process is
- * not visible to the daemon), INVALID_ARGUMENT, READ_ONLY.
+ * not visible to the daemon, or not known to it yet since a restart), INVALID_ARGUMENT, READ_ONLY.
  */
 SHMB_PUBLIC int shmb_end_session(shmb_session *session, uint32_t number, bool kill_process);
 
@@ -308,7 +308,9 @@ SHMB_PUBLIC int shmb_find_block(shmb_session *session, uint64_t id, shmb_block_i
 /* One session, for listings. */
 typedef struct shmb_client_info {
 	uint32_t session; /* number, from 1; given to another once this one has ended */
-	uint32_t pid;     /* in the daemon's pid namespace; 0: not visible there */
+	uint32_t
+		pid; /* in the daemon's pid namespace; 0: not visible there, or not known until a session that was opened under a
+	                     daemon in another namespace connects again */
 	uint32_t uid, gid;
 	char program[SHMB_PROGRAM_MAX + 1];
 	enum shmb_access access;

@@ -9,32 +9,35 @@
 
 #include <errno.h>
 #include <signal.h>
-#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 
-void client_process_start(struct client_process *process, void (*run)(int control, const void *argument),
-                          const void *argument)
+#include "tests/support/pid_namespace.h"
+
+void client_process_start_in(struct client_process *process, int pid_namespace,
+                             void (*run)(int control, const void *argument), const void *argument)
 {
 	const struct rlimit no_core = {0, 0};
-	pid_t parent = getpid();
 	int ends[2];
 
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
-	fflush(NULL);
-	process->pid = fork();
+	process->pid = pid_namespace_fork(pid_namespace, SIGKILL);
 	assert_true(process->pid >= 0);
 	if (process->pid == 0) {
 		close(ends[0]);
-		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		setrlimit(RLIMIT_CORE, &no_core);
-		if (getppid() == parent)
-			run(ends[1], argument);
+		run(ends[1], argument);
 		_exit(0);
 	}
 	close(ends[1]);
 	process->control = ends[0];
+}
+
+void client_process_start(struct client_process *process, void (*run)(int control, const void *argument),
+                          const void *argument)
+{
+	client_process_start_in(process, 0, run, argument);
 }
 
 bool client_process_say(int control, const void *bytes, size_t size)

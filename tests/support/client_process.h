@@ -28,6 +28,10 @@ struct client_process {
 void client_process_start(struct client_process *process, void (*run)(int control, const void *argument),
                           const void *argument);
 
+/* The same in the pid namespace of that descriptor, as in pid_namespace.h. */
+void client_process_start_in(struct client_process *process, int pid_namespace,
+                             void (*run)(int control, const void *argument), const void *argument);
+
 /* Bytes from and to the child, all of them; fails the test where it has gone. */
 void client_process_receive(struct client_process *process, void *out_bytes, size_t size);
 void client_process_send(struct client_process *process, const void *bytes, size_t size);

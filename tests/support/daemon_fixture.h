@@ -24,6 +24,9 @@ struct daemon_fixture {
 	pid_t pid;    /* 0: not running */
 	bool killed;  /* the last one had no chance to clean up */
 	bool lasting; /* its pool outlives it */
+	/* Where the next one starts; for the test to change before a restart. The start puts it where the test is. */
+	int pid_namespace; /* descriptor, as in pid_namespace.h; 0: the test's own */
+	bool own_proc;     /* with a /proc of that namespace, root only; inside, without it, the last daemon is killed */
 };
 
 /*

@@ -131,6 +131,7 @@ static const int kernels[] = {0, ENOPROTOOPT};
 static void test_living(void **state)
 {
 	struct fixture *fixture = *state;
+	char program[PROCESS_NAME_MAX];
 	struct peer peer;
 	uint64_t start;
 
@@ -144,6 +145,8 @@ static void test_living(void **state)
 			assert_true(peer.pidfd >= 0);
 			assert_int_equal(fcntl(peer.pidfd, F_GETFD) & FD_CLOEXEC, FD_CLOEXEC);
 			assert_int_equal(peer.start_time, start);
+			peer_program(&peer, program);
+			assert_string_equal(program, "test_peer");
 			assert_false(peer_has_ended(peer.pidfd));
 			int pidfd = peer.pidfd;
 			peer_deinit(&peer);
@@ -219,11 +222,14 @@ static void test_not_visible(void **state)
 {
 	struct fixture *fixture = *state;
 	struct peer peer = {.pid = 0, .pidfd = -1};
+	char program[PROCESS_NAME_MAX] = "somebody";
 
 	refusal = ENOPROTOOPT;
 	connect_child(fixture);
 	assert_int_equal(peer_open_pidfd(fixture->accepted, 0, &peer), -EOPNOTSUPP);
 	assert_int_equal(peer.pidfd, -1);
+	peer_program(&peer, program);
+	assert_string_equal(program, "");
 }
 
 /* No call that fails leaves a descriptor open. */

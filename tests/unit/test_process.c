@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -166,6 +167,82 @@ static void test_start_time_with_hostile_name(void **state)
 	assert_int_equal(after, before);
 }
 
+static int parse_pidfd(const char *text, pid_t *out_pid)
+{
+	return process_parse_pidfd(text, strlen(text), out_pid);
+}
+
+static void test_parse_pidfd(void **state)
+{
+	pid_t pid = 5;
+
+	(void)state;
+	assert_int_equal(parse_pidfd("pos:\t0\nPid:\t-1\nNSpid:\t0\n", &pid), -ESRCH); /* reaped */
+	assert_int_equal(parse_pidfd("pos:\t0\nPid:\t0\nNSpid:\t0\n", &pid), -ESRCH);  /* in another namespace */
+	static const char *const odd[] = {
+		"",
+		"pos:\t0\nNSpid:\t7\n",
+		"Pid:\t7\n", /* the first line is another */
+		"pos:\t0\nPid:\t",
+		"pos:\t0\nPid:\t7",
+		"pos:\t0\nPid:\tx\n",
+		"pos:\t0\nPid:\t7x\n",
+		"pos:\t0\nPid:\t2147483648\n",
+		"pos:\t0\nPid:\t99999999999\n",
+	};
+	for (size_t i = 0; i < sizeof odd / sizeof odd[0]; i++)
+		assert_int_equal(parse_pidfd(odd[i], &pid), -EBADMSG);
+	assert_int_equal(pid, 5);
+	assert_int_equal(parse_pidfd("pos:\t0\nPid:\t2147483647\nNSpid:\t7\n", &pid), 0);
+	assert_int_equal(pid, 2147483647);
+}
+
+static void test_of_pidfd(void **state)
+{
+	pid_t pid = 5, child = fork();
+
+	(void)state;
+	if (child == 0) {
+		pause();
+		_exit(0);
+	}
+	int pidfd = (int)syscall(SYS_pidfd_open, child, 0);
+	assert_true(pidfd >= 0);
+	assert_int_equal(process_of_pidfd(pidfd, &pid), 0);
+	assert_int_equal(pid, child);
+	assert_int_equal(kill(child, SIGKILL), 0);
+	assert_int_equal(waitpid(child, NULL, 0), child);
+	assert_int_equal(process_of_pidfd(pidfd, &pid), -ESRCH);
+	close(pidfd);
+	assert_int_equal(process_of_pidfd(pidfd, &pid), -ESRCH); /* no descriptor at all */
+	assert_int_equal(process_of_pidfd(STDERR_FILENO, &pid), -EBADMSG);
+	assert_int_equal(pid, child);
+}
+
+/* Where boot is said to have been earlier or later, start times are not given. */
+static void test_shifted_boot(void **state)
+{
+	static const char *const shifted[] = {
+		"monotonic           0         0\nboottime         1000         0\n",
+		"monotonic           0         0\nboottime           -1 999000000\n",
+		"monotonic           0         0\nboottime            0         1\n",
+	};
+	uint64_t ticks = 5;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof shifted / sizeof shifted[0]; i++) {
+		read_text = shifted[i];
+		assert_int_equal(process_start_time(0, &ticks), -EOPNOTSUPP);
+	}
+	/* Not shifted: then it is what follows that is read, and this is no stat. */
+	read_text = "monotonic         500         0\nboottime            0         0\n";
+	assert_int_equal(process_start_time(0, &ticks), -EBADMSG);
+	read_text = "monotonic         500         0\n";
+	assert_int_equal(process_start_time(0, &ticks), -EBADMSG);
+	read_text = NULL;
+	assert_int_equal(ticks, 5);
+}
+
 static void assert_name(const char *given, const char *expected)
 {
 	char name[PROCESS_NAME_MAX];
@@ -276,17 +353,13 @@ static void test_leaves_no_descriptor(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_parse),
-		cmocka_unit_test(test_parse_limits),
-		cmocka_unit_test(test_parse_refuses),
-		cmocka_unit_test(test_parse_cut_off),
-		cmocka_unit_test(test_start_time),
-		cmocka_unit_test(test_start_time_with_hostile_name),
-		cmocka_unit_test(test_name),
-		cmocka_unit_test(test_odd_name),
-		cmocka_unit_test(test_gone),
-		cmocka_unit_test(test_no_descriptors),
-		cmocka_unit_test(test_leaves_no_descriptor),
+		cmocka_unit_test(test_parse),          cmocka_unit_test(test_parse_limits),
+		cmocka_unit_test(test_parse_refuses),  cmocka_unit_test(test_parse_cut_off),
+		cmocka_unit_test(test_start_time),     cmocka_unit_test(test_start_time_with_hostile_name),
+		cmocka_unit_test(test_parse_pidfd),    cmocka_unit_test(test_of_pidfd),
+		cmocka_unit_test(test_shifted_boot),   cmocka_unit_test(test_name),
+		cmocka_unit_test(test_odd_name),       cmocka_unit_test(test_gone),
+		cmocka_unit_test(test_no_descriptors), cmocka_unit_test(test_leaves_no_descriptor),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
