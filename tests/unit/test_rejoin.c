@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -461,6 +462,28 @@ static void test_forks_beside(void **state)
 	assert_null(failed);
 }
 
+/* A child that has no room for what comes with a welcome is told so at once, and keeps nothing of it. */
+static void test_child_without_room(void **state)
+{
+	uint32_t hellos = fake.shared->hellos;
+	int status;
+
+	(void)state;
+	pid_t child = fork();
+	if (child == 0) {
+		int lowest = dup(STDIN_FILENO);
+		struct rlimit limit = {(rlim_t)lowest + 3, (rlim_t)lowest + 3}; /* the socket, and two of the three */
+
+		close(lowest);
+		setrlimit(RLIMIT_NOFILE, &limit);
+		int r = shmb_ping(session);
+		_exit(r != -SHMB_E_SYSTEM ? 1 : dup(STDIN_FILENO) != lowest ? 2 : 0);
+	}
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_int_equal(status, 0);
+	assert_int_equal(fake.shared->hellos - hellos, 1);
+}
+
 /* The program has closed what is not its own, the number is another file's by now: that one stays open. */
 static void test_descriptor_closed_by_others(void **state)
 {
@@ -500,6 +523,7 @@ int main(void)
 		TEST(test_told),
 		TEST(test_child_of_an_ended_one),
 		TEST(test_close_while_lost),
+		TEST(test_child_without_room),
 		TEST(test_forks_beside),
 		TEST(test_descriptor_closed_by_others),
 	};
