@@ -169,14 +169,15 @@ static uint64_t default_max_size(uint64_t size)
 }
 
 /* `option` is --size or --max-size. */
-static enum options_result check_size(const char *option, uint64_t size, uint64_t unit)
+static enum options_result check_size(const char *option, uint64_t size, uint64_t unit, bool unit_given)
 {
 	unsigned long long bytes = size;
 	char text[SIZE_TEXT_MAX];
 
 	if (size == 0)
 		return wrong("%s 0: a pool has at least one block", option);
-	if (size % unit) {
+	/* A pool that is there may have smaller pieces than a new one would: pool.c knows. */
+	if (size % (unit_given ? unit : MIN_UNIT)) {
 		size_format(unit, text);
 		return wrong("%s %llu: must be a multiple of --min-block, which is %s", option, bytes, text);
 	}
@@ -197,13 +198,13 @@ static enum options_result check(struct pool_options *pool)
 	if (!size_is_power_of_two(pool->unit) || pool->unit < MIN_UNIT)
 		return wrong("--min-block %llu: must be a power of two, at least 16", (unsigned long long)pool->unit);
 	if (pool->max_size_given) {
-		result = check_size("--max-size", pool->max_size, pool->unit);
+		result = check_size("--max-size", pool->max_size, pool->unit, pool->unit_given);
 		if (result != OPTIONS_RUN)
 			return result;
 		if (!pool->size_given && pool->size > pool->max_size)
 			pool->size = pool->max_size;
 	}
-	result = check_size("--size", pool->size, pool->unit);
+	result = check_size("--size", pool->size, pool->unit, pool->unit_given);
 	if (result != OPTIONS_RUN)
 		return result;
 	if (!pool->max_size_given)

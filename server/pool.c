@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <string.h>
 #include <sys/statvfs.h>
 #include <time.h>
@@ -245,12 +246,29 @@ static void remove_objects(struct pool *pool)
 	shared_object_unlink(&pool->state);
 }
 
+/* Whole pieces, of which the options could not say how large they are. */
+static int check_units(const struct pool *pool, const struct pool_options *options)
+{
+	uint64_t wrong = options->size % options->unit ? options->size : options->max_size;
+	char unit[SIZE_TEXT_MAX];
+
+	if (wrong % options->unit == 0)
+		return 0;
+	size_format(options->unit, unit);
+	log_error("pool %s: a size of %" PRIu64
+	          " is no multiple of the smallest piece, %s: choose another --size, or say --min-block",
+	          pool->name, wrong, unit);
+	return -EINVAL;
+}
+
 /* Makes the pool afresh; whatever was there goes. */
 static int make(struct pool *pool, const struct pool_options *options, uint64_t leftover_size)
 {
 	/* A wrong --size must not cost what is there: look before anything is discarded. */
-	int result = check_room(pool, options);
+	int result = check_units(pool, options);
 
+	if (result == 0)
+		result = check_room(pool, options);
 	if (result < 0) {
 		if (leftover_size == 0)
 			shared_object_unlink(&pool->state);

@@ -322,6 +322,25 @@ static void test_far(void **state)
 	shmb_close(session);
 }
 
+/* A pool of smaller pieces than a new one would have is started with its own size alone. */
+static void test_small_pieces(void **state)
+{
+	(void)state;
+	raw_session_close(&mine);
+	daemon_fixture_stop(&fixture);
+	daemon_fixture_start_lasting(&fixture, "--size", "4112", "--min-block", "16", NULL);
+	daemon_fixture_kill(&fixture);
+	daemon_fixture_restart(&fixture, "--size", "4112", NULL);
+	expect_size(4112);
+	daemon_fixture_kill(&fixture);
+	daemon_fixture_restart(&fixture, "--size", "4128", NULL);
+	expect_size(4128);
+	daemon_fixture_kill(&fixture);
+	daemon_fixture_respawn(&fixture, "--size", "4112", "--discard", NULL);
+	assert_int_equal(daemon_fixture_wait(&fixture), CANNOT_START);
+	assert_true(daemon_fixture_logged(&fixture, "is no multiple of the smallest piece, 64"));
+}
+
 /* With each policy for its memory: what is new is there to be handed out, and comes back. */
 static void test_policies(void **state)
 {
@@ -556,6 +575,7 @@ int main(void)
 		TEST(test_living_client),
 		TEST(test_library),
 		TEST(test_many_times),
+		TEST(test_small_pieces),
 		TEST(test_policies),
 		TEST(test_within_a_page),
 		TEST(test_far),

@@ -202,7 +202,7 @@ static void test_refusals(void **state)
 		{"--size ten", "--size ten: not a size such as 64K"},
 		{"--size -1", "--size -1: not a size"},
 		{"--size 0", "--size 0: a pool has at least one block"},
-		{"--size 32", "--size 32: must be a multiple"},
+		{"--size 40", "--size 40: must be a multiple"},
 		{"--size 100", "--size 100: must be a multiple"},
 		{"--size 1M --min-block 2M", "must be a multiple of --min-block, which is 2M"},
 		{"--max-size", "requires an argument"},
