@@ -312,6 +312,26 @@ static bool act_death(bool again)
 	return wait_for_sessions(1);
 }
 
+/* The session is asked to end, and lets go of its lock as soon as it has heard that: at once, or from the next daemon. */
+static bool act_asked(bool again)
+{
+	Shmbuddy__V1__EndSession message = SHMBUDDY__V1__END_SESSION__INIT;
+	Shmbuddy__V1__Request request = SHMBUDDY__V1__REQUEST__INIT;
+	Shmbuddy__V1__Reply *reply;
+
+	message.session = mine.number;
+	request.operation_case = SHMBUDDY__V1__REQUEST__OPERATION_END_SESSION;
+	request.end_session = &message;
+	request.sequence = ++other.sequence;
+	if (raw_client_call(&other.client, &request, &reply) < 0)
+		return false;
+	/* Again: it may have heard of it from the daemon that took the pool over, and be gone. */
+	assert_true(reply->status == OK || (again && reply->status == SHMBUDDY__V1__STATUS__SESSION_ENDED));
+	shmbuddy__v1__reply__free_unpacked(reply, NULL);
+	raw_session_close(&mine);
+	return wait_for_sessions(1);
+}
+
 static const struct operation operations[] = {
 	{"hello", prepare_nothing, NULL, act_hello},
 	{"allocate", prepare_nothing, request_allocate, NULL},
@@ -335,6 +355,7 @@ static const struct operation operations[] = {
 	{"remove a block with two names", prepare_two_names_alone, request_remove, NULL},
 	{"goodbye", prepare_mixed, NULL, act_goodbye},
 	{"death", prepare_mixed, NULL, act_death},
+	{"ask a session to end", prepare_mixed, NULL, act_asked},
 };
 
 /* ---- Answers and tables ----------------------------------------------------------------------------------------- */
@@ -474,7 +495,7 @@ static void take_up(struct raw_session *session)
 	session->sequence = sequence;
 	if (status == OK)
 		return;
-	/* Only goodbye may have ended it. */
+	/* Only goodbye may have ended it, or an administrator asked it to. */
 	assert_int_equal(status, SHMBUDDY__V1__STATUS__SESSION_ENDED);
 	raw_session_close(session);
 }
