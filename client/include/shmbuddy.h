@@ -372,7 +372,8 @@ typedef struct shmb_oom {
 	} holders[SHMB_OOM_HOLDERS_MAX];
 } shmb_oom;
 
-/* Detail of the calling thread's last SHMB_E_OUT_OF_MEMORY. False where there was none. */
+/* Detail of the calling thread's last SHMB_E_OUT_OF_MEMORY. False where there was none, or where the daemon was lost after it had
+ * refused and before it had said so: the next one knows that it refused, and not why. */
 SHMB_PUBLIC bool shmb_out_of_memory(shmb_oom *out_oom);
 
 /* Version of the library, "MAJOR.MINOR.PATCH". */
