@@ -88,6 +88,27 @@ int block_gone(int result, uint64_t id)
 	return result;
 }
 
+struct fetch_call {
+	struct call call;
+	const struct shmb_session *session;
+	shmb_block *out_block;
+};
+
+static int take_fetched(struct call *call, const Shmbuddy__V1__Reply *reply)
+{
+	const struct fetch_call *fetch = (const struct fetch_call *)call;
+
+	return block_from_reply(fetch->session, reply, fetch->out_block);
+}
+
+int block_fetch(struct shmb_session *session, Shmbuddy__V1__Request *request, shmb_block *out_block)
+{
+	struct fetch_call fetch = {.session = session, .out_block = out_block};
+
+	call_init(&fetch.call, take_fetched);
+	return session_perform(session, &fetch.call, request);
+}
+
 /* ---- Allocating ------------------------------------------------------------------------------------------------- */
 
 struct alloc_call {
@@ -143,6 +164,23 @@ int shmb_alloc(shmb_session *session, uint64_t size, const shmb_alloc_options *o
 	alloc.alignment = allocate.alignment;
 	alloc.out_block = out_block;
 	return session_perform(session, &alloc.call, &request);
+}
+
+int shmb_acquire(shmb_session *session, shmb_handle handle, shmb_block *out_block)
+{
+	Shmbuddy__V1__Request request = SHMBUDDY__V1__REQUEST__INIT;
+	Shmbuddy__V1__Acquire body = SHMBUDDY__V1__ACQUIRE__INIT;
+	Shmbuddy__V1__Handle wire = block_wire_handle(handle);
+	int r = block_check_handle(handle);
+
+	if (r < 0)
+		return r;
+	if (!out_block)
+		return last_error_set(ERROR_INVALID_ARGUMENT, "out_block is NULL");
+	body.handle = &wire;
+	request.operation_case = SHMBUDDY__V1__REQUEST__OPERATION_ACQUIRE;
+	request.acquire = &body;
+	return block_fetch(session, &request, out_block);
 }
 
 int shmb_free(shmb_session *session, shmb_handle handle)

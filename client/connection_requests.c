@@ -69,7 +69,8 @@ static void number_is_used(struct connection *connection, const Shmbuddy__V1__Re
 	slot->tries = 0;
 	slot->brings = request->operation_case == SHMBUDDY__V1__REQUEST__OPERATION_ALLOCATE ||
 	               request->operation_case == SHMBUDDY__V1__REQUEST__OPERATION_ALLOCATE_BATCH ||
-	               request->operation_case == SHMBUDDY__V1__REQUEST__OPERATION_LOOKUP;
+	               request->operation_case == SHMBUDDY__V1__REQUEST__OPERATION_LOOKUP ||
+	               request->operation_case == SHMBUDDY__V1__REQUEST__OPERATION_ACQUIRE;
 	slot->named = request->operation_case == SHMBUDDY__V1__REQUEST__OPERATION_ALLOCATE && *request->allocate->name;
 }
 

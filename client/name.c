@@ -50,24 +50,10 @@ int shmb_unpublish(shmb_session *session, const char *name)
 	return session_perform(session, &call, &request);
 }
 
-struct lookup_call {
-	struct call call;
-	const struct shmb_session *session;
-	shmb_block *out_block;
-};
-
-static int take_found(struct call *call, const Shmbuddy__V1__Reply *reply)
-{
-	const struct lookup_call *lookup = (const struct lookup_call *)call;
-
-	return block_from_reply(lookup->session, reply, lookup->out_block);
-}
-
 int shmb_lookup(shmb_session *session, const char *name, shmb_block *out_block)
 {
 	Shmbuddy__V1__Request request = SHMBUDDY__V1__REQUEST__INIT;
 	Shmbuddy__V1__Lookup body = SHMBUDDY__V1__LOOKUP__INIT;
-	struct lookup_call lookup;
 	int r;
 
 	if (!out_block)
@@ -78,8 +64,5 @@ int shmb_lookup(shmb_session *session, const char *name, shmb_block *out_block)
 	body.name = (char *)(uintptr_t)name;
 	request.operation_case = SHMBUDDY__V1__REQUEST__OPERATION_LOOKUP;
 	request.lookup = &body;
-	call_init(&lookup.call, take_found);
-	lookup.session = session;
-	lookup.out_block = out_block;
-	return session_perform(session, &lookup.call, &request);
+	return block_fetch(session, &request, out_block);
 }

@@ -31,6 +31,7 @@ static const struct operation operations[] = {
 	OPERATION(PUBLISH) = {request_publish, true, SLOT_PUBLISH},
 	OPERATION(UNPUBLISH) = {request_unpublish, true, SLOT_UNPUBLISH},
 	OPERATION(LOOKUP) = {request_lookup, false, SLOT_LOOKUP},
+	OPERATION(ACQUIRE) = {request_acquire, false, SLOT_ACQUIRE},
 	OPERATION(REMOVE) = {request_remove, true, SLOT_REMOVE},
 	OPERATION(LIST_CLIENTS) = {request_list_clients, false, SLOT_NOTHING},
 	OPERATION(LIST_HOLDERS) = {request_list_holders, false, SLOT_NOTHING},

@@ -16,12 +16,7 @@ int lifetime_find_block(const struct pool *pool, const struct handle *handle)
 
 uint32_t lifetime_find_reference(const struct session *session, uint32_t block)
 {
-	const struct references *references = &session->pool->references;
-	uint32_t link = session->pool->blocks.references[block];
-
-	while (link && references->records[link - 1].session != session->number)
-		link = references->of_block[link - 1].next;
-	return link;
+	return pair_index_find(&session->pool->references.by_holder, session->number, block);
 }
 
 int lifetime_find_hold(const struct session *session, const struct handle *handle, struct hold *out_hold)
@@ -128,6 +123,7 @@ void lifetime_adopt_reference(struct session *session, uint32_t index)
 
 	index_list_push(pool->references.of_block, &pool->blocks.references[block], index);
 	index_list_push(pool->references.of_session, &session->references, index);
+	pair_index_add(&pool->references.by_holder, index, session->number, block);
 	session->reference_count++;
 	session->held += blocks_body(&pool->blocks, block)->owner != session->number;
 }
@@ -148,6 +144,7 @@ void lifetime_set_reference(struct session *session, uint32_t index, uint32_t co
 		return;
 	}
 	references_set(&pool->references, index, 0, 0, RECORD_FREE);
+	pair_index_remove(&pool->references.by_holder, index);
 	index_list_remove(pool->references.of_block, &pool->blocks.references[block], index);
 	index_list_remove(pool->references.of_session, &session->references, index);
 	session->reference_count--;

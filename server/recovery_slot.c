@@ -36,13 +36,12 @@ static void redo_drop_name(struct pool *pool, uint32_t index)
 	                   RECORD_FREE));
 }
 
-static int redo_lookup(struct recovery *recovery, const struct slot_record *slot)
+static int redo_acquisition(struct recovery *recovery, const struct slot_record *slot)
 {
 	struct pool *pool = recovery->pool;
 
 	if (slot->reference == 0 || slot->reference > pool->references.table.used)
-		return recovery_contradiction(recovery, "slot", recovery->open_session,
-		                              "looks up by a reference that does not exist");
+		return recovery_contradiction(recovery, "slot", recovery->open_session, "takes a reference that does not exist");
 	/* A new one is PENDING and becomes LIVE with all that is pending; another is given its new count. */
 	if (REFERENCE_STATE(references_word(&pool->references, slot->reference - 1)) == RECORD_LIVE)
 		commit(&pool->references.records[slot->reference - 1].word, REFERENCE_WORD(slot->next, slot->next, RECORD_LIVE));
@@ -60,7 +59,8 @@ int recovery_open_slot(struct recovery *recovery)
 		return recovery_contradiction(recovery, "slot", recovery->open_session, "was decided, and its checksum is wrong");
 	switch ((enum slot_operation)slot->operation) {
 	case SLOT_FREE: return redo_free(recovery, slot);
-	case SLOT_LOOKUP: return redo_lookup(recovery, slot);
+	case SLOT_LOOKUP:
+	case SLOT_ACQUIRE: return redo_acquisition(recovery, slot);
 	case SLOT_UNPUBLISH:
 		if (slot->name == 0 || slot->name > pool->names.table.used)
 			return recovery_contradiction(recovery, "slot", recovery->open_session,

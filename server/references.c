@@ -21,6 +21,8 @@ int references_init(struct references *references, const struct shared_object *s
 		result = region_new(capacity * sizeof *references->of_block, (void **)&references->of_block);
 	if (result == 0)
 		result = region_new(capacity * sizeof *references->of_session, (void **)&references->of_session);
+	if (result == 0)
+		result = pair_index_init(&references->by_holder, capacity);
 	if (result < 0)
 		references_deinit(references);
 	return result;
@@ -32,6 +34,7 @@ void references_deinit(struct references *references)
 
 	region_free(references->of_block, capacity * sizeof *references->of_block);
 	region_free(references->of_session, capacity * sizeof *references->of_session);
+	pair_index_deinit(&references->by_holder);
 	table_deinit(&references->table);
 	*references = (struct references){0};
 }

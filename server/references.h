@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "index_list.h"
+#include "pair_index.h"
 #include "state_layout.h"
 #include "table.h"
 
@@ -17,6 +18,7 @@ struct references {
 	struct reference_record *records;
 	struct index_link *of_block;   /* list of the references to one block; its head is in `blocks` */
 	struct index_link *of_session; /* list of the references of one session; its head is in the session */
+	struct pair_index by_holder;   /* the live ones by session and block: thousands may hold one block */
 };
 
 int references_init(struct references *references, const struct shared_object *state, uint64_t at, uint32_t capacity);

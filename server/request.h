@@ -35,6 +35,7 @@ void request_free_batch(struct request *request);
 void request_publish(struct request *request);
 void request_unpublish(struct request *request);
 void request_lookup(struct request *request);
+void request_acquire(struct request *request);
 void request_remove(struct request *request);
 void request_list_clients(struct request *request);
 void request_list_holders(struct request *request);

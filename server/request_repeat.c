@@ -26,7 +26,7 @@ void request_repeat(struct request *request)
 		request_reply(request, (int)record->status, NULL);
 	} else if (record->operation == SLOT_ALLOCATE_BATCH) {
 		repeat_batch(request, record);
-	} else if (record->operation == SLOT_ALLOCATE || record->operation == SLOT_LOOKUP) {
+	} else if (record->operation == SLOT_ALLOCATE || record->operation == SLOT_LOOKUP || record->operation == SLOT_ACQUIRE) {
 		if (blocks_is_live(&request->pool->blocks, record->block, record->id))
 			reply_block(request->connection, request->slot.index, request->slot.sequence, request->pool, record->block);
 		else

@@ -142,6 +142,7 @@ enum slot_operation {
 	SLOT_UNPUBLISH = 6,
 	SLOT_LOOKUP = 7,
 	SLOT_REMOVE = 8,
+	SLOT_ACQUIRE = 9,
 };
 
 enum session_state {

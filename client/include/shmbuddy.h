@@ -190,11 +190,18 @@ typedef struct shmb_alloc_options {
 SHMB_PUBLIC int shmb_alloc(shmb_session *session, uint64_t size, const shmb_alloc_options *options, shmb_block *out_block);
 
 /*
- * Gives back one reference that this session holds, whether it came from shmb_alloc or from shmb_lookup. The block is
+ * Gives back one reference that this session holds, whether it came from shmb_alloc, shmb_lookup or shmb_acquire. The block is
  * freed when nothing holds it: no session, no name. Errors: STALE_HANDLE (freed already), NOT_HELD, OTHER_POOL,
  * INVALID_ARGUMENT (a handle of zeros), DISCONNECTED, TIMEOUT.
  */
 SHMB_PUBLIC int shmb_free(shmb_session *session, shmb_handle handle);
+
+/*
+ * Takes a reference to a live block whose handle came from another program (by a message, a pipe, another block): it lives until
+ * this session gives that back with shmb_free. Whoever sends a handle holds the block until the receiver has acquired
+ * it, or else the receiver may get STALE_HANDLE. Errors: STALE_HANDLE, OTHER_POOL, LIMIT.
+ */
+SHMB_PUBLIC int shmb_acquire(shmb_session *session, shmb_handle handle, shmb_block *out_block);
 
 /*
  * Allocates `count` blocks (1 to SHMB_BATCH_MAX), of sizes[0..count-1] bytes, all or none, in one round trip.

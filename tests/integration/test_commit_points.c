@@ -226,6 +226,11 @@ static Shmbuddy__V1__Request *request_lookup(void)
 	return raw_session_lookup_request("theirs");
 }
 
+static Shmbuddy__V1__Request *request_acquire(void)
+{
+	return raw_session_acquire_request(&block[0]);
+}
+
 static Shmbuddy__V1__Request *request_remove(void)
 {
 	static Shmbuddy__V1__Remove message;
@@ -352,6 +357,9 @@ static const struct operation operations[] = {
 	{"unpublish, the last hold", prepare_name_alone, request_unpublish, NULL},
 	{"look up", prepare_named, request_lookup, NULL},
 	{"look up again", prepare_looked_up, request_lookup, NULL},
+	{"acquire", prepare_named, request_acquire, NULL},
+	{"acquire again", prepare_looked_up, request_acquire, NULL},
+	{"acquire what is owned", prepare_owned, request_acquire, NULL},
 	{"remove a block with two names", prepare_two_names_alone, request_remove, NULL},
 	{"goodbye", prepare_mixed, NULL, act_goodbye},
 	{"death", prepare_mixed, NULL, act_death},

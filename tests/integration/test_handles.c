@@ -109,6 +109,7 @@ static void expect_refused(const Shmbuddy__V1__Handle *handle, Shmbuddy__V1__Sta
 	assert_int_equal(raw_session_publish(&session, handle, "name"), status);
 	assert_int_equal(raw_session_lookup(&session, "name", NULL), SHMBUDDY__V1__STATUS__NO_SUCH_NAME);
 	if (status != NOT_HELD) {
+		assert_int_equal(raw_session_acquire(&session, handle), status);
 		assert_int_equal(list_holders(handle), SHMBUDDY__V1__STATUS__NO_SUCH_BLOCK);
 		assert_int_equal(remove_block(handle), status == STALE ? SHMBUDDY__V1__STATUS__NO_SUCH_BLOCK : status);
 	}
@@ -179,6 +180,10 @@ static void test_missing_handle(void **state)
 	assert_int_equal(raw_session_call(&session, &request), INVALID);
 	assert_int_equal(list_holders(NULL), SHMBUDDY__V1__STATUS__NO_SUCH_BLOCK);
 	assert_int_equal(remove_block(NULL), INVALID);
+	Shmbuddy__V1__Acquire acquire = SHMBUDDY__V1__ACQUIRE__INIT;
+	request.operation_case = SHMBUDDY__V1__REQUEST__OPERATION_ACQUIRE;
+	request.acquire = &acquire;
+	assert_int_equal(raw_session_call(&session, &request), INVALID);
 }
 
 static void test_block_of_another_session(void **state)
@@ -193,6 +198,9 @@ static void test_block_of_another_session(void **state)
 	assert_int_equal(raw_session_publish(&other, &block, "shared"), OK);
 	assert_int_equal(raw_session_lookup(&session, "shared", &found), OK);
 	assert_int_equal(found.id, block.id);
+	/* A handle is enough; the two ways count as one. */
+	assert_int_equal(raw_session_acquire(&session, &block), OK);
+	assert_int_equal(raw_session_free(&session, &found), OK);
 	/* As often as it was looked up, and no more. */
 	assert_int_equal(raw_session_free(&session, &found), OK);
 	assert_int_equal(raw_session_free(&session, &found), NOT_HELD);

@@ -24,6 +24,7 @@ struct client;
 	X(unpublish, 10, false)                                                                                                 \
 	X(remove, 6, false)                                                                                                     \
 	X(lookup, 24, true)                                                                                                     \
+	X(acquire, 12, true)                                                                                                    \
 	X(verify, 8, true)                                                                                                      \
 	X(find, 8, true)                                                                                                        \
 	X(walk, 1, true)                                                                                                        \

@@ -179,6 +179,28 @@ bool operation_free_batch(struct client *client)
 	return true;
 }
 
+/* What this client holds it can take hold of once more, by its handle. */
+bool operation_acquire(struct client *client)
+{
+	struct ledger_hold *held = client_any_hold(client), *hold = held ? ledger_vacant_hold(client->seat) : NULL;
+	shmb_block block;
+
+	if (!hold)
+		return false;
+	hold->seed = held->seed;
+	hold->size = held->size;
+	hold->filled = held->filled;
+	hold->secret = held->secret = false; /* one of the two may go, and the block is still there */
+	atomic_store(&hold->state, HOLD_ASKED);
+	CLIENT_EXPECT(client, CLIENT_CALL(client, shmb_acquire(client->session, held->handle, &block)) == 0);
+	CLIENT_EXPECT(client, block.handle.id == held->handle.id && block.handle.index == held->handle.index &&
+	                          block.offset == held->offset && block.size == held->size);
+	hold->handle = block.handle;
+	hold->offset = block.offset;
+	atomic_store(&hold->state, HOLD_HELD);
+	return true;
+}
+
 /* Nobody but this seat can have held it, so it is gone for good. */
 bool operation_free_again(struct client *client)
 {

@@ -63,6 +63,17 @@ Shmbuddy__V1__Request *raw_session_lookup_request(const char *name)
 	return &request;
 }
 
+Shmbuddy__V1__Request *raw_session_acquire_request(const Shmbuddy__V1__Handle *handle)
+{
+	static Shmbuddy__V1__Acquire acquire;
+	static Shmbuddy__V1__Handle copy;
+	REQUEST(acquire, ACQUIRE, acquire);
+	acquire = (Shmbuddy__V1__Acquire)SHMBUDDY__V1__ACQUIRE__INIT;
+	copy = *handle;
+	acquire.handle = &copy;
+	return &request;
+}
+
 Shmbuddy__V1__Request *raw_session_publish_request(const Shmbuddy__V1__Handle *handle, const char *name)
 {
 	static Shmbuddy__V1__Publish publish;
@@ -218,6 +229,13 @@ Shmbuddy__V1__Status raw_session_unpublish(struct raw_session *session, const ch
 
 	unpublish.name = text_of(name);
 	return raw_session_call(session, &request);
+}
+
+Shmbuddy__V1__Status raw_session_acquire(struct raw_session *session, const Shmbuddy__V1__Handle *handle)
+{
+	Shmbuddy__V1__Handle found;
+
+	return call_for_block(session, raw_session_acquire_request(handle), &found);
 }
 
 Shmbuddy__V1__Status raw_session_lookup(struct raw_session *session, const char *name, Shmbuddy__V1__Handle *out_handle)

@@ -54,6 +54,7 @@ Shmbuddy__V1__Status raw_session_allocate(struct raw_session *session, uint64_t 
 Shmbuddy__V1__Status raw_session_free(struct raw_session *session, const Shmbuddy__V1__Handle *handle);
 Shmbuddy__V1__Status raw_session_publish(struct raw_session *session, const Shmbuddy__V1__Handle *handle, const char *name);
 Shmbuddy__V1__Status raw_session_unpublish(struct raw_session *session, const char *name);
+Shmbuddy__V1__Status raw_session_acquire(struct raw_session *session, const Shmbuddy__V1__Handle *handle);
 Shmbuddy__V1__Status raw_session_lookup(struct raw_session *session, const char *name, Shmbuddy__V1__Handle *out_handle);
 
 /* Sessions of the pool, and the blocks and bytes that this one holds, as ListClients tells it. */
@@ -71,6 +72,7 @@ Shmbuddy__V1__Request *raw_session_ping_request(void);
 Shmbuddy__V1__Request *raw_session_allocate_request(uint64_t size, const char *name);
 Shmbuddy__V1__Request *raw_session_free_request(const Shmbuddy__V1__Handle *handle);
 Shmbuddy__V1__Request *raw_session_lookup_request(const char *name);
+Shmbuddy__V1__Request *raw_session_acquire_request(const Shmbuddy__V1__Handle *handle);
 Shmbuddy__V1__Request *raw_session_publish_request(const Shmbuddy__V1__Handle *handle, const char *name);
 
 #endif

@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One reference more to a block for a session, exactly once: what a look-up and an acquisition by handle do when they have found it. Loop thread only. */
+#ifndef SERVER_ACQUISITION_H
+#define SERVER_ACQUISITION_H
+
+#include <stdint.h>
+
+#include "slot.h"
+
+/*
+ * The slot's session gets a reference to a live block, or one more; decided and recorded. 0, or ERROR_LIMIT (no more references, or this one's
+ * count is at its end): nothing has happened, and nothing is recorded.
+ */
+int acquisition_perform(const struct slot *slot, enum slot_operation operation, uint32_t block);
+
+#endif
