@@ -93,13 +93,38 @@ int shmb_alloc_batch(shmb_session *session, const uint64_t *sizes, size_t count,
 	return session_perform(session, &batch.call, &request);
 }
 
-int shmb_free_batch(shmb_session *session, const shmb_handle *handles, size_t count)
+/* Those of the batch that the daemon knows of: all that have no slot in the hold page. */
+static int free_known(struct shmb_session *session, const shmb_handle *handles, size_t count, const uint16_t *slots)
 {
 	Shmbuddy__V1__Request request = SHMBUDDY__V1__REQUEST__INIT;
 	Shmbuddy__V1__FreeBatch body = SHMBUDDY__V1__FREE_BATCH__INIT;
-	CLEANUP_FREE uint64_t *ids = NULL;
-	CLEANUP_FREE uint32_t *indexes = NULL;
+	CLEANUP_FREE uint64_t *ids = malloc(count * sizeof *ids);
+	CLEANUP_FREE uint32_t *indexes = malloc(count * sizeof *indexes);
 	struct call call;
+
+	if (!ids || !indexes)
+		return last_error_system(ENOMEM, "cannot free a batch");
+	for (size_t i = 0; i < count; i++) {
+		if (slots[i] != HOLD_SLOTS)
+			continue;
+		ids[body.n_id] = handles[i].id;
+		indexes[body.n_id++] = handles[i].index;
+	}
+	if (!body.n_id)
+		return 0;
+	body.incarnation = session->incarnation;
+	body.n_index = body.n_id;
+	body.id = ids;
+	body.index = indexes;
+	request.operation_case = SHMBUDDY__V1__REQUEST__OPERATION_FREE_BATCH;
+	request.free_batch = &body;
+	call_init(&call, NULL);
+	return session_perform(session, &call, &request);
+}
+
+int shmb_free_batch(shmb_session *session, const shmb_handle *handles, size_t count)
+{
+	CLEANUP_FREE uint16_t *slots = NULL;
 	int r;
 
 	if (!handles)
@@ -109,25 +134,19 @@ int shmb_free_batch(shmb_session *session, const shmb_handle *handles, size_t co
 		r = check_count(session, count);
 	if (r < 0)
 		return r;
-	ids = malloc(count * sizeof *ids);
-	indexes = malloc(count * sizeof *indexes);
-	if (!ids || !indexes)
-		return last_error_system(ENOMEM, "cannot free a batch");
 	for (size_t i = 0; i < count; i++) {
 		r = block_check_handle(handles[i]);
 		if (r < 0)
 			return r;
 		if (handles[i].incarnation != session->incarnation)
 			return last_error_set(ERROR_OTHER_POOL, "handles[%zu] comes from another pool, or a former life of this one", i);
-		ids[i] = handles[i].id;
-		indexes[i] = handles[i].index;
 	}
-	body.incarnation = session->incarnation;
-	body.n_id = body.n_index = count;
-	body.id = ids;
-	body.index = indexes;
-	request.operation_case = SHMBUDDY__V1__REQUEST__OPERATION_FREE_BATCH;
-	request.free_batch = &body;
-	call_init(&call, NULL);
-	return session_perform(session, &call, &request);
+	slots = malloc(count * sizeof *slots);
+	if (!slots)
+		return last_error_system(ENOMEM, "cannot free a batch");
+	/* The hold page's own go last: if the daemon refuses the others, none is given back. */
+	holds_claim(session, handles, count, slots);
+	r = free_known(session, handles, count, slots);
+	holds_settle(session, handles, count, slots, r < 0);
+	return r;
 }

@@ -6,6 +6,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "hold_page.h"
 #include "name.h"
 #include "size.h"
 
@@ -106,7 +107,10 @@ int block_fetch(struct shmb_session *session, Shmbuddy__V1__Request *request, sh
 	struct fetch_call fetch = {.session = session, .out_block = out_block};
 
 	call_init(&fetch.call, take_fetched);
-	return session_perform(session, &fetch.call, request);
+	int r = session_perform(session, &fetch.call, request);
+	if (r == 0)
+		hold_page_missed(session);
+	return r;
 }
 
 /* ---- Allocating ------------------------------------------------------------------------------------------------- */
@@ -177,6 +181,11 @@ int shmb_acquire(shmb_session *session, shmb_handle handle, shmb_block *out_bloc
 		return r;
 	if (!out_block)
 		return last_error_set(ERROR_INVALID_ARGUMENT, "out_block is NULL");
+	r = session_enter(session);
+	if (r < 0)
+		return r;
+	if (holds_acquire(session, handle, out_block))
+		return 0;
 	body.handle = &wire;
 	request.operation_case = SHMBUDDY__V1__REQUEST__OPERATION_ACQUIRE;
 	request.acquire = &body;
@@ -191,13 +200,19 @@ int shmb_free(shmb_session *session, shmb_handle handle)
 	struct call call;
 	int r = block_check_handle(handle);
 
+	if (r == 0)
+		r = session_enter(session);
 	if (r < 0)
 		return r;
+	if (holds_release(session, handle))
+		return 0;
 	body.handle = &wire;
 	request.operation_case = SHMBUDDY__V1__REQUEST__OPERATION_FREE;
 	request.free = &body;
 	call_init(&call, NULL);
-	return session_perform(session, &call, &request);
+	r = session_perform(session, &call, &request);
+	/* Other threads, who took and gave back holds on the same block, may have moved ours past the one that looked for it. */
+	return r == -ERROR_NOT_HELD && holds_release(session, handle) ? 0 : r;
 }
 
 int shmb_remove(shmb_session *session, uint64_t id)

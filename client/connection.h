@@ -72,6 +72,9 @@ void connection_claim(struct connection *connection, struct call *call);
  */
 void connection_submit(struct connection *connection, struct call *call, Shmbuddy__V1__Request *request);
 
+/* Sends a request that has no slot and no reply; without a socket, or without memory, it is lost. */
+void connection_tell(struct connection *connection, const Shmbuddy__V1__Request *request);
+
 /*
  * Forgets a call that is not done; its memory may go. A slot whose request is on its way stays busy until the reply comes;
  * blocks that such a reply brings are given back at once, a name that came with an allocation included. (Where three sockets in a row are

@@ -96,6 +96,12 @@ void connection_submit(struct connection *connection, struct call *call, Shmbudd
 	}
 }
 
+void connection_tell(struct connection *connection, const Shmbuddy__V1__Request *request)
+{
+	if (!connection->lost && queue_request(connection, request) == 0)
+		connection_flush(connection);
+}
+
 bool connection_abandon(struct connection *connection, struct call *call)
 {
 	struct slot *slot = &connection->slots.slot[call->slot];

@@ -61,6 +61,11 @@ int shmb_lookup(shmb_session *session, const char *name, shmb_block *out_block)
 	r = check(name);
 	if (r < 0)
 		return r;
+	r = session_enter(session);
+	if (r < 0)
+		return r;
+	if (holds_look_up(session, name, strlen(name), out_block))
+		return 0;
 	body.name = (char *)(uintptr_t)name;
 	request.operation_case = SHMBUDDY__V1__REQUEST__OPERATION_LOOKUP;
 	request.lookup = &body;

@@ -17,6 +17,7 @@
 #include <string.h>
 
 #include "deadline.h"
+#include "hold_page.h"
 #include "join.h"
 
 /* Sockets in a row on which nothing is answered: a daemon that ends whenever it hears us is not waited for any longer. */
@@ -27,6 +28,7 @@ static void be_over(struct shmb_session *session, uint32_t incarnation)
 {
 	bool anew = incarnation && incarnation != session->incarnation;
 
+	hold_page_retire(&session->holds);
 	if (!anew)
 		mapping_revoke(session->mapping);
 	connection_end(

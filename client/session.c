@@ -22,6 +22,7 @@
 
 #include "address.h"
 #include "deadline.h"
+#include "hold_page.h"
 #include "join.h"
 #include "name.h"
 #include "offline.h"
@@ -65,6 +66,7 @@ static void in_child(struct fork_guard *guard, bool orderly)
 
 	if (session->mapping)
 		mapping_in_child(session->mapping, orderly);
+	hold_page_in_child(&session->holds);
 	exchange_condition_init(&session->opened); /* those who waited on it are the parent's threads */
 	atomic_store(&session->state, SESSION_INHERITED);
 	exchange_after_fork(&session->exchange, orderly);
@@ -289,6 +291,7 @@ int shmb_connect(const shmb_connect_options *options, shmb_session **out_session
 		return last_error_system(r, "cannot connect");
 	}
 	exchange_condition_init(&session->opened);
+	hold_page_init(&session->holds);
 	atomic_init(&session->state, SESSION_INHERITED);
 	session->exchange.rejoin = rejoin;
 	session->exchange.connection.told_over = rejoin_told_over;
@@ -333,6 +336,7 @@ void shmb_close(shmb_session *session)
 	if (atomic_load(&session->state) == SESSION_OPEN) {
 		pthread_mutex_lock(&session->exchange.mutex);
 		mapping_unmap(session->mapping);
+		hold_page_close(&session->holds);
 		pthread_mutex_unlock(&session->exchange.mutex);
 		if (session->access != SHMB_OFFLINE)
 			say_goodbye(session);
@@ -341,6 +345,7 @@ void shmb_close(shmb_session *session)
 	pthread_mutex_lock(&session->exchange.mutex);
 	mapping_free(session->mapping);
 	session->mapping = NULL;
+	hold_page_close(&session->holds);
 	connection_deinit(&session->exchange.connection);
 	connection_deinit(&session->exchange.joining);
 	pthread_mutex_unlock(&session->exchange.mutex);

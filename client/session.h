@@ -12,6 +12,7 @@
 #include "exchange.h"
 #include "fork_guard.h"
 #include "hello.h"
+#include "holds.h"
 #include "mapping.h"
 
 enum session_state {
@@ -40,6 +41,7 @@ struct shmb_session {
 	uint32_t number;         /* from 1 */
 	uint32_t incarnation;    /* of the pool */
 	uint32_t max_batch;
+	struct holds holds;
 	uint8_t token[HELLO_TOKEN_SIZE]; /* proves to a daemon that this session is ours */
 };
 

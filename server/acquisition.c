@@ -41,6 +41,8 @@ int acquisition_perform(const struct slot *slot, enum slot_operation operation, 
 	struct pool *pool = session->pool;
 	uint32_t link = lifetime_find_reference(session, block), reference;
 
+	/* Whoever was told a block's handle may hold it by his page. Left behind by a kill, the mark costs a look. */
+	blocks_share(&pool->blocks, block);
 	if (link)
 		return take_again(slot, operation, block, link - 1);
 	if (table_take(&pool->references.table, &reference) < 0)

@@ -153,6 +153,8 @@ static int look_for_memory(struct allocation *allocation)
 	struct pool *pool = allocation->slot.session->pool;
 	int result = find(allocation);
 
+	while (result < 0 && dying_hurry(pool))
+		result = find(allocation);
 	if (result < 0)
 		return withheld_wait(&pool->withheld, &allocation->waiter) ? 0 : result;
 	allocation->job.ranges = allocation->ranges;
@@ -242,6 +244,7 @@ int allocation_write(struct allocation *allocation)
 						 .uid = session->record->uid,
 						 .tag = allocation->tag,
 						 .tag_length = allocation->tag_length,
+						 .shared = name != 0,
 					 });
 	}
 	if (name) {

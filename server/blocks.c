@@ -53,20 +53,17 @@ void blocks_write(struct blocks *blocks, uint32_t index, const struct block_cont
 	record->checksum = block_record_checksum(record, content->id);
 	record->body[0] = (struct block_body){.size = content->size, .granted = content->granted, .owner = content->owner};
 	record->body[0].checksum = block_body_checksum(&record->body[0], content->id);
-	commit(&record->word, record_word(content->id, 0, RECORD_PENDING));
+	commit(&record->word, record_word(content->id, 0, RECORD_PENDING) | (content->shared ? RECORD_SHARED : 0));
 }
 
 void blocks_set_state(struct blocks *blocks, uint32_t index, enum record_state state)
 {
-	struct block_record *record = &blocks->records[index];
-	uint64_t word = blocks_word(blocks, index);
-
-	commit(&record->word, record_word(record_id(word), record_body(word), state));
+	commit(&blocks->records[index].word, record_with_state(blocks_word(blocks, index), state));
 	if (state == RECORD_FREE)
 		table_give(&blocks->table, index);
 }
 
-void blocks_drop_owner(struct blocks *blocks, uint32_t index)
+void blocks_drop_owner(struct blocks *blocks, uint32_t index, enum record_state state)
 {
 	struct block_record *record = &blocks->records[index];
 	uint64_t word = blocks_word(blocks, index);
@@ -75,5 +72,13 @@ void blocks_drop_owner(struct blocks *blocks, uint32_t index)
 	*idle = *blocks_body(blocks, index);
 	idle->owner = 0;
 	idle->checksum = block_body_checksum(idle, record_id(word));
-	commit(&record->word, record_word(record_id(word), !record_body(word), RECORD_LIVE));
+	commit(&record->word, record_with_state(word ^ RECORD_BODY, state));
+}
+
+void blocks_share(struct blocks *blocks, uint32_t index)
+{
+	uint64_t word = blocks_word(blocks, index);
+
+	if (!(word & RECORD_SHARED))
+		commit(&blocks->records[index].word, word | RECORD_SHARED);
 }

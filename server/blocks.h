@@ -16,9 +16,10 @@
 struct blocks {
 	struct table table;
 	struct block_record *records;
-	struct index_link *owned; /* list of the blocks of one owner; its head is in the session */
-	uint32_t *references;     /* head of the list of references to the block */
-	uint32_t *names;          /* head of the list of names of the block */
+	struct index_link
+		*owned;           /* list of the blocks of one owner, whose head is in the session; or, without one, of `dying` */
+	uint32_t *references; /* head of the list of references to the block */
+	uint32_t *names;      /* head of the list of names of the block */
 };
 
 /* What a new block says. */
@@ -28,6 +29,7 @@ struct block_content {
 	uint32_t uid;
 	const char *tag; /* tag_length bytes, at most 15 */
 	size_t tag_length;
+	bool shared; /* hold pages may have it from the start */
 };
 
 int blocks_init(struct blocks *blocks, const struct shared_object *view, uint64_t at, uint32_t capacity);
@@ -39,8 +41,11 @@ void blocks_write(struct blocks *blocks, uint32_t index, const struct block_cont
 /* Moves a record to another state; its body stays. To FREE, its index is given back as well. */
 void blocks_set_state(struct blocks *blocks, uint32_t index, enum record_state state);
 
-/* Takes the owner away, in one store that also makes the record LIVE. */
-void blocks_drop_owner(struct blocks *blocks, uint32_t index);
+/* Takes the owner away, in one store that also moves the record to another state: LIVE or DYING. */
+void blocks_drop_owner(struct blocks *blocks, uint32_t index, enum record_state state);
+
+/* From now on hold pages may have it. One store, or none where they may already. */
+void blocks_share(struct blocks *blocks, uint32_t index);
 
 static inline uint64_t blocks_word(const struct blocks *blocks, uint32_t index)
 {
@@ -53,13 +58,19 @@ static inline const struct block_body *blocks_body(const struct blocks *blocks, 
 	return &blocks->records[index].body[record_body(blocks_word(blocks, index))];
 }
 
-/* Is the block with this id alive, at this index? */
-static inline bool blocks_is_live(const struct blocks *blocks, uint32_t index, uint64_t id)
+/* Is the block with this id at this index, and in use? A dying one is. */
+static inline bool blocks_is_there(const struct blocks *blocks, uint32_t index, uint64_t id)
 {
 	if (index >= blocks->table.used)
 		return false;
 	uint64_t word = blocks_word(blocks, index);
 	return record_id(word) == id && record_is_live(word);
+}
+
+/* Is it there, and not dying? */
+static inline bool blocks_is_live(const struct blocks *blocks, uint32_t index, uint64_t id)
+{
+	return blocks_is_there(blocks, index, id) && record_state(blocks_word(blocks, index)) != RECORD_DYING;
 }
 
 /* Does nothing hold the block any more? */

@@ -101,6 +101,7 @@ static void stop(uv_signal_t *signal, int number)
 #ifdef SHMB_HAVE_SYSTEMD
 	sd_notify(0, "STOPPING=1");
 #endif
+	dying_stop(&daemon->pool.dying);
 	forget_sessions(daemon);
 	reclaim_stop(&daemon->reclaim);
 	listener_stop(&daemon->listener);
@@ -215,6 +216,7 @@ static int start(struct daemon *daemon, const struct options *options, uint64_t 
 close_pool:
 	unwatch_signals(daemon);
 	listener_stop(&daemon->listener);
+	dying_stop(&daemon->pool.dying);
 	forget_sessions(daemon);
 	uv_run(&daemon->loop, UV_RUN_DEFAULT);
 	reclaim_deinit(&daemon->reclaim);

@@ -106,10 +106,15 @@ void dispatch_frame(struct daemon *daemon, struct connection *connection, const 
 	if (!session) {
 		if (operation == SHMBUDDY__V1__REQUEST__OPERATION_HELLO && !connection->greeted)
 			request_hello(&request);
+		else if (operation == SHMBUDDY__V1__REQUEST__OPERATION_OPEN_HOLDS && !connection->greeted)
+			request_open_holds(&request);
 		else
 			end_with(&request, ERROR_PROTOCOL, "the first request must be hello: the connection ends");
 	} else if (operation == SHMBUDDY__V1__REQUEST__OPERATION_HELLO || session->dead) {
 		end_with(&request, ERROR_PROTOCOL, "hello comes first and once, goodbye last: the connection ends");
+	} else if (operation == SHMBUDDY__V1__REQUEST__OPERATION_RELEASED) {
+		request.pool = session->pool;
+		request_released(&request);
 	} else if (operation >= sizeof operations / sizeof operations[0] || !operations[operation].handle) {
 		request_reply(&request, ERROR_UNKNOWN_OPERATION,
 		              "this daemon (protocol version %d) does not know the operation: use a newer shmbuddyd",

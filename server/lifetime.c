@@ -4,14 +4,22 @@
 
 #include <assert.h>
 
+#include "dying.h"
 #include "errors.h"
-#include "reclaim.h"
 
 int lifetime_find_block(const struct pool *pool, const struct handle *handle)
 {
 	if (handle->incarnation != pool->incarnation)
 		return ERROR_OTHER_POOL;
 	return blocks_is_live(&pool->blocks, handle->index, handle->id) ? 0 : ERROR_STALE_HANDLE;
+}
+
+int lifetime_find_to_acquire(struct pool *pool, const struct handle *handle)
+{
+	if (handle->incarnation == pool->incarnation && blocks_is_there(&pool->blocks, handle->index, handle->id) &&
+	    record_state(blocks_word(&pool->blocks, handle->index)) == RECORD_DYING)
+		dying_settle(pool, handle->index);
+	return lifetime_find_block(pool, handle);
 }
 
 uint32_t lifetime_find_reference(const struct session *session, uint32_t block)
@@ -39,27 +47,23 @@ int lifetime_find_hold(const struct session *session, const struct handle *handl
 	return ERROR_NOT_HELD;
 }
 
-/* Nothing holds the block any more: one store, and its memory is there for the next. */
-static void free_block(struct pool *pool, uint32_t index)
-{
-	const struct block_body *body = blocks_body(&pool->blocks, index);
-	struct commit_range range = {pool->blocks.records[index].offset, body->granted};
-	uint64_t size = body->size;
-
-	blocks_set_state(&pool->blocks, index, RECORD_FREE);
-	reclaim_free(pool->reclaim, &range);
-	pool->block_count--;
-	pool->requested -= size;
-	pool_count(&pool->counters->frees, 1);
-}
-
 void lifetime_free_unheld(struct pool *pool, uint32_t index)
 {
-	if (!blocks_is_unheld(&pool->blocks, index))
-		return;
-	pool->unowned_blocks--;
-	pool->unowned_bytes -= blocks_body(&pool->blocks, index)->granted;
-	free_block(pool, index);
+	if (blocks_is_unheld(&pool->blocks, index))
+		dying_begin(pool, index);
+}
+
+int lifetime_check_held(struct session *session, const struct handle *handle)
+{
+	struct pool *pool = session->pool;
+	int error = lifetime_find_to_acquire(pool, handle);
+
+	if (error)
+		return error;
+	if (blocks_body(&pool->blocks, handle->index)->owner == session->number ||
+	    lifetime_find_reference(session, handle->index) || dying_count_holds(session, handle->id))
+		return 0;
+	return ERROR_NOT_HELD;
 }
 
 /* A live block goes into its owner's list. */
@@ -110,10 +114,10 @@ void lifetime_drop_owner(struct session *session, uint32_t index)
 	if (pool->blocks.references[index] || pool->blocks.names[index]) {
 		pool->unowned_blocks++;
 		pool->unowned_bytes += body->granted;
-		blocks_drop_owner(&pool->blocks, index);
+		blocks_drop_owner(&pool->blocks, index, RECORD_LIVE);
 		return;
 	}
-	free_block(pool, index); /* from owned to free in one store */
+	dying_begin(pool, index);
 }
 
 void lifetime_adopt_reference(struct session *session, uint32_t index)
@@ -132,6 +136,7 @@ void lifetime_add_reference(struct session *session, uint32_t index)
 {
 	references_set(&session->pool->references, index, 1, 1, RECORD_LIVE);
 	lifetime_adopt_reference(session, index);
+	dying_revive(session->pool, session->pool->references.records[index].block);
 }
 
 void lifetime_set_reference(struct session *session, uint32_t index, uint32_t count)
@@ -162,6 +167,7 @@ void lifetime_add_name(struct pool *pool, uint32_t index)
 {
 	names_set_live(&pool->names, index);
 	lifetime_adopt_name(pool, index);
+	dying_revive(pool, pool->names.records[index].block);
 }
 
 void lifetime_drop_name(struct pool *pool, uint32_t index)

@@ -28,11 +28,17 @@ struct hold {
 /* 0, or ERROR_OTHER_POOL, ERROR_STALE_HANDLE: is there a live block behind the handle? */
 int lifetime_find_block(const struct pool *pool, const struct handle *handle);
 
+/* The same for somebody who wants to take hold of it: one that is dying may live yet, if a hold page has it. */
+int lifetime_find_to_acquire(struct pool *pool, const struct handle *handle);
+
 /*
  * The hold that the session gives back next: a reference before the ownership. 0, or an ERROR_*: as above, or ERROR_NOT_HELD. Holds
  * that a batch under way has marked already do not count.
  */
 int lifetime_find_hold(const struct session *session, const struct handle *handle, struct hold *out_hold);
+
+/* 0, or an ERROR_* as above: does the session hold the block in any way, by its hold page too? */
+int lifetime_check_held(struct session *session, const struct handle *handle);
 
 /* The session's reference to a block, as index plus one; 0: none. */
 uint32_t lifetime_find_reference(const struct session *session, uint32_t block);
@@ -56,7 +62,7 @@ void lifetime_adopt_block(struct pool *pool, uint32_t block);
 void lifetime_adopt_reference(struct session *session, uint32_t reference);
 void lifetime_adopt_name(struct pool *pool, uint32_t name);
 
-/* After a reference or a name has gone: frees the block if nothing holds it. It has no owner. */
+/* After a reference or a name has gone: the end of the block begins (dying.h) if nothing holds it. It has no owner. */
 void lifetime_free_unheld(struct pool *pool, uint32_t block);
 
 /* Gives back one hold: drop_owner, or set_reference with one less. */

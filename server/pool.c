@@ -13,6 +13,7 @@
 #include "boot.h"
 #include "clock.h"
 #include "commit.h"
+#include "hold_page.h"
 #include "leftover.h"
 #include "log.h"
 #include "random.h"
@@ -86,6 +87,7 @@ static int discard(struct pool *pool, uint64_t leftover)
 		return emptied;
 	}
 
+	hold_page_remove_all(pool->name);
 	for (size_t i = 0; i < sizeof objects / sizeof objects[0]; i++) {
 		int result = shared_object_unlink(objects[i]);
 		if (result == 0)
@@ -234,12 +236,14 @@ static int make_tables(struct pool *pool)
 	if (result == 0) {
 		committer_init(&pool->committer, pool->loop, &pool->segment, &pool->extents);
 		withheld_init(&pool->withheld, pool->loop, &pool->buddy);
+		result = dying_init(&pool->dying, pool, state->max_blocks);
 	}
 	return result;
 }
 
 static void remove_objects(struct pool *pool)
 {
+	hold_page_remove_all(pool->name);
 	shared_object_unlink(&pool->view);
 	shared_object_unlink(&pool->segment);
 	/* Last: its lock says that the pool is ours. */
@@ -354,7 +358,9 @@ void pool_close(struct pool *pool)
 {
 	/* Its handle is closed, and those of reclaim_deinit are, by the run of the loop in sessions_deinit. */
 	withheld_deinit(&pool->withheld);
+	dying_close(&pool->dying);
 	sessions_deinit(&pool->sessions);
+	dying_deinit(&pool->dying);
 	extents_deinit(&pool->extents);
 	references_deinit(&pool->references);
 	names_deinit(&pool->names);

@@ -16,6 +16,7 @@
 #include "blocks.h"
 #include "buddy.h"
 #include "committer.h"
+#include "dying.h"
 #include "extents.h"
 #include "names.h"
 #include "references.h"
@@ -64,6 +65,7 @@ struct pool {
 	struct extents extents;
 	struct committer committer;
 	struct withheld withheld;
+	struct dying dying;
 	struct sessions sessions;
 	struct reclaim *reclaim; /* what becomes of freed memory: the daemon makes it after the pool */
 

@@ -21,6 +21,8 @@ static void free_session(uv_handle_t *handle)
 
 	if (session->pidfd >= 0)
 		close(session->pidfd);
+	if (session->hold_page >= 0)
+		close(session->hold_page);
 	for (size_t i = 0; i < SESSION_SLOTS; i++)
 		free(session->batches[i]);
 	free(session);

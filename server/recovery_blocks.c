@@ -22,7 +22,7 @@ static int settle(struct recovery *recovery, uint32_t index, enum record_state s
 	else
 		recovery->undone++;
 	if (state == RECORD_FREEING && recovery->decided)
-		blocks_drop_owner(blocks, index);
+		blocks_drop_owner(blocks, index, RECORD_LIVE);
 	else if (state == RECORD_FREEING || recovery->decided)
 		blocks_set_state(blocks, index, RECORD_LIVE);
 	else
@@ -46,6 +46,8 @@ static int check(struct recovery *recovery, uint32_t index)
 		return recovery_contradiction(recovery, "block", index,
 		                              "(block %" PRIu64 ") belongs to session %" PRIu32 ", which does not exist", id,
 		                              body->owner);
+	if (record_awaits_release(blocks_word(&pool->blocks, index)) && body->owner)
+		return recovery_contradiction(recovery, "block", index, "(block %" PRIu64 ") has no holder, and an owner", id);
 	if (extents_next_gap(&pool->extents, record->offset / STATE_EXTENT,
 	                     (record->offset + body->granted + STATE_EXTENT - 1) / STATE_EXTENT, &gap_from, &gap_end))
 		return recovery_contradiction(recovery, "block", index, "(block %" PRIu64 ") has memory that was never committed",
@@ -80,7 +82,8 @@ int recovery_blocks(struct recovery *recovery)
 		enum record_state state = record_state(word);
 		if (record_id(word) > recovery->highest_id)
 			recovery->highest_id = record_id(word);
-		if (state > RECORD_FREEING || word & ~(RECORD_ID_MAX << RECORD_ID_SHIFT | RECORD_BODY | RECORD_STATE_MASK))
+		if (state > RECORD_ORPHAN ||
+		    word & ~(RECORD_ID_MAX << RECORD_ID_SHIFT | RECORD_BODY | RECORD_SHARED | RECORD_STATE_MASK))
 			return recovery_contradiction(recovery, "block", index, "is in a state that does not exist");
 		if (state == RECORD_PENDING || state == RECORD_FREEING)
 			result = settle(recovery, index, state);

@@ -30,7 +30,7 @@ static int check(struct recovery *recovery, uint32_t index)
 	if (record->name_length >= sizeof record->name || name_check(record->name, record->name_length) < 0 ||
 	    record->hash != hash_of(record->name, record->name_length))
 		return recovery_contradiction(recovery, "name", index, "has no name that could be published");
-	if (!blocks_is_live(&pool->blocks, record->block, record->block_id))
+	if (!blocks_is_there(&pool->blocks, record->block, record->block_id))
 		return recovery_contradiction(recovery, "name", index, "(\"%s\") names block %" PRIu64 ", which does not exist",
 		                              record->name, record->block_id);
 	uint64_t size = blocks_body(&pool->blocks, record->block)->size;

@@ -37,7 +37,7 @@ static int check(struct recovery *recovery, uint32_t index, uint64_t word)
 		return recovery_contradiction(recovery, "reference", index, "has a wrong checksum");
 	if (REFERENCE_COUNT(word) == 0 || REFERENCE_COUNT(word) != REFERENCE_NEXT(word))
 		return recovery_contradiction(recovery, "reference", index, "has a count that cannot be");
-	if (!blocks_is_live(&pool->blocks, record->block, record->block_id))
+	if (!blocks_is_there(&pool->blocks, record->block, record->block_id))
 		return recovery_contradiction(recovery, "reference", index, "holds block %" PRIu64 ", which does not exist",
 		                              record->block_id);
 	if (record->session >= pool->sessions.table.used || !pool->sessions.by_number[record->session])

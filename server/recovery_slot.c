@@ -25,7 +25,7 @@ static int redo_free(struct recovery *recovery, const struct slot_record *slot)
 		return recovery_contradiction(recovery, "slot", recovery->open_session, "frees a block that does not exist");
 	if (blocks_is_live(&pool->blocks, slot->block, slot->id) &&
 	    blocks_body(&pool->blocks, slot->block)->owner == recovery->open_session)
-		blocks_drop_owner(&pool->blocks, slot->block);
+		blocks_drop_owner(&pool->blocks, slot->block, RECORD_LIVE);
 	return 0;
 }
 

@@ -12,7 +12,7 @@ void request_acquire(struct request *request)
 	int error = ERROR_INVALID_ARGUMENT;
 
 	if (message)
-		error = lifetime_find_block(request->pool, &(struct handle){message->id, message->index, message->incarnation});
+		error = lifetime_find_to_acquire(request->pool, &(struct handle){message->id, message->index, message->incarnation});
 	if (!error)
 		error = acquisition_perform(&request->slot, SLOT_ACQUIRE, message->index);
 	if (error) {

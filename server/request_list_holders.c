@@ -61,9 +61,16 @@ void request_list_holders(struct request *request)
 		gather(&page, pool->references.records[link - 1].session,
 		       REFERENCE_COUNT(references_word(&pool->references, link - 1)));
 
+	struct session *session;
+	for (uint32_t number = 1; (session = sessions_from(&pool->sessions, number)); number = session->number + 1) {
+		uint32_t holds = session->dead ? 0 : dying_count_holds(session, message->id);
+		if (holds)
+			gather(&page, session->number, holds);
+	}
+
 	for (; list.n_holder < page.count && list.n_holder < PAGE_HOLDERS; list.n_holder++) {
 		Shmbuddy__V1__Holder *holder = &holders[list.n_holder];
-		const struct session *session = pool->sessions.by_number[page.holders[list.n_holder].session];
+		session = pool->sessions.by_number[page.holders[list.n_holder].session];
 		shmbuddy__v1__holder__init(holder);
 		holder->session = session->number;
 		holder->pid = session->pid;

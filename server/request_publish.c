@@ -9,7 +9,7 @@
 #include "lifetime.h"
 #include "name.h"
 
-static int check(const struct request *request, const char *name, struct hold *out_hold)
+static int check(const struct request *request, const char *name)
 {
 	const Shmbuddy__V1__Handle *handle = request->message->publish->handle;
 	uint32_t taken;
@@ -18,8 +18,7 @@ static int check(const struct request *request, const char *name, struct hold *o
 		return ERROR_INVALID_ARGUMENT;
 	if (name_check(name, strlen(name)) < 0)
 		return ERROR_BAD_NAME;
-	int error = lifetime_find_hold(request->slot.session, &(struct handle){handle->id, handle->index, handle->incarnation},
-	                               out_hold);
+	int error = lifetime_check_held(request->slot.session, &(struct handle){handle->id, handle->index, handle->incarnation});
 	if (error)
 		return error;
 	return names_find(&request->pool->names, name, strlen(name), &taken) == 0 ? ERROR_NAME_TAKEN : 0;
@@ -29,9 +28,8 @@ void request_publish(struct request *request)
 {
 	const char *name = request->message->publish->name;
 	struct pool *pool = request->pool;
-	struct hold hold;
 	uint32_t index;
-	int error = check(request, name, &hold);
+	int error = check(request, name);
 
 	if (!error && table_take(&pool->names.table, &index) < 0)
 		error = ERROR_LIMIT;
@@ -44,16 +42,18 @@ void request_publish(struct request *request)
 			request_reply(request, error, NULL);
 		return;
 	}
+	const uint32_t block = request->message->publish->handle->index;
+	blocks_share(&pool->blocks, block);
 	struct slot_record *record = slot_begin(&request->slot, SLOT_PUBLISH);
-	record->block = hold.block;
-	record->id = record_id(blocks_word(&pool->blocks, hold.block));
+	record->block = block;
+	record->id = record_id(blocks_word(&pool->blocks, block));
 	record->name = index + 1;
 	names_write(&pool->names, index,
 	            &(struct name_content){
 					.id = pool_take_ids(pool, 1),
-					.block = hold.block,
+					.block = block,
 					.block_id = record->id,
-					.length = blocks_body(&pool->blocks, hold.block)->size,
+					.length = blocks_body(&pool->blocks, block)->size,
 					.created_ns = clock_realtime_ns(),
 					.uid = request->slot.session->record->uid,
 					.name = name,

@@ -21,6 +21,7 @@
 #include "clock.h"
 #include "commit.h"
 #include "connection.h"
+#include "hold_page.h"
 #include "liveness.h"
 #include "log.h"
 #include "pool.h"
@@ -116,6 +117,7 @@ void session_found(struct session *session, struct connection *connection)
 	if (session->pidfd < 0 && !session->watching && peer->pidfd >= 0 && watch(session, peer->pidfd) == 0)
 		peer->pidfd = -1;
 	session->adopted = false;
+	dying_doubt(session->pool); /* what it said last may have been lost with the old connection */
 	session->pid = peer->pid;
 	session->connection = connection;
 	connection->session = session;
@@ -139,6 +141,26 @@ void session_ask(struct session *session)
 {
 	commit(&session->record->word, session->serial << 8 | SESSION_ASKED);
 	session->asked_to_end = true;
+	if (session->hold_page >= 0)
+		hold_page_notify(session->hold_page);
+}
+
+int session_open_hold_page(struct session *session)
+{
+	uint64_t inode;
+	int fd;
+
+	if (session->dead)
+		return -EDQUOT;
+	if (session->hold_page >= 0)
+		return 0;
+	int result = hold_page_create(session->pool->name, session->number, &fd, &inode);
+	if (result < 0)
+		return result;
+	/* Before the client has it: the next daemon must read it. One that is made and not yet committed to is made anew. */
+	commit(&session->record->hold_page, inode);
+	dying_add_page(session, fd);
+	return 0;
 }
 
 void session_end(struct session *session, const char *why)
@@ -149,6 +171,7 @@ void session_end(struct session *session, const char *why)
 		return;
 	commit(&session->record->word, session->serial << 8 | SESSION_DEAD);
 	session->dead = true;
+	dying_drop_page(session);
 	log_info("session %" PRIu32 " (%s, pid %" PRIu32 ") ended: %s; blocks given back: %" PRIu64 ", references: %" PRIu64,
 	         session->number, session->program, session->pid, why, session->block_count, session->reference_count);
 	if (session->watching)
@@ -216,6 +239,7 @@ static void write_record(struct session *session, const struct session_request *
 	const struct peer *peer = request->peer;
 
 	memset(record->slots, 0, sizeof record->slots);
+	atomic_store_explicit(&record->hold_page, 0, memory_order_relaxed);
 	record->start_time = peer->start_time;
 	record->opened_ns = clock_realtime_ns();
 	record->uid = peer->uid;
@@ -240,6 +264,7 @@ static struct session *make_session(struct pool *pool, uint32_t number)
 	session->number = number;
 	session->record = &pool->sessions.records[number];
 	session->pidfd = -1;
+	session->hold_page = -1;
 	return session;
 }
 
@@ -294,6 +319,24 @@ static bool pid_counts(const struct session *session)
 	return here && here == session->record->pid_namespace;
 }
 
+/* What a former daemon made. Of a dead session it may be gone already. */
+static int adopt_hold_page(struct session *session)
+{
+	uint64_t inode = atomic_load_explicit(&session->record->hold_page, memory_order_relaxed);
+	int fd;
+
+	if (!inode)
+		return 0;
+	if (session->dead) {
+		hold_page_remove(session->pool->name, session->number);
+		return 0;
+	}
+	int result = hold_page_open(session->pool->name, session->number, inode, &fd);
+	if (result == 0)
+		dying_add_page(session, fd);
+	return result;
+}
+
 int session_adopt(struct pool *pool, uint32_t number)
 {
 	struct session *session = make_session(pool, number);
@@ -311,7 +354,7 @@ int session_adopt(struct pool *pool, uint32_t number)
 	for (uint32_t i = 0; i < SESSION_SLOTS; i++)
 		session->seen[i] = SLOT_SEQUENCE(atomic_load_explicit(&session->record->slots[i].word, memory_order_relaxed));
 	add_session(session);
-	return 0;
+	return adopt_hold_page(session);
 }
 
 void session_wake(struct session *session)

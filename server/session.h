@@ -46,6 +46,7 @@ struct session {
 	uint64_t goodbye_sequence;              /* 0: it did not say goodbye */
 	uv_poll_t watch;                        /* of the pidfd */
 	int pidfd;                              /* -1: none */
+	int hold_page;                          /* descriptor of its file, hold_page.h; -1: it has none. See dying.h */
 	bool watching;                          /* `watch` is open or closing */
 	struct session *next;                   /* in the pool's list of lost, or of dead, sessions */
 	char program[64];
@@ -64,7 +65,7 @@ struct session_request {
 int session_open(struct pool *pool, const struct session_request *request, struct session **out_session);
 
 /*
- * For recovery: the session of a record that a former daemon left, without a connection. -ENOMEM. Once all that it holds is known,
+ * For recovery: the session of a record that a former daemon left, without a connection. -ENOMEM; -ENOENT, -EPERM: its hold page is gone. Once all that it holds is known,
  * wake it: it is lost from then on, or over if its process is gone.
  */
 int session_adopt(struct pool *pool, uint32_t number);
@@ -96,6 +97,12 @@ void session_end(struct session *session, const char *why);
  * are, for the next daemon.
  */
 void session_forget(struct session *session);
+
+/*
+ * The session's hold page, made if it has none yet. -EDQUOT: it is dead; -ENOSPC, -ENOMEM, -EMFILE. Its descriptor is the session's
+ * `hold_page`.
+ */
+int session_open_hold_page(struct session *session);
 
 /* Requests that the committer works on, or that wait for withheld memory, by slot: a dead session is kept until the last one has come back. */
 void session_depart(struct session *session, uint32_t slot, struct commit_job *job);

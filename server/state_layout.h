@@ -57,7 +57,7 @@
 #include "view_layout.h"
 
 #define STATE_MAGIC UINT64_C(0x3145544154534853) /* "SHSTATE1" in memory, little-endian */
-#define STATE_LAYOUT_VERSION 2u
+#define STATE_LAYOUT_VERSION 3u
 #define STATE_EXTENTS_AT 4096u
 
 /* Ids are set aside in strides of this many, so that a restart never hands one out twice. */
@@ -152,7 +152,7 @@ enum session_state {
 	SESSION_ASKED = 3, /* lives, and is to be told to end: an administrator wants it */
 };
 
-#define SESSION_SLOTS 62
+#define SESSION_SLOTS 60
 
 /* One session with its slots: a page, so that an idle client costs one. */
 struct session_record {
@@ -163,11 +163,13 @@ struct session_record {
 	uint32_t uid, gid, pid;
 	uint32_t access;
 	char program[64];
-	uint32_t pid_namespace; /* inode of the daemon's when the session was opened: only there `pid` means something */
-	uint32_t checksum;      /* over the serial number and the fields above */
+	uint32_t pid_namespace;     /* inode of the daemon's when the session was opened: only there `pid` means something */
+	uint32_t checksum;          /* over the serial number and the fields above */
+	_Atomic uint64_t hold_page; /* inode of its hold page, set before the client gets it; 0: it has none */
+	uint64_t reserved[15];
 	struct slot_record slots[SESSION_SLOTS];
 };
-_Static_assert(offsetof(struct session_record, slots) == 128, "layout");
+_Static_assert(offsetof(struct session_record, slots) == 256, "layout");
 _Static_assert(sizeof(struct session_record) == 4096, "layout");
 
 #endif

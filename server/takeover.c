@@ -40,16 +40,16 @@
 #include "recovery.h"
 #include "state_layout.h"
 
-/* Frees what nothing holds, after all that holds is known. */
-static void free_unheld(struct recovery *recovery)
+/* What nothing is known to hold, after all that holds is known, is freed, or looked for in the hold pages. */
+static void end_unheld(struct recovery *recovery)
 {
 	struct pool *pool = recovery->pool;
 
 	for (uint32_t i = 0; i < pool->blocks.table.used; i++) {
-		if (record_state(blocks_word(&pool->blocks, i)) == RECORD_LIVE && blocks_is_unheld(&pool->blocks, i)) {
-			lifetime_free_unheld(pool, i);
-			recovery->unheld++;
-		}
+		if (!record_is_live(blocks_word(&pool->blocks, i)))
+			continue;
+		recovery->unheld += blocks_is_unheld(&pool->blocks, i);
+		dying_adopt(pool, i);
 	}
 }
 
@@ -119,7 +119,7 @@ int takeover_run(struct pool *pool)
 		result = take_over_ids(&recovery);
 	if (result < 0)
 		return abandon(pool, result);
-	free_unheld(&recovery);
+	end_unheld(&recovery);
 	recovery_close_slot(&recovery);
 	result = recovery_liveness(&recovery);
 	if (result == 0)
@@ -132,7 +132,7 @@ int takeover_run(struct pool *pool)
 	mend_counts(pool->counters, pool->block_count);
 	pool_publish_counters(pool);
 	log_info("pool %s: taken over: %" PRIu64 " blocks, %" PRIu64 " names, %" PRIu32 " sessions; %s%" PRIu64
-	         " records redone, %" PRIu64 " undone, %" PRIu64 " unheld blocks freed",
+	         " records redone, %" PRIu64 " undone, %" PRIu64 " unheld blocks",
 	         pool->name, pool->block_count, pool->name_count, pool->sessions.count,
 	         recovery.open ? "one request was under way: " : "", recovery.redone, recovery.undone, recovery.unheld);
 	if (pool->ephemeral)

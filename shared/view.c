@@ -195,3 +195,24 @@ int view_find_name(const struct view *view, const char *name, size_t length, uin
 	}
 	return 0;
 }
+
+int view_find_named(const struct view *view, const char *name, size_t length, struct view_named *out_named)
+{
+	uint64_t hash = hash_of(name, length);
+	uint32_t bucket = (uint32_t)hash & (view->header->name_buckets - 1);
+	uint32_t link = atomic_load_explicit(&view->buckets[bucket], memory_order_acquire);
+
+	for (uint32_t steps = 0; link && link <= view->header->max_names && steps < view->header->max_names; steps++) {
+		const struct name_record *record = &view->names[link - 1];
+		uint64_t word = atomic_load_explicit(&record->word, memory_order_acquire);
+		if (record_state(word) == RECORD_LIVE && record->hash == hash && record->name_length == length &&
+		    length < sizeof record->name && memcmp(record->name, name, length) == 0) {
+			*out_named = (struct view_named){word, record->block_id, link - 1, record->block};
+			atomic_thread_fence(memory_order_acquire);
+			/* An id is never used twice: with the same word it was the same name all the while. */
+			return atomic_load_explicit(&record->word, memory_order_relaxed) == word;
+		}
+		link = atomic_load_explicit(&record->next, memory_order_acquire);
+	}
+	return 0;
+}

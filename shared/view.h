@@ -57,4 +57,13 @@ int view_read_name(const struct view *view, uint32_t index, struct view_name *ou
 /* The record of a live name. 1: found. 0: not found, which may be false beside a writer: ask the daemon. */
 int view_find_name(const struct view *view, const char *name, size_t length, uint32_t *out_index);
 
+/* Where a live name leads to, as long as its record's word is still `word`. */
+struct view_named {
+	uint64_t word, block_id;
+	uint32_t index, block; /* records */
+};
+
+/* The same without the checksums, for who looks at the word again afterwards. 1: found. 0: not found, or ask the daemon. */
+int view_find_named(const struct view *view, const char *name, size_t length, struct view_named *out_named);
+
 #endif

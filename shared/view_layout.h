@@ -30,7 +30,7 @@
 #include <stdint.h>
 
 #define VIEW_MAGIC UINT64_C(0x3157454956424853) /* "SHBVIEW1" in memory, little-endian */
-#define VIEW_LAYOUT_VERSION 1u
+#define VIEW_LAYOUT_VERSION 2u
 #define VIEW_HEADER_SIZE 4096u
 #define VIEW_COUNTERS_AT 4096u
 #define VIEW_COUNTERS_SIZE 4096u
@@ -89,15 +89,21 @@ struct view_header {
 _Static_assert(sizeof(struct view_header) == 176, "layout");
 _Static_assert(offsetof(struct view_header, checksum) == 160, "layout");
 
-/* What a record's word says: the id in the upper 56 bits, then the flag for the body that counts, then the state. */
+/*
+ * What a record's word says: the id in the upper 56 bits, then the flag for the body that counts, then, of blocks, whether it may be
+ * held by hold pages (hold_layout.h), then the state.
+ */
 enum record_state {
 	RECORD_FREE = 0,    /* recycled any moment; the id is that of its last life */
 	RECORD_PENDING = 1, /* made by an operation that is not decided: invisible */
 	RECORD_LIVE = 2,
 	RECORD_FREEING = 3, /* marked by a batch of frees that is not decided: still alive */
+	RECORD_DYING = 4,   /* blocks: no known holder is left, and whether a hold page has it is being looked at */
+	RECORD_ORPHAN = 5,  /* blocks: alive, and held by hold pages alone */
 };
 #define RECORD_STATE_MASK UINT64_C(0x0f)
-#define RECORD_BODY UINT64_C(0x80) /* body[1] counts, not body[0] */
+#define RECORD_SHARED UINT64_C(0x10) /* others than its owner may know it: hold pages may have it. Never cleared in a life */
+#define RECORD_BODY UINT64_C(0x80)   /* body[1] counts, not body[0] */
 #define RECORD_ID_SHIFT 8
 #define RECORD_ID_MAX ((UINT64_C(1) << 56) - 1)
 
@@ -117,10 +123,26 @@ static inline enum record_state record_state(uint64_t word)
 {
 	return (enum record_state)(word & RECORD_STATE_MASK);
 }
-/* To a reader a block that is being freed in an undecided batch is alive. */
+/* The same word with another state. */
+static inline uint64_t record_with_state(uint64_t word, enum record_state state)
+{
+	return (word & ~RECORD_STATE_MASK) | (uint64_t)state;
+}
+/* To a reader a block that is being freed in an undecided batch is alive, and so is one that is dying: its memory is in use. */
 static inline int record_is_live(uint64_t word)
 {
-	return record_state(word) == RECORD_LIVE || record_state(word) == RECORD_FREEING;
+	return record_state(word) == RECORD_LIVE ||
+	       (record_state(word) >= RECORD_FREEING && record_state(word) <= RECORD_ORPHAN);
+}
+/* May a session take hold of the block by its hold page? */
+static inline int record_is_holdable(uint64_t word)
+{
+	return (word & RECORD_SHARED) && record_is_live(word) && record_state(word) != RECORD_DYING;
+}
+/* Whoever lets go of the block by a hold page tells the daemon. */
+static inline int record_awaits_release(uint64_t word)
+{
+	return record_state(word) == RECORD_DYING || record_state(word) == RECORD_ORPHAN;
 }
 
 /* What of a block may change. */

@@ -112,7 +112,7 @@ static unsigned *members_of_sessions(const struct pool_objects *objects, const s
 	return members;
 }
 
-static void count_found(const struct pool_objects *objects, const struct crew *crew, hold_counts found)
+static void count_found(const char *pool, const struct pool_objects *objects, const struct crew *crew, hold_counts found)
 {
 	struct state_header header;
 	struct view_block block;
@@ -137,6 +137,15 @@ static void count_found(const struct pool_objects *objects, const struct crew *c
 		assert_true(record.session < header.max_sessions && record.block < RECOUNT_RECORDS_MAX);
 		assert_int_not_equal(members[record.session], NOBODY);
 		found[members[record.session]][record.block] += REFERENCE_COUNT(word);
+	}
+	for (uint32_t number = 1; number < header.max_sessions; number++) {
+		uint64_t slots[HOLD_SLOTS];
+		if (members[number] == NOBODY || !recount_hold_page(pool, number, slots))
+			continue;
+		for (unsigned k = 0; k < HOLD_SLOTS; k++) {
+			for (uint32_t i = 0; slots[k] && i < objects->view.header->max_blocks; i++)
+				found[members[number]][i] += view_read_block(&objects->view, i, &block) == 1 && block.id == slots[k];
+		}
 	}
 }
 
@@ -219,7 +228,7 @@ void census_take(const char *pool, const struct crew *crew, struct census *out_c
 	open_pool(pool, &objects);
 	await_sessions(&objects, CREW_MEMBERS);
 	recount_pool(pool, &recount);
-	count_found(&objects, crew, found);
+	count_found(pool, &objects, crew, found);
 	for (unsigned i = 0; i < CREW_MEMBERS; i++) {
 		const struct client_birth *birth = &crew->members[i].birth;
 		for (uint32_t k = 0; k < birth->seats; k++) {

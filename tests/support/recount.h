@@ -7,18 +7,25 @@
 #ifndef TESTS_SUPPORT_RECOUNT_H
 #define TESTS_SUPPORT_RECOUNT_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#include "hold_layout.h"
 
 #define RECOUNT_RECORDS_MAX 2048
 
 struct recount {
 	uint64_t blocks, names, references, holds; /* holds: all references, each as often as it counts */
+	uint64_t pages, page_holds;                /* hold pages, and what they hold */
 	uint64_t sessions;
 	uint64_t used, requested; /* bytes */
 	uint64_t owned;           /* blocks with an owner */
 	char name[RECOUNT_RECORDS_MAX][64];
 };
+
+/* The slots of a session's hold page. False: it has none. */
+bool recount_hold_page(const char *pool, uint32_t session, uint64_t out_slots[HOLD_SLOTS]);
 
 /* Counts, and compares with the counters. `out_recount` is large: make it static. */
 void recount_pool(const char *pool, struct recount *out_recount);

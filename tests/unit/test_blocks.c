@@ -129,7 +129,7 @@ static void test_drop_owner(void **state)
 	assert_int_equal(record_body(blocks_word(&fixture->blocks, index)), 0);
 	blocks_set_state(&fixture->blocks, index, RECORD_FREEING);
 	for (unsigned body = 1; body < 4; body++) {
-		blocks_drop_owner(&fixture->blocks, index);
+		blocks_drop_owner(&fixture->blocks, index, RECORD_LIVE);
 		assert_int_equal(record_body(blocks_word(&fixture->blocks, index)), body & 1);
 		assert_int_equal(record_state(blocks_word(&fixture->blocks, index)), RECORD_LIVE);
 		assert_int_equal(blocks_body(&fixture->blocks, index)->owner, 0);
@@ -152,7 +152,7 @@ static void test_recycled_record(void **state)
 	uint32_t index = write_one(fixture, 40);
 
 	blocks_set_state(&fixture->blocks, index, RECORD_LIVE);
-	blocks_drop_owner(&fixture->blocks, index);
+	blocks_drop_owner(&fixture->blocks, index, RECORD_LIVE);
 	blocks_set_state(&fixture->blocks, index, RECORD_FREE);
 	struct block_content mine = {.id = 41, .granted = 16, .owner = 9, .tag = "x", .tag_length = 1};
 	assert_int_equal(table_take(&fixture->blocks.table, &index), 0);
@@ -174,7 +174,7 @@ static void test_unheld(void **state)
 
 	blocks_set_state(blocks, index, RECORD_LIVE);
 	assert_false(blocks_is_unheld(blocks, index));
-	blocks_drop_owner(blocks, index);
+	blocks_drop_owner(blocks, index, RECORD_LIVE);
 	assert_true(blocks_is_unheld(blocks, index));
 	blocks->references[index] = 1;
 	assert_false(blocks_is_unheld(blocks, index));

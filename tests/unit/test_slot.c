@@ -109,12 +109,12 @@ static void test_under_way(void **state)
 {
 	struct fixture *fixture = *state;
 
-	fixture->session.busy_slots = UINT64_C(1) << 61;
-	fixture->session.seen[61] = 5;
-	assert_int_equal(turn(state, 61, 5), SLOT_TURN_UNDER_WAY);
-	assert_int_equal(turn(state, 61, 6), SLOT_TURN_WRONG);
-	assert_int_equal(turn(state, 61, 4), SLOT_TURN_WRONG);
-	assert_int_equal(turn(state, 60, 5), SLOT_TURN_NEW);
+	fixture->session.busy_slots = UINT64_C(1) << 58;
+	fixture->session.seen[58] = 5;
+	assert_int_equal(turn(state, 58, 5), SLOT_TURN_UNDER_WAY);
+	assert_int_equal(turn(state, 58, 6), SLOT_TURN_WRONG);
+	assert_int_equal(turn(state, 58, 4), SLOT_TURN_WRONG);
+	assert_int_equal(turn(state, 59, 5), SLOT_TURN_NEW);
 }
 
 /* A ping leaves nothing in the record; the sequences below its own are over all the same. */

@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Holds: see holds.h, and hold_layout.h for why they hold.
+ *
+ * A thread starts at a line of the page of its own, and takes the first slot that is free; a hold may be given back by any thread, which
+ * finds it by its id. All slots taken: a miss. What the daemon waits for is told once, by a message without a reply; whether it arrives does
+ * not matter.
+ */
+#include "holds.h"
+
+#include "block.h"
+#include "inspect.h"
+
+/* A body that changes under us this often in a row is torn by something else than the daemon. */
+#define READ_ATTEMPTS 64
+
+/* Each thread's line in all pages of the process. */
+static _Atomic unsigned next_home;
+static _Thread_local unsigned home; /* plus one */
+
+static unsigned home_slot(void)
+{
+	if (!home)
+		home = atomic_fetch_add_explicit(&next_home, 1, memory_order_relaxed) % HOLD_LINES + 1;
+	return (home - 1) * HOLD_LINE;
+}
+
+/* The page, unless the daemon has something to say first. */
+static struct hold_page *page_of(struct shmb_session *session)
+{
+	struct hold_page *page = atomic_load_explicit(&session->holds.page, memory_order_acquire);
+
+	return page && !atomic_load_explicit(&page->notice, memory_order_relaxed) ? page : NULL;
+}
+
+static void tell_released(struct shmb_session *session, shmb_handle handle)
+{
+	Shmbuddy__V1__Request request = SHMBUDDY__V1__REQUEST__INIT;
+	Shmbuddy__V1__Released released = SHMBUDDY__V1__RELEASED__INIT;
+	Shmbuddy__V1__Handle wire = block_wire_handle(handle);
+
+	released.handle = &wire;
+	request.operation_case = SHMBUDDY__V1__REQUEST__OPERATION_RELEASED;
+	request.released = &released;
+	pthread_mutex_lock(&session->exchange.mutex);
+	connection_tell(&session->exchange.connection, &request);
+	pthread_mutex_unlock(&session->exchange.mutex);
+}
+
+/* Steps 2 to 4 of letting go, after the slot was emptied. */
+static void let_go(struct shmb_session *session, shmb_handle handle)
+{
+	const _Atomic uint64_t *word = &session->mapping->view.blocks[handle.index].word;
+
+	atomic_thread_fence(memory_order_seq_cst);
+	uint64_t now = atomic_load_explicit(word, memory_order_relaxed);
+	if (record_id(now) == handle.id && record_awaits_release(now))
+		tell_released(session, handle);
+}
+
+/* Step 1 of taking hold; NULL: no slot is free. */
+static _Atomic uint64_t *take_slot(struct hold_page *page, uint64_t id)
+{
+	unsigned first = home_slot();
+
+	for (unsigned i = 0; i < HOLD_SLOTS; i++) {
+		_Atomic uint64_t *slot = &page->slots[first + i < HOLD_SLOTS ? first + i : first + i - HOLD_SLOTS];
+		uint64_t none = 0;
+		if (atomic_load_explicit(slot, memory_order_relaxed) == 0 &&
+		    atomic_compare_exchange_strong_explicit(slot, &none, id, memory_order_relaxed, memory_order_relaxed))
+			return slot;
+	}
+	return NULL;
+}
+
+/* Of a block that is held: what its record says. False: it says what cannot be. */
+static bool read_held(const struct shmb_session *session, shmb_handle handle, shmb_block *out_block)
+{
+	const struct block_record *record = &session->mapping->view.blocks[handle.index];
+
+	for (int attempt = 0; attempt < READ_ATTEMPTS; attempt++) {
+		uint64_t word = atomic_load_explicit(&record->word, memory_order_acquire);
+		struct block_body body = record->body[record_body(word)];
+		atomic_thread_fence(memory_order_acquire);
+		if ((atomic_load_explicit(&record->word, memory_order_relaxed) ^ word) & RECORD_BODY)
+			continue;
+		/* Changed twice meanwhile, it shows in the checksum. What never changes was there before the block lived. */
+		if (body.checksum == block_body_checksum(&body, handle.id))
+			return block_accept(session, handle, record->offset, body.size, body.granted, out_block) == 0;
+	}
+	return false;
+}
+
+bool holds_acquire(struct shmb_session *session, shmb_handle handle, shmb_block *out_block)
+{
+	struct hold_page *page = page_of(session);
+	const struct view *view = &session->mapping->view;
+
+	if (!page || handle.incarnation != session->incarnation || handle.index >= inspect_block_records(view))
+		return false;
+	const _Atomic uint64_t *word = &view->blocks[handle.index].word;
+	uint64_t now = atomic_load_explicit(word, memory_order_relaxed);
+	if (record_id(now) != handle.id || !record_is_holdable(now))
+		return false;
+	_Atomic uint64_t *slot = take_slot(page, handle.id);
+	if (!slot)
+		return false;
+	atomic_thread_fence(memory_order_seq_cst);
+	now = atomic_load_explicit(word, memory_order_acquire);
+	if (record_id(now) == handle.id && record_is_holdable(now) && read_held(session, handle, out_block))
+		return true;
+	atomic_store_explicit(slot, 0, memory_order_release);
+	let_go(session, handle);
+	return false;
+}
+
+bool holds_look_up(struct shmb_session *session, const char *name, size_t length, shmb_block *out_block)
+{
+	const struct view *view = &session->mapping->view;
+	struct view_named named;
+	shmb_block block;
+
+	if (!page_of(session) || !view_find_named(view, name, length, &named))
+		return false;
+	shmb_handle handle = {.id = named.block_id, .index = named.block, .incarnation = session->incarnation};
+	if (!holds_acquire(session, handle, &block))
+		return false;
+	/* It was held while the name still led to it, or else is given back. */
+	atomic_thread_fence(memory_order_acquire);
+	if (atomic_load_explicit(&view->names[named.index].word, memory_order_relaxed) == named.word) {
+		*out_block = block;
+		return true;
+	}
+	holds_release(session, handle);
+	return false;
+}
+
+bool holds_release(struct shmb_session *session, shmb_handle handle)
+{
+	struct hold_page *page = page_of(session);
+	unsigned first = home_slot();
+
+	if (!page || handle.incarnation != session->incarnation)
+		return false;
+	for (unsigned i = 0; i < HOLD_SLOTS; i++) {
+		_Atomic uint64_t *slot = &page->slots[first + i < HOLD_SLOTS ? first + i : first + i - HOLD_SLOTS];
+		uint64_t id = handle.id;
+		/* Two threads that give back two holds do not give back one twice. What was done with the block comes before. */
+		if (atomic_load_explicit(slot, memory_order_relaxed) == id &&
+		    atomic_compare_exchange_strong_explicit(slot, &id, 0, memory_order_release, memory_order_relaxed)) {
+			let_go(session, handle);
+			return true;
+		}
+	}
+	return false;
+}
+
+void holds_claim(struct shmb_session *session, const shmb_handle *handles, size_t count, uint16_t *out_slots)
+{
+	struct hold_page *page = page_of(session);
+	uint64_t ids[HOLD_SLOTS];
+	uint16_t slots[HOLD_SLOTS];
+	size_t used = 0;
+
+	for (unsigned i = 0; page && i < HOLD_SLOTS; i++) {
+		ids[used] = atomic_load_explicit(&page->slots[i], memory_order_relaxed);
+		slots[used] = (uint16_t)i;
+		used += ids[used] != 0;
+	}
+	for (size_t k = 0; k < count; k++) {
+		out_slots[k] = HOLD_SLOTS;
+		for (size_t i = 0; i < used && out_slots[k] == HOLD_SLOTS; i++) {
+			uint64_t id = handles[k].id;
+			if (ids[i] != id)
+				continue;
+			ids[i] = 0; /* the next one of this id has another slot */
+			if (atomic_compare_exchange_strong_explicit(&page->slots[slots[i]], &id, id | HOLD_CLAIMED, memory_order_release,
+			                                            memory_order_relaxed))
+				out_slots[k] = slots[i];
+		}
+	}
+}
+
+void holds_settle(struct shmb_session *session, const shmb_handle *handles, size_t count, const uint16_t *slots, bool keep)
+{
+	/* Whatever the daemon has to say meanwhile: it is this thread's to settle, and the page stays mapped. */
+	struct hold_page *page = session->holds.mapped;
+
+	for (size_t k = 0; k < count; k++) {
+		if (slots[k] == HOLD_SLOTS)
+			continue;
+		atomic_store_explicit(&page->slots[slots[k]], keep ? handles[k].id : 0, memory_order_release);
+		if (!keep)
+			let_go(session, handles[k]);
+	}
+}

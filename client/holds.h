@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Taking hold of blocks, and letting go, without asking the daemon: what shared/hold_layout.h tells, from the client's side. Part of a session,
+ * once that has a hold page (hold_page.h). A miss is never an answer: the caller asks the daemon then. Any thread.
+ */
+#ifndef CLIENT_HOLDS_H
+#define CLIENT_HOLDS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "hold_layout.h"
+#include "shmbuddy.h"
+
+struct shmb_session;
+
+struct holds {
+	struct hold_page *_Atomic page; /* NULL: none, or of no use any more */
+	struct hold_page *mapped;       /* to be unmapped; NULL: none. Guarded by the session's mutex */
+	int fd;                         /* the socket on which the page is asked for; -1: none. Guarded by the mutex */
+	_Atomic uint32_t misses;        /* acquisitions that the daemon was asked for since the page was last asked for */
+};
+
+/* True: the block is held once more, and `*out_block` is written. */
+bool holds_acquire(struct shmb_session *session, shmb_handle handle, shmb_block *out_block);
+bool holds_look_up(struct shmb_session *session, const char *name, size_t length, shmb_block *out_block);
+
+/* True: one hold of the page on this block was given back. */
+bool holds_release(struct shmb_session *session, shmb_handle handle);
+
+/*
+ * For a batch: claims a hold of the page for each handle that has one: its slot, else HOLD_SLOTS. They are held still, and must be given back,
+ * or kept after all.
+ */
+void holds_claim(struct shmb_session *session, const shmb_handle *handles, size_t count, uint16_t *out_slots);
+void holds_settle(struct shmb_session *session, const shmb_handle *handles, size_t count, const uint16_t *slots, bool keep);
+
+#endif

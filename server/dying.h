@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The end of a block: nobody is known to hold it any more, and the hold pages are looked through before it is freed. Owned by the pool;
+ * loop thread only. The story is told in dying.c, what clients do in hold_layout.h.
+ */
+#ifndef SERVER_DYING_H
+#define SERVER_DYING_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <uv.h>
+
+#include "pair_index.h"
+
+struct pool;
+struct session;
+
+struct dying {
+	struct pool *pool;
+	struct pair_index by_id;      /* the blocks below: what a slot says leads to one of them, or nowhere */
+	uint32_t waiting, looked_for; /* heads of lists of DYING blocks: for the next look, and of the one under way */
+	uint32_t orphans, confirmed; /* heads of lists of ORPHAN blocks: those that are looked at again first, and the others; */
+	uint64_t orphan_count;       /* how many there are */
+	uint64_t waiting_count, waiting_bytes;
+	uint32_t pages;                /* sessions that have a hold page */
+	uint32_t next_session;         /* whose page the look under way reads next */
+	bool looking;                  /* a look is under way */
+	bool stopped;                  /* the daemon ends: no more looks */
+	uint64_t started_ns, ended_ns; /* of the last look, uv_hrtime() */
+	uv_timer_t timer;              /* until the next look */
+	uv_timer_t again;              /* until some orphans are looked at again, whatever was heard */
+	uv_idle_t slices;              /* runs while a look is under way */
+	uv_loop_t *loop;               /* NULL: not initialised */
+};
+
+int dying_init(struct dying *dying, struct pool *pool, uint32_t max_blocks);
+
+/* The daemon stops: from now on nobody's hold pages are read, and nothing that one may hold is freed. The next daemon goes on. */
+void dying_stop(struct dying *dying);
+
+/* The daemon stops: from now on nobody's hold pages are read, and nothing that one may hold is freed. The next daemon goes on. */
+void dying_stop(struct dying *dying);
+
+/* Closes its handles; the loop must run once more. Nothing if it was never initialised. */
+void dying_close(struct dying *dying);
+void dying_deinit(struct dying *dying);
+
+/*
+ * Nothing is known to hold the live block but its owner, who lets go, or nothing at all. It is freed now, where no hold page can have it;
+ * else once a look has found nobody.
+ */
+void dying_begin(struct pool *pool, uint32_t block);
+
+/* A DYING block, now: is it held? If so it is an orphan from now on, else it is freed. */
+bool dying_settle(struct pool *pool, uint32_t block);
+
+/* An orphan has a known holder again. Nothing if the block is none. */
+void dying_revive(struct pool *pool, uint32_t block);
+
+/* Somebody has let go of the block by a hold page. Nothing if it is no orphan. */
+void dying_released(struct pool *pool, uint32_t block);
+
+/* All that is dying is looked for at once: memory is wanted. False: nothing was. */
+bool dying_hurry(struct pool *pool);
+
+/* The session has a hold page from now on. */
+void dying_add_page(struct session *session, int fd);
+
+/* It is over: what only its page held goes. Its page is removed. */
+void dying_drop_page(struct session *session);
+
+/* A message of the session's may have been lost: what it may have let go of is looked at again. */
+void dying_doubt(struct pool *pool);
+
+/* How often the session's page says that it holds the block. */
+uint32_t dying_count_holds(const struct session *session, uint64_t id);
+
+/* Does any page say so? */
+bool dying_is_held(const struct pool *pool, uint64_t id);
+
+/* For recovery, once all holders are known: a block that is DYING or ORPHAN, or that lives and nothing holds. */
+void dying_adopt(struct pool *pool, uint32_t block);
+
+#endif

@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Files of hold pages: see hold_page.h. */
+#include "hold_page.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/types.h>
+#include <unistd.h>
+
+#include "cleanup.h"
+#include "shared_object.h"
+
+/* Where shm_open(3) keeps its objects. */
+#define FOLDER "/dev/shm"
+
+static void init(struct shared_object *object, const char *pool, uint32_t session)
+{
+	char kind[24];
+
+	snprintf(kind, sizeof kind, ".hold.%" PRIu32, session);
+	shared_object_init(object, pool, kind);
+}
+
+int hold_page_create(const char *pool, uint32_t session, int *out_fd, uint64_t *out_inode)
+{
+	struct shared_object object;
+
+	init(&object, pool, session);
+	shared_object_unlink(&object);
+	int result = shared_object_create(&object, HOLD_PAGE_SIZE);
+	if (result == 0)
+		result = shared_object_commit(&object, 0, HOLD_PAGE_SIZE);
+	if (result == 0)
+		result = shared_object_inode(&object, out_inode);
+	if (result == 0) {
+		*out_fd = take_fd(&object.fd);
+		return 0;
+	}
+	if (object.fd >= 0)
+		shared_object_unlink(&object);
+	shared_object_deinit(&object);
+	return result;
+}
+
+int hold_page_open(const char *pool, uint32_t session, uint64_t inode, int *out_fd)
+{
+	struct shared_object object;
+	uint64_t found;
+
+	init(&object, pool, session);
+	int result = shared_object_open(&object);
+	if (result == 0)
+		result = shared_object_inode(&object, &found);
+	if (result == 0 && found != inode)
+		result = -EPERM;
+	if (result == 0)
+		*out_fd = take_fd(&object.fd);
+	shared_object_deinit(&object);
+	return result;
+}
+
+void hold_page_read(int fd, uint64_t out_slots[HOLD_SLOTS])
+{
+	ssize_t count = pread(fd, out_slots, HOLD_SLOTS * sizeof *out_slots, offsetof(struct hold_page, slots));
+	size_t whole = count > 0 ? (size_t)count / sizeof *out_slots : 0;
+
+	memset(out_slots + whole, 0, (HOLD_SLOTS - whole) * sizeof *out_slots);
+	for (size_t i = 0; i < whole; i++)
+		out_slots[i] &= ~HOLD_CLAIMED;
+}
+
+void hold_page_notify(int fd)
+{
+	uint64_t notice = 1;
+
+	/* Where the client has cut its page off, this gives it one back: nothing that it could not have had. */
+	if (pwrite(fd, &notice, sizeof notice, offsetof(struct hold_page, notice)) < 0)
+		return; /* it hears by its next request */
+}
+
+void hold_page_remove(const char *pool, uint32_t session)
+{
+	struct shared_object object;
+
+	init(&object, pool, session);
+	shared_object_unlink(&object);
+}
+
+void hold_page_remove_all(const char *pool)
+{
+	char prefix[SHARED_OBJECT_NAME_MAX], name[SHARED_OBJECT_NAME_MAX + 8];
+	size_t length = (size_t)snprintf(prefix, sizeof prefix, "shmbuddy.%s.hold.", pool);
+	DIR *folder = opendir(FOLDER);
+	struct dirent *entry;
+
+	while (folder && (entry = readdir(folder))) {
+		if (strncmp(entry->d_name, prefix, length) != 0 || strlen(entry->d_name) > length + 10)
+			continue;
+		snprintf(name, sizeof name, "/%.*s", SHARED_OBJECT_NAME_MAX, entry->d_name);
+		shm_unlink(name);
+	}
+	if (folder)
+		closedir(folder);
+}

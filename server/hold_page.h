@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The file of a session's hold page (hold_layout.h): made, opened by a later daemon, read, removed. Whose it is, and when, is the
+ * session's business. Functions return 0 or a negative errno.
+ */
+#ifndef SERVER_HOLD_PAGE_H
+#define SERVER_HOLD_PAGE_H
+
+#include <stdint.h>
+
+#include "hold_layout.h"
+
+/* Makes it anew, of zeros, committed; one of that name that is left over goes. -ENOSPC, -EMFILE, -ENOMEM. */
+int hold_page_create(const char *pool, uint32_t session, int *out_fd, uint64_t *out_inode);
+
+/* Opens the one with this inode. -ENOENT; -EPERM: what is there is another. */
+int hold_page_open(const char *pool, uint32_t session, uint64_t inode, int *out_fd);
+
+/* The ids in its slots, as they are now, each read once. What the client has cut off reads as 0. */
+void hold_page_read(int fd, uint64_t out_slots[HOLD_SLOTS]);
+
+/* Has the client hear the daemon before it takes hold of anything again. */
+void hold_page_notify(int fd);
+
+void hold_page_remove(const char *pool, uint32_t session);
+
+/* All that there are of a pool that is removed. */
+void hold_page_remove_all(const char *pool);
+
+#endif

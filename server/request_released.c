@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Released: somebody has let go of a block by his hold page. No reply, and nothing is recorded: it may as well have been lost. */
+#include "request.h"
+
+#include "lifetime.h"
+
+void request_released(struct request *request)
+{
+	const Shmbuddy__V1__Handle *message = request->message->released->handle;
+	struct pool *pool = request->pool;
+
+	if (message && !lifetime_find_block(pool, &(struct handle){message->id, message->index, message->incarnation}))
+		dying_released(pool, message->index);
+}
