@@ -124,7 +124,7 @@ static int free_known(struct shmb_session *session, const shmb_handle *handles, 
 
 int shmb_free_batch(shmb_session *session, const shmb_handle *handles, size_t count)
 {
-	CLEANUP_FREE uint16_t *slots = NULL;
+	uint16_t slots[SHMB_BATCH_MAX];
 	int r;
 
 	if (!handles)
@@ -141,9 +141,6 @@ int shmb_free_batch(shmb_session *session, const shmb_handle *handles, size_t co
 		if (handles[i].incarnation != session->incarnation)
 			return last_error_set(ERROR_OTHER_POOL, "handles[%zu] comes from another pool, or a former life of this one", i);
 	}
-	slots = malloc(count * sizeof *slots);
-	if (!slots)
-		return last_error_system(ENOMEM, "cannot free a batch");
 	/* The hold page's own go last: if the daemon refuses the others, none is given back. */
 	holds_claim(session, handles, count, slots);
 	r = free_known(session, handles, count, slots);

@@ -1,0 +1,408 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The end of blocks, over a real pool under a name of this process, and sessions with hold pages: by hand, and then at random against what
+ * must hold: a block that anybody holds is never freed, whatever messages are lost; and once nobody holds it, it goes.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <stdbool.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "errors.h"
+#include "server/hold_page.h"
+#include "server/lifetime.h"
+#include "server/log.h"
+#include "server/reclaim.h"
+#include "tests/unit/draw.h"
+
+#define SESSIONS 4
+#define UNIT 64
+#define POOL_SIZE (UINT64_C(1) << 20)
+
+struct fixture {
+	uv_loop_t loop;
+	struct pool pool;
+	struct reclaim reclaim;
+	struct session sessions[SESSIONS]; /* number 1 on */
+	struct hold_page *pages[SESSIONS]; /* as the client has it */
+};
+static struct fixture fixture;
+
+static int setup(void **state)
+{
+	char name[32];
+	struct pool_options options = {.name = name, .size = POOL_SIZE, .unit = UNIT, .ephemeral = true};
+
+	(void)state;
+	snprintf(name, sizeof name, "unit-dying-%d", (int)getpid());
+	log_open(LOG_LEVEL_ERROR);
+	memset(&fixture, 0, sizeof fixture);
+	if (uv_loop_init(&fixture.loop) < 0 || pool_open(&fixture.loop, &options, &fixture.pool) < 0 ||
+	    reclaim_init(&fixture.reclaim, &fixture.pool) < 0)
+		return -1;
+	for (uint32_t i = 0; i < SESSIONS; i++) {
+		struct session *session = &fixture.sessions[i];
+		uint32_t number;
+		*session = (struct session){.pool = &fixture.pool, .number = i + 1, .hold_page = -1};
+		assert_int_equal(table_take(&fixture.pool.sessions.table, &number), 0);
+		assert_int_equal(number, i + 1);
+		fixture.pool.sessions.by_number[number] = session;
+	}
+	return 0;
+}
+
+static void open_page(uint32_t i)
+{
+	uint64_t inode;
+	int fd;
+
+	assert_int_equal(hold_page_create(fixture.pool.name, i + 1, &fd, &inode), 0);
+	fixture.pages[i] = mmap(NULL, HOLD_PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	assert_true(fixture.pages[i] != MAP_FAILED);
+	dying_add_page(&fixture.sessions[i], fd);
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	for (uint32_t i = 0; i < SESSIONS; i++) {
+		dying_drop_page(&fixture.sessions[i]);
+		if (fixture.pages[i])
+			munmap(fixture.pages[i], HOLD_PAGE_SIZE);
+		fixture.pool.sessions.by_number[i + 1] = NULL;
+	}
+	dying_stop(&fixture.pool.dying);
+	reclaim_deinit(&fixture.reclaim);
+	pool_close(&fixture.pool);
+	return uv_loop_close(&fixture.loop);
+}
+
+static uint32_t allocate(struct session *session, uint64_t units, bool shared)
+{
+	struct pool *pool = &fixture.pool;
+	uint64_t offset, granted;
+	uint32_t index;
+
+	assert_int_equal(table_prepare(&pool->blocks.table, 1), 0);
+	assert_int_equal(buddy_allocate(&pool->buddy, units, 1, &offset, &granted), 0);
+	assert_int_equal(table_take(&pool->blocks.table, &index), 0);
+	blocks_write(&pool->blocks, index,
+	             &(struct block_content){.id = pool_take_ids(pool, 1),
+	                                     .offset = offset * UNIT,
+	                                     .size = granted * UNIT,
+	                                     .granted = granted * UNIT,
+	                                     .owner = session->number,
+	                                     .tag = "",
+	                                     .shared = shared});
+	lifetime_add_owner(session, index);
+	return index;
+}
+
+static uint64_t id_of(uint32_t block)
+{
+	return record_id(blocks_word(&fixture.pool.blocks, block));
+}
+
+static enum record_state state_of(uint32_t block)
+{
+	return record_state(blocks_word(&fixture.pool.blocks, block));
+}
+
+/* Until every look has ended, in no more turns of the loop than there could be. */
+static void rest(void)
+{
+	for (unsigned turn = 0; fixture.pool.dying.waiting || fixture.pool.dying.looking; turn++) {
+		assert_in_range(turn, 0, 1000000);
+		uv_run(&fixture.loop, UV_RUN_NOWAIT);
+	}
+}
+
+static void assert_empty(void)
+{
+	assert_int_equal(fixture.pool.block_count, 0);
+	assert_int_equal(fixture.pool.unowned_blocks, 0);
+	assert_int_equal(fixture.pool.unowned_bytes, 0);
+	assert_int_equal(fixture.pool.dying.orphan_count, 0);
+	assert_int_equal(buddy_free_units(&fixture.pool.buddy), POOL_SIZE / UNIT);
+}
+
+/* Without a page there is nothing to look at, and what was never shared is in none. */
+static void test_at_once(void **state)
+{
+	struct session *owner = &fixture.sessions[0];
+
+	(void)state;
+	lifetime_drop_owner(owner, allocate(owner, 1, true));
+	assert_empty();
+	open_page(1);
+	lifetime_drop_owner(owner, allocate(owner, 1, false));
+	assert_empty();
+}
+
+static void test_by_hand(void **state)
+{
+	struct session *owner = &fixture.sessions[0];
+
+	(void)state;
+	open_page(1);
+	uint32_t free_one = allocate(owner, 1, true), held = allocate(owner, 2, true);
+	_Atomic uint64_t *slot = &fixture.pages[1]->slots[77];
+	*slot = id_of(held) | HOLD_CLAIMED; /* about to be given back is held still */
+	lifetime_drop_owner(owner, free_one);
+	lifetime_drop_owner(owner, held);
+	assert_int_equal(state_of(free_one), RECORD_DYING);
+	assert_int_equal(state_of(held), RECORD_DYING);
+	assert_int_equal(fixture.pool.block_count, 2);
+	struct handle stale = {id_of(free_one), free_one, fixture.pool.incarnation};
+	assert_int_equal(lifetime_find_block(&fixture.pool, &stale), ERROR_STALE_HANDLE);
+	rest();
+	assert_int_equal(state_of(free_one), RECORD_FREE);
+	assert_int_equal(state_of(held), RECORD_ORPHAN);
+	assert_int_equal(dying_count_holds(&fixture.sessions[1], id_of(held)), 1);
+
+	/* Told while it is held, it stays; told afterwards, it goes. */
+	dying_released(&fixture.pool, held);
+	assert_int_equal(state_of(held), RECORD_DYING);
+	rest();
+	assert_int_equal(state_of(held), RECORD_ORPHAN);
+	*slot = 0;
+	rest();
+	assert_int_equal(state_of(held), RECORD_ORPHAN);
+	dying_released(&fixture.pool, held);
+	rest();
+	assert_empty();
+}
+
+/* Somebody acquires by request what is dying: what nobody holds is freed there and then, what a page has lives. */
+static void test_settle(void **state)
+{
+	struct session *owner = &fixture.sessions[0];
+
+	(void)state;
+	open_page(1);
+	uint32_t gone = allocate(owner, 1, true), held = allocate(owner, 1, true), reference;
+	struct handle handles[] = {{id_of(gone), gone, fixture.pool.incarnation}, {id_of(held), held, fixture.pool.incarnation}};
+	fixture.pages[1]->slots[0] = id_of(held);
+	lifetime_drop_owner(owner, gone);
+	lifetime_drop_owner(owner, held);
+	assert_int_equal(lifetime_find_to_acquire(&fixture.pool, &handles[0]), ERROR_STALE_HANDLE);
+	assert_int_equal(state_of(gone), RECORD_FREE);
+	assert_int_equal(lifetime_find_to_acquire(&fixture.pool, &handles[1]), 0);
+	assert_int_equal(state_of(held), RECORD_ORPHAN);
+	assert_int_equal(lifetime_check_held(&fixture.sessions[1], &handles[1]), 0);
+	assert_int_equal(lifetime_check_held(&fixture.sessions[2], &handles[1]), ERROR_NOT_HELD);
+	assert_int_equal(table_take(&fixture.pool.references.table, &reference), 0);
+	references_write(&fixture.pool.references, reference, 3, held, id_of(held));
+	lifetime_add_reference(&fixture.sessions[2], reference);
+	assert_int_equal(state_of(held), RECORD_LIVE);
+	assert_int_equal(fixture.pool.dying.orphan_count, 0);
+	fixture.pages[1]->slots[0] = 0;
+	lifetime_set_reference(&fixture.sessions[2], reference, 0);
+	rest();
+	assert_empty();
+}
+
+/* A session ends: its page says nothing any more. A page that was cut off says nothing either. */
+static void test_pages_go(void **state)
+{
+	struct session *owner = &fixture.sessions[0];
+
+	(void)state;
+	open_page(1);
+	open_page(2);
+	uint32_t first = allocate(owner, 1, true), second = allocate(owner, 1, true);
+	fixture.pages[1]->slots[5] = id_of(first);
+	fixture.pages[2]->slots[HOLD_SLOTS - 1] = id_of(second);
+	lifetime_drop_owner(owner, first);
+	lifetime_drop_owner(owner, second);
+	rest();
+	assert_int_equal(fixture.pool.dying.orphan_count, 2);
+	dying_drop_page(&fixture.sessions[1]);
+	rest();
+	assert_int_equal(state_of(first), RECORD_FREE);
+	assert_int_equal(state_of(second), RECORD_ORPHAN);
+	assert_int_equal(ftruncate(fixture.sessions[2].hold_page, 100), 0);
+	dying_doubt(&fixture.pool);
+	rest();
+	assert_empty();
+}
+
+/* Memory is wanted: a look is done in as many steps as it takes. */
+static void test_hurry(void **state)
+{
+	struct session *owner = &fixture.sessions[0];
+	unsigned steps = 0;
+
+	(void)state;
+	open_page(1);
+	assert_false(dying_hurry(&fixture.pool));
+	for (unsigned i = 0; i < 1000; i++) {
+		uint32_t block = allocate(owner, 1, true);
+		if (i == 500)
+			fixture.pages[1]->slots[3] = id_of(block);
+		lifetime_drop_owner(owner, block);
+	}
+	while (dying_hurry(&fixture.pool))
+		steps++;
+	assert_in_range(steps, 2, 10);
+	assert_int_equal(fixture.pool.block_count, 1);
+	fixture.pages[1]->slots[3] = 0;
+	dying_doubt(&fixture.pool);
+	dying_stop(&fixture.pool.dying);
+	assert_false(dying_hurry(&fixture.pool)); /* nobody's page is read any more */
+	assert_int_equal(fixture.pool.block_count, 1);
+}
+
+/* ---- At random ---- */
+
+#define BLOCKS 40
+
+struct model {
+	uint32_t index;
+	uint64_t id; /* 0: nothing is here */
+	bool owned;
+	unsigned slots;               /* of pages that hold it */
+	uint32_t reference[SESSIONS]; /* plus one */
+};
+
+static bool is_held(const struct model *block)
+{
+	bool held = block->owned || block->slots;
+
+	for (unsigned i = 0; i < SESSIONS; i++)
+		held = held || block->reference[i];
+	return held;
+}
+
+/* As the client does it: it takes a slot, and keeps it where the word allows that. */
+static void hold(struct model *block)
+{
+	struct hold_page *page = fixture.pages[draw(SESSIONS)];
+	_Atomic uint64_t *slot = &page->slots[draw(HOLD_SLOTS)];
+	uint64_t word = blocks_word(&fixture.pool.blocks, block->index);
+
+	if (*slot || record_id(word) != block->id || !record_is_holdable(word))
+		return;
+	*slot = block->id;
+	block->slots++;
+}
+
+static void let_go(struct model *block)
+{
+	for (unsigned i = 0; i < SESSIONS; i++) {
+		for (unsigned k = 0; k < HOLD_SLOTS; k++) {
+			if (fixture.pages[i]->slots[k] != block->id)
+				continue;
+			fixture.pages[i]->slots[k] = 0;
+			block->slots--;
+			if (draw(3) && record_awaits_release(blocks_word(&fixture.pool.blocks, block->index)))
+				dying_released(&fixture.pool, block->index);
+			return;
+		}
+	}
+}
+
+static void refer(struct model *block)
+{
+	struct session *session = &fixture.sessions[draw(SESSIONS)];
+	struct handle handle = {block->id, block->index, fixture.pool.incarnation};
+	uint32_t reference, *mine = &block->reference[session->number - 1];
+
+	/* An orphan that was let go without a word can still be acquired. */
+	int error = lifetime_find_to_acquire(&fixture.pool, &handle);
+	assert_true(error == 0 || (error == ERROR_STALE_HANDLE && !is_held(block)));
+	if (error || *mine)
+		return;
+	blocks_share(&fixture.pool.blocks, block->index);
+	assert_int_equal(table_take(&fixture.pool.references.table, &reference), 0);
+	references_write(&fixture.pool.references, reference, session->number, block->index, block->id);
+	lifetime_add_reference(session, reference);
+	*mine = reference + 1;
+}
+
+static void step(struct model *block)
+{
+	unsigned who = (unsigned)draw(SESSIONS);
+
+	if (!block->id) {
+		block->index = allocate(&fixture.sessions[0], 1 + draw(8), draw(2));
+		block->id = id_of(block->index);
+		block->owned = true;
+		return;
+	}
+	switch (draw(6)) {
+	case 0:
+	case 1: hold(block); break;
+	case 2: let_go(block); break;
+	case 3: refer(block); break;
+	case 4:
+		if (block->owned)
+			lifetime_drop_owner(&fixture.sessions[0], block->index);
+		block->owned = false;
+		break;
+	default:
+		if (block->reference[who])
+			lifetime_set_reference(&fixture.sessions[who], block->reference[who] - 1, 0);
+		block->reference[who] = 0;
+	}
+}
+
+static void test_at_random(void **state)
+{
+	static struct model blocks[BLOCKS];
+
+	(void)state;
+	for (uint32_t i = 0; i < SESSIONS; i++)
+		open_page(i);
+	for (unsigned n = 0; n < 200000; n++) {
+		struct model *block = &blocks[draw(BLOCKS)];
+		step(block);
+		if (draw(4) == 0)
+			uv_run(&fixture.loop, UV_RUN_NOWAIT);
+		bool there = blocks_is_there(&fixture.pool.blocks, block->index, block->id);
+		assert_true(there || !is_held(block));
+		if (!is_held(block) && draw(2)) {
+			dying_doubt(&fixture.pool);
+			rest();
+			dying_doubt(&fixture.pool); /* those that were found before, this time */
+			rest();
+			assert_false(blocks_is_there(&fixture.pool.blocks, block->index, block->id));
+			*block = (struct model){0};
+		}
+	}
+	for (unsigned i = 0; i < BLOCKS; i++) {
+		struct model *block = &blocks[i];
+		while (block->slots)
+			let_go(block);
+		if (block->owned)
+			lifetime_drop_owner(&fixture.sessions[0], block->index);
+		for (unsigned who = 0; who < SESSIONS; who++)
+			if (block->reference[who])
+				lifetime_set_reference(&fixture.sessions[who], block->reference[who] - 1, 0);
+	}
+	for (unsigned i = 0; i < 2; i++) {
+		dying_doubt(&fixture.pool);
+		rest();
+	}
+	assert_empty();
+}
+
+#define TEST(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(test_at_once),  TEST(test_by_hand), TEST(test_settle),
+		TEST(test_pages_go), TEST(test_hurry),   TEST(test_at_random),
+	};
+
+	draw_seed();
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
