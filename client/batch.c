@@ -98,24 +98,27 @@ static int free_known(struct shmb_session *session, const shmb_handle *handles, 
 {
 	Shmbuddy__V1__Request request = SHMBUDDY__V1__REQUEST__INIT;
 	Shmbuddy__V1__FreeBatch body = SHMBUDDY__V1__FREE_BATCH__INIT;
-	CLEANUP_FREE uint64_t *ids = malloc(count * sizeof *ids);
-	CLEANUP_FREE uint32_t *indexes = malloc(count * sizeof *indexes);
+	struct known {
+		uint64_t ids[SHMB_BATCH_MAX];
+		uint32_t indexes[SHMB_BATCH_MAX];
+	};
+	CLEANUP_FREE struct known *known = malloc(sizeof *known);
 	struct call call;
 
-	if (!ids || !indexes)
+	if (!known)
 		return last_error_system(ENOMEM, "cannot free a batch");
 	for (size_t i = 0; i < count; i++) {
 		if (slots[i] != HOLD_SLOTS)
 			continue;
-		ids[body.n_id] = handles[i].id;
-		indexes[body.n_id++] = handles[i].index;
+		known->ids[body.n_id] = handles[i].id;
+		known->indexes[body.n_id++] = handles[i].index;
 	}
 	if (!body.n_id)
 		return 0;
 	body.incarnation = session->incarnation;
 	body.n_index = body.n_id;
-	body.id = ids;
-	body.index = indexes;
+	body.id = known->ids;
+	body.index = known->indexes;
 	request.operation_case = SHMBUDDY__V1__REQUEST__OPERATION_FREE_BATCH;
 	request.free_batch = &body;
 	call_init(&call, NULL);
