@@ -88,8 +88,9 @@ static int take_holders(struct call *call, const Shmbuddy__V1__Reply *reply)
 	for (size_t i = 0; i < page->n_holder; i++) {
 		const Shmbuddy__V1__Holder *from = page->holder[i];
 		shmb_holder_info *holder = &holders[listing->count];
+		bool links = from->session == 0 && listing->count == 0;
 
-		if (advance(listing, from->session) < 0)
+		if (!links && advance(listing, from->session) < 0)
 			return -EPROTO;
 		*holder = (shmb_holder_info){
 			.session = from->session,

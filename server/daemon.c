@@ -101,6 +101,7 @@ static void stop(uv_signal_t *signal, int number)
 #ifdef SHMB_HAVE_SYSTEMD
 	sd_notify(0, "STOPPING=1");
 #endif
+	cascade_stop(&daemon->cascade);
 	dying_stop(&daemon->pool.dying);
 	forget_sessions(daemon);
 	reclaim_stop(&daemon->reclaim);
@@ -209,6 +210,7 @@ static int start(struct daemon *daemon, const struct options *options, uint64_t 
 	}
 	daemon->endpoint.fd = -1; /* the listener's now */
 	reclaim_start(&daemon->reclaim, options->pool.return_after_ms);
+	cascade_init(&daemon->cascade, &daemon->pool);
 	block_signals(false);
 	announce(daemon, max_connections);
 	return 0;

@@ -92,7 +92,13 @@ static void free_block(struct pool *pool, uint32_t index)
 		pool->unowned_blocks--;
 		pool->unowned_bytes -= body->granted;
 	}
-	blocks_set_state(&pool->blocks, index, RECORD_FREE);
+	if (pool->blocks.links_from[index]) {
+		/* Its links go later, however many there are (cascade.c): until then no other block has their beginning for its record. */
+		blocks_free_and_keep(&pool->blocks, index);
+		index_list_push(pool->blocks.owned, &pool->links.loose, index);
+	} else {
+		blocks_set_state(&pool->blocks, index, RECORD_FREE);
+	}
 	reclaim_free(pool->reclaim, &range);
 	pool->block_count--;
 	pool->requested -= size;

@@ -111,7 +111,7 @@ void lifetime_drop_owner(struct session *session, uint32_t index)
 	session->block_count--;
 	session->held -= lifetime_find_reference(session, index) == 0;
 	session->bytes -= body->granted;
-	if (pool->blocks.references[index] || pool->blocks.names[index]) {
+	if (pool->blocks.references[index] || pool->blocks.names[index] || pool->blocks.links_to[index]) {
 		pool->unowned_blocks++;
 		pool->unowned_bytes += body->granted;
 		blocks_drop_owner(&pool->blocks, index, RECORD_LIVE);
@@ -178,6 +178,41 @@ void lifetime_drop_name(struct pool *pool, uint32_t index)
 	names_drop(&pool->names, index);
 	pool->name_count--;
 	lifetime_free_unheld(pool, block);
+}
+
+uint32_t lifetime_find_link(const struct pool *pool, uint32_t from, uint32_t to)
+{
+	return pair_index_find(&pool->links.by_ends, from, to);
+}
+
+void lifetime_adopt_link(struct pool *pool, uint32_t index)
+{
+	const struct link_record *record = &pool->links.records[index];
+
+	index_list_push(pool->links.of_from, &pool->blocks.links_from[record->from], index);
+	index_list_push(pool->links.of_to, &pool->blocks.links_to[record->to], index);
+	pair_index_add(&pool->links.by_ends, index, record->from, record->to);
+	pool->link_count++;
+}
+
+void lifetime_add_link(struct pool *pool, uint32_t index)
+{
+	links_set_state(&pool->links, index, RECORD_LIVE);
+	lifetime_adopt_link(pool, index);
+	dying_revive(pool, pool->links.records[index].to);
+}
+
+void lifetime_drop_link(struct pool *pool, uint32_t index)
+{
+	const struct link_record *record = &pool->links.records[index];
+	uint32_t to = record->to;
+
+	index_list_remove(pool->links.of_from, &pool->blocks.links_from[record->from], index);
+	index_list_remove(pool->links.of_to, &pool->blocks.links_to[to], index);
+	pair_index_remove(&pool->links.by_ends, index);
+	pool->link_count--;
+	links_set_state(&pool->links, index, RECORD_FREE);
+	lifetime_free_unheld(pool, to);
 }
 
 void lifetime_drop_hold(struct session *session, const struct hold *hold)

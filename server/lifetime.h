@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What keeps a block alive, and what happens when nothing does any more. A block is held by the session that allocated it, by
- * references of sessions, and by names. Each function makes one change count by one commit(), keeps the lists and sums that follow
+ * references of sessions, by names, and by links from other blocks. Each function makes one change count by one commit(), keeps the lists and sums that follow
  * from it, and frees the block with its last holder. Loop thread only.
  */
 #ifndef SERVER_LIFETIME_H
@@ -57,10 +57,18 @@ void lifetime_set_reference(struct session *session, uint32_t reference, uint32_
 void lifetime_add_name(struct pool *pool, uint32_t name);
 void lifetime_drop_name(struct pool *pool, uint32_t name);
 
+/* The link from one block to another, as index plus one; 0: none. */
+uint32_t lifetime_find_link(const struct pool *pool, uint32_t from, uint32_t to);
+
+/* After a pending link was decided. */
+void lifetime_add_link(struct pool *pool, uint32_t link);
+void lifetime_drop_link(struct pool *pool, uint32_t link);
+
 /* For recovery: a live record that a former daemon left goes into the lists and sums. */
 void lifetime_adopt_block(struct pool *pool, uint32_t block);
 void lifetime_adopt_reference(struct session *session, uint32_t reference);
 void lifetime_adopt_name(struct pool *pool, uint32_t name);
+void lifetime_adopt_link(struct pool *pool, uint32_t link);
 
 /* After a reference or a name has gone: the end of the block begins (dying.h) if nothing holds it. It has no owner. */
 void lifetime_free_unheld(struct pool *pool, uint32_t block);

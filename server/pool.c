@@ -29,6 +29,7 @@
 #define DEFAULT_MAX_SESSIONS 16384
 #define MIN_MAX_NAMES 1024
 #define MAX_REFERENCES (UINT32_C(1) << 22)
+#define MAX_LINKS (UINT32_C(1) << 22)
 
 /* The file system that holds POSIX shared memory must be there, and large enough for a segment of the size that is asked for. */
 static int check_room(const struct pool *pool, const struct pool_options *options)
@@ -172,7 +173,9 @@ static int make_objects(struct pool *pool, const struct pool_options *options)
 	                           ? 2 * state.max_blocks + state.max_sessions
 	                           : MAX_REFERENCES;
 	state.references_at = STATE_EXTENTS_AT + extents_footprint(max_pages);
-	state.sessions_at = shared_object_round(state.references_at + state.max_references * sizeof(struct reference_record));
+	state.max_links = state.max_blocks < MAX_LINKS ? state.max_blocks : MAX_LINKS;
+	state.links_at = shared_object_round(state.references_at + state.max_references * sizeof(struct reference_record));
+	state.sessions_at = shared_object_round(state.links_at + state.max_links * sizeof(struct link_record));
 	state.state_size = state.sessions_at + (uint64_t)state.max_sessions * sizeof(struct session_record);
 	view_geometry(state.max_blocks, state.max_names, &geometry);
 
@@ -229,6 +232,8 @@ static int make_tables(struct pool *pool)
 		result = names_init(&pool->names, &pool->view, pool->header);
 	if (result == 0)
 		result = references_init(&pool->references, &pool->state, state->references_at, state->max_references);
+	if (result == 0)
+		result = links_init(&pool->links, &pool->state, state->links_at, state->max_links);
 	if (result == 0)
 		result = extents_init(&pool->extents, &pool->state, STATE_EXTENTS_AT, pages);
 	if (result == 0)
@@ -362,6 +367,7 @@ void pool_close(struct pool *pool)
 	sessions_deinit(&pool->sessions);
 	dying_deinit(&pool->dying);
 	extents_deinit(&pool->extents);
+	links_deinit(&pool->links);
 	references_deinit(&pool->references);
 	names_deinit(&pool->names);
 	blocks_deinit(&pool->blocks);
@@ -398,6 +404,7 @@ void pool_publish_counters(struct pool *pool)
 	atomic_store_explicit(&counters->committed, pool->extents.committed * STATE_EXTENT, memory_order_relaxed);
 	atomic_store_explicit(&counters->blocks, pool->block_count, memory_order_relaxed);
 	atomic_store_explicit(&counters->names, pool->name_count, memory_order_relaxed);
+	atomic_store_explicit(&counters->links, pool->link_count, memory_order_relaxed);
 	atomic_store_explicit(&counters->sessions, pool->sessions.count, memory_order_relaxed);
 	atomic_store_explicit(&counters->block_records, pool->blocks.table.used, memory_order_relaxed);
 	atomic_store_explicit(&counters->name_records, pool->names.table.used, memory_order_relaxed);

@@ -18,6 +18,7 @@
 #include "committer.h"
 #include "dying.h"
 #include "extents.h"
+#include "links.h"
 #include "names.h"
 #include "references.h"
 #include "sessions.h"
@@ -62,6 +63,7 @@ struct pool {
 	struct blocks blocks;
 	struct names names;
 	struct references references;
+	struct links links;
 	struct extents extents;
 	struct committer committer;
 	struct withheld withheld;
@@ -71,7 +73,7 @@ struct pool {
 
 	uint64_t next_id;
 	uint64_t requested; /* bytes asked for by the owners of the live blocks */
-	uint64_t block_count, name_count;
+	uint64_t block_count, name_count, link_count;
 	uint64_t unowned_blocks, unowned_bytes; /* held, but not by whoever allocated them */
 };
 

@@ -48,6 +48,18 @@ static int redo_acquisition(struct recovery *recovery, const struct slot_record 
 	return 0;
 }
 
+static int redo_unlink(struct recovery *recovery, const struct slot_record *slot)
+{
+	struct links *links = &recovery->pool->links;
+
+	if (slot->reference == 0 || slot->reference > links->table.used)
+		return recovery_contradiction(recovery, "slot", recovery->open_session, "drops a link that does not exist");
+	struct link_record *record = &links->records[slot->reference - 1];
+	if (links_state(links, slot->reference - 1) == RECORD_LIVE && record->from == slot->block && record->to_id == slot->id)
+		commit(&record->word, RECORD_FREE);
+	return 0;
+}
+
 int recovery_open_slot(struct recovery *recovery)
 {
 	const struct slot_record *slot = recovery->open;
@@ -78,7 +90,9 @@ int recovery_open_slot(struct recovery *recovery)
 	case SLOT_ALLOCATE:
 	case SLOT_ALLOCATE_BATCH:
 	case SLOT_FREE_BATCH:
-	case SLOT_PUBLISH: return 0; /* the marks say all */
+	case SLOT_PUBLISH:
+	case SLOT_LINK: return 0; /* the marks say all */
+	case SLOT_UNLINK: return redo_unlink(recovery, slot);
 	case SLOT_NOTHING: break;
 	}
 	return recovery_contradiction(recovery, "slot", recovery->open_session, "has an operation that does not exist");

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* ListHolders: the sessions that hold one block, in pages by number. */
+/* ListHolders: the sessions that hold one block, in pages by number; first, as session 0, the blocks that hold it by links. */
 #include "request.h"
 
 #include "errors.h"
@@ -7,6 +7,9 @@
 
 /* Sessions on a page. */
 #define PAGE_HOLDERS 64
+
+/* Links that are counted, and no more. */
+#define LINKS_COUNTED 10000
 
 /* One holder of the page, as it is gathered. */
 struct gathered {
@@ -24,7 +27,7 @@ static void gather(struct page *page, uint32_t session, uint32_t references)
 {
 	size_t place = page->count;
 
-	if (session <= page->after)
+	if (session ? session <= page->after : page->after > 0)
 		return;
 	while (place > 0 && page->holders[place - 1].session > session)
 		place--;
@@ -41,6 +44,17 @@ static void gather(struct page *page, uint32_t session, uint32_t references)
 	page->holders[place] = (struct gathered){session, references};
 }
 
+/* Blocks that hold it; a few thousands and many more come to the same. */
+static uint32_t count_links(const struct pool *pool, uint32_t block)
+{
+	uint32_t count = 0;
+
+	for (uint32_t link = pool->blocks.links_to[block]; link && count < LINKS_COUNTED;
+	     link = pool->links.of_to[link - 1].next)
+		count++;
+	return count;
+}
+
 void request_list_holders(struct request *request)
 {
 	const Shmbuddy__V1__Handle *message = request->message->list_holders->handle;
@@ -54,6 +68,9 @@ void request_list_holders(struct request *request)
 		request_reply(request, ERROR_NO_SUCH_BLOCK, NULL);
 		return;
 	}
+	uint32_t links = count_links(pool, message->index);
+	if (links)
+		gather(&page, 0, links);
 	uint32_t owner = blocks_body(&pool->blocks, message->index)->owner;
 	if (owner)
 		gather(&page, owner, 1);
@@ -70,15 +87,17 @@ void request_list_holders(struct request *request)
 
 	for (; list.n_holder < page.count && list.n_holder < PAGE_HOLDERS; list.n_holder++) {
 		Shmbuddy__V1__Holder *holder = &holders[list.n_holder];
-		session = pool->sessions.by_number[page.holders[list.n_holder].session];
 		shmbuddy__v1__holder__init(holder);
+		holder->references = page.holders[list.n_holder].references;
+		pointers[list.n_holder] = holder;
+		session = pool->sessions.by_number[page.holders[list.n_holder].session];
+		if (!session)
+			continue; /* links */
 		holder->session = session->number;
 		holder->pid = session->pid;
 		holder->uid = session->record->uid;
 		holder->program = (char *)session->program;
 		holder->allocated = owner == session->number;
-		holder->references = page.holders[list.n_holder].references;
-		pointers[list.n_holder] = holder;
 	}
 	list.holder = pointers;
 	list.more = page.count > PAGE_HOLDERS;

@@ -15,7 +15,7 @@ static int check(const struct request *request, const struct handle *handle)
 	if (!blocks_is_live(&pool->blocks, handle->index, handle->id))
 		return ERROR_NO_SUCH_BLOCK;
 	if (blocks_body(&pool->blocks, handle->index)->owner || pool->blocks.references[handle->index] ||
-	    dying_is_held(pool, handle->id))
+	    pool->blocks.links_to[handle->index] || dying_is_held(pool, handle->id))
 		return ERROR_IN_USE;
 	for (uint32_t link = pool->blocks.names[handle->index]; link; link = pool->names.of_block[link - 1].next) {
 		if (pool->names.records[link - 1].uid != uid && uid != 0)
@@ -35,7 +35,8 @@ void request_remove(struct request *request)
 	if (error) {
 		slot_refuse(&request->slot, SLOT_REMOVE, (uint32_t)error);
 		if (error == ERROR_IN_USE)
-			request_reply(request, error, "sessions hold block %llu: it is freed when they let go of it",
+			request_reply(request, error,
+			              "sessions, or other blocks by links, hold block %llu: it is freed when they let go of it",
 			              (unsigned long long)message->id);
 		else
 			request_reply(request, error, NULL);

@@ -2,7 +2,7 @@
 /*
  * What lies in a pool's state, `/shmbuddy.POOL.state`: what the daemon must know after a restart and no client may see.
  *
- *     header | extents | references | sessions, each with its request slots
+ *     header | extents | references | links | sessions, each with its request slots
  *
  * The daemon that serves the pool holds a flock on this object; its descriptor is never given away.
  *
@@ -26,7 +26,7 @@
  * A process that is killed leaves a prefix of its stores. Killed before 4, the open slot says FILLING: whatever is PENDING becomes
  * FREE, whatever is FREEING becomes LIVE, then the slot becomes EMPTY with the sequence before, and the request, when it is sent
  * again, runs afresh. Killed after 4: step 5 is done once more, which is absolute (a reference's count becomes `next`; the owner
- * becomes nobody if the record still has this id) and changes nothing where it was done already; then 6. Killed after 6: a repeated request
+ * becomes nobody if the record still has this id; a link goes if it is still the one) and changes nothing where it was done already; then 6. Killed after 6: a repeated request
  * gets the outcome. Each store that makes something count goes through commit() (commit.h), and is one aligned word.
  *
  * A refusal has no steps 3 to 5. Taking names away marks nothing: the body says which block, or which name.
@@ -74,15 +74,14 @@ struct state_header {
 	char pool[64];                      /* name, NUL-terminated */
 	uint64_t view_inode, segment_inode; /* the objects that belong to it: a foreign one must not be taken for ours */
 	uint64_t unit, max_size, extent;    /* bytes */
-	uint64_t references_at, sessions_at, state_size; /* bytes */
-	uint32_t max_blocks, max_names, max_references, max_sessions;
-	uint32_t reserved;
+	uint64_t references_at, links_at, sessions_at, state_size; /* bytes */
+	uint32_t max_blocks, max_names, max_references, max_links, max_sessions;
 	uint32_t checksum;             /* over the fields between `magic` and this one: what never changes */
 	_Atomic uint64_t size;         /* bytes of the segment that are managed; only ever grows, as growth.c tells */
 	_Atomic uint64_t ids_reserved; /* ids below this one may have been handed out */
 	_Atomic uint64_t lasts;        /* STATE_LASTS, or STATE_EPHEMERAL: as the last daemon was told */
 };
-_Static_assert(sizeof(struct state_header) == 208, "layout");
+_Static_assert(sizeof(struct state_header) == 216, "layout");
 
 /* Far apart, and neither is 0: no damage turns one into the other. Of a pool that is ephemeral the next start makes a new one. */
 #define STATE_LASTS UINT64_C(0x535453414c4d4853)     /* "SHMLASTS" in memory */
@@ -105,6 +104,16 @@ _Static_assert(sizeof(struct reference_record) == 32, "layout");
 #define REFERENCE_NEXT(word) ((uint32_t)((word) >> 16) & 0xffffffu)
 #define REFERENCE_STATE(word) ((enum record_state)((word)&0xffu))
 
+/* One block holds another. 40 bytes. */
+struct link_record {
+	_Atomic uint64_t word; /* enum record_state: FREE, PENDING or LIVE */
+	uint32_t from, to;     /* indexes of the block records: `from` holds `to` */
+	uint64_t from_id, to_id;
+	uint32_t checksum; /* over the four fields above */
+	uint32_t reserved;
+};
+_Static_assert(sizeof(struct link_record) == 40, "layout");
+
 enum slot_phase {
 	SLOT_EMPTY = 0, /* never used */
 	SLOT_FILLING = 1,
@@ -125,7 +134,7 @@ struct slot_record {
 	uint32_t block;     /* index of the block record */
 	uint32_t count;     /* blocks in the batch */
 	uint32_t name;      /* name record, plus one */
-	uint32_t reference; /* reference record, plus one */
+	uint32_t reference; /* reference record, or link record, plus one */
 	uint32_t next;      /* what the reference's count becomes */
 	uint32_t checksum;  /* over the sequence and the fields above */
 	uint64_t reserved[2];
@@ -143,6 +152,8 @@ enum slot_operation {
 	SLOT_LOOKUP = 7,
 	SLOT_REMOVE = 8,
 	SLOT_ACQUIRE = 9,
+	SLOT_LINK = 16,
+	SLOT_UNLINK = 17,
 };
 
 enum session_state {

@@ -104,6 +104,8 @@ int takeover_run(struct pool *pool)
 	if (result == 0)
 		result = recovery_count_records(&pool->names.table, &pool->names.table.used);
 	if (result == 0)
+		result = recovery_count_records(&pool->links.table, &pool->links.table.used);
+	if (result == 0)
 		result = extents_recover(&pool->extents);
 	if (result == 0)
 		result = recovery_sessions(&recovery);
@@ -115,6 +117,8 @@ int takeover_run(struct pool *pool)
 		result = recovery_references(&recovery);
 	if (result == 0)
 		result = recovery_names(&recovery);
+	if (result == 0)
+		result = recovery_links(&recovery);
 	if (result == 0)
 		result = take_over_ids(&recovery);
 	if (result < 0)

@@ -48,6 +48,7 @@
 	X(committed, "bytes of the segment backed by memory of the kernel")                                                     \
 	X(blocks, "live blocks")                                                                                                \
 	X(names, "published names")                                                                                             \
+	X(links, "links by which blocks hold others")                                                                           \
 	X(sessions, "sessions, connected or not")                                                                               \
 	X(block_records, "block records ever used: listings read no further")                                                   \
 	X(name_records, "name records ever used: listings read no further")                                                     \

@@ -52,11 +52,14 @@ static int portrait_load(shmb_session *session, uint64_t id, bool offline, struc
 /* Why the block is still there, as a sentence. */
 static void print_reason(const struct portrait *portrait)
 {
-	size_t names = portrait->count, sessions = portrait->holder_count;
+	bool linked = portrait->holder_count > 0 && portrait->holders[0].session == 0;
+	size_t names = portrait->count, sessions = portrait->holder_count - linked;
 	const char *name_word = names == 1 ? "name" : "names", *session_word = sessions == 1 ? "session" : "sessions";
 
 	if (!portrait->holders_known)
 		printf("Which sessions hold it is not known without the daemon.\n");
+	else if (linked)
+		printf("It lives at least as long as the blocks that hold it by links.\n");
 	else if (names == 0 && sessions == 0)
 		printf("Nothing held it any more at the time of asking: it is being freed.\n");
 	else if (sessions == 0)
@@ -74,6 +77,11 @@ static void print_holder(const shmb_holder_info *holder)
 {
 	char program[SHMB_PROGRAM_MAX + 1];
 
+	if (holder->session == 0) {
+		printf("held by     %" PRIu32 " %s, by %s\n", holder->references, holder->references == 1 ? "block" : "blocks",
+		       holder->references == 1 ? "a link" : "links");
+		return;
+	}
 	name_clean(holder->program, strlen(holder->program), sizeof(program), program);
 	printf("held by     session %" PRIu32 ", %s, pid %" PRIu32 ", user %s, %" PRIu32 " %s%s\n", holder->session, program,
 	       holder->pid, user_name(holder->uid), holder->references, holder->references == 1 ? "reference" : "references",

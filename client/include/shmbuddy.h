@@ -87,6 +87,7 @@ enum shmb_error {
 	SHMB_E_CORRUPT = 1020,           /* the pool's tables contradict themselves */
 	SHMB_E_SYSTEM = 1021,            /* the operating system refused */
 	SHMB_E_SESSION_ENDED = 1022,     /* the session is over, though this program lives: see "A lost daemon" above */
+	SHMB_E_NO_SUCH_LINK = 1023,      /* the one block does not hold the other by a link */
 };
 
 /* One session: this program's standing with one pool. Opaque; owned by whoever connected. */
@@ -206,6 +207,16 @@ SHMB_PUBLIC int shmb_free(shmb_session *session, shmb_handle handle);
  * is no daemon. That the session is over, such calls do not notice; the next one that asks does.
  */
 SHMB_PUBLIC int shmb_acquire(shmb_session *session, shmb_handle handle, shmb_block *out_block);
+
+/*
+ * From now on the block `from` holds the block `to`, so that structures of blocks live and die together: `to` lives at least as long as `from`,
+ * whoever holds that. A circle of links holds itself for good. The session holds both. To link what is linked already changes nothing. Errors: STALE_HANDLE, NOT_HELD,
+ * OTHER_POOL, LIMIT (the pool has as many links as it takes), INVALID_ARGUMENT (both are the same), READ_ONLY.
+ */
+SHMB_PUBLIC int shmb_link(shmb_session *session, shmb_handle from, shmb_handle to);
+
+/* Takes a link away; the session holds `from`. `to` is freed where nothing else holds it. Errors: as above, and NO_SUCH_LINK. */
+SHMB_PUBLIC int shmb_unlink(shmb_session *session, shmb_handle from, shmb_handle to);
 
 /*
  * Allocates `count` blocks (1 to SHMB_BATCH_MAX), of sizes[0..count-1] bytes, all or none, in one round trip.
@@ -332,9 +343,9 @@ typedef struct shmb_client_info {
 	uint64_t requests;     /* answered */
 } shmb_client_info;
 
-/* One session's hold on one block. */
+/* One session's hold on one block; or, first where there are any, the links by which other blocks hold it. */
 typedef struct shmb_holder_info {
-	uint32_t session; /* number */
+	uint32_t session; /* number; 0: other blocks hold it, `references` of them (10,000 stands for as many or more) */
 	uint32_t pid, uid;
 	char program[SHMB_PROGRAM_MAX + 1];
 	uint32_t references;
@@ -342,7 +353,7 @@ typedef struct shmb_holder_info {
 } shmb_holder_info;
 
 /*
- * All sessions of the pool; all sessions that hold a block. The arrays belong to the caller, who frees them with free().
+ * All sessions of the pool; all that holds a block but its names. The arrays belong to the caller, who frees them with free().
  * As many round trips as there are pages. Errors: NO_SUCH_BLOCK, SYSTEM, DISCONNECTED, TIMEOUT.
  */
 SHMB_PUBLIC int shmb_list_clients(shmb_session *session, shmb_client_info **out_clients, size_t *out_count);

@@ -49,7 +49,7 @@ struct operation {
 struct result {
 	Shmbuddy__V1__Status status;
 	uint64_t blocks, size, granted; /* in the answer */
-	uint64_t counted[7];
+	uint64_t counted[8];
 };
 
 /* ---- The operations --------------------------------------------------------------------------------------------- */
@@ -123,6 +123,43 @@ static void prepare_mixed(void)
 	assert_int_equal(raw_session_lookup(&mine, "given", NULL), OK);
 	assert_int_equal(raw_session_free(&other, &block[4]), OK);
 	assert_int_equal(raw_session_unpublish(&other, "given"), OK);
+}
+
+static void link_blocks(unsigned from, unsigned to)
+{
+	assert_int_equal(raw_session_call(&mine, raw_session_link_request(&block[from], &block[to])), OK);
+}
+
+static void prepare_two(void)
+{
+	allocate(&mine, 0, 5000, NULL);
+	allocate(&mine, 1, 300, NULL);
+}
+
+static void prepare_linked(void)
+{
+	prepare_two();
+	link_blocks(0, 1);
+}
+
+/* Only the link holds the second. */
+static void prepare_linked_alone(void)
+{
+	prepare_linked();
+	assert_int_equal(raw_session_free(&mine, &block[1]), OK);
+}
+
+/* 0 holds 1 and 2, both hold 3: all but the first by links alone. */
+static void prepare_diamond(void)
+{
+	for (unsigned i = 0; i < 4; i++)
+		allocate(&mine, i, 100 + 1000 * i, NULL);
+	link_blocks(0, 1);
+	link_blocks(0, 2);
+	link_blocks(1, 3);
+	link_blocks(2, 3);
+	for (unsigned i = 1; i < 4; i++)
+		assert_int_equal(raw_session_free(&mine, &block[i]), OK);
 }
 
 static Shmbuddy__V1__Request *request_allocate(void)
@@ -229,6 +266,16 @@ static Shmbuddy__V1__Request *request_lookup(void)
 static Shmbuddy__V1__Request *request_acquire(void)
 {
 	return raw_session_acquire_request(&block[0]);
+}
+
+static Shmbuddy__V1__Request *request_link(void)
+{
+	return raw_session_link_request(&block[0], &block[1]);
+}
+
+static Shmbuddy__V1__Request *request_unlink(void)
+{
+	return raw_session_unlink_request(&block[0], &block[1]);
 }
 
 static Shmbuddy__V1__Request *request_remove(void)
@@ -360,6 +407,12 @@ static const struct operation operations[] = {
 	{"acquire", prepare_named, request_acquire, NULL},
 	{"acquire again", prepare_looked_up, request_acquire, NULL},
 	{"acquire what is owned", prepare_owned, request_acquire, NULL},
+	{"link", prepare_two, request_link, NULL},
+	{"link what is linked", prepare_linked, request_link, NULL},
+	{"unlink", prepare_linked, request_unlink, NULL},
+	{"unlink, the last hold", prepare_linked_alone, request_unlink, NULL},
+	{"unlink what is not linked", prepare_two, request_unlink, NULL},
+	{"free what holds others", prepare_diamond, request_free, NULL},
 	{"remove a block with two names", prepare_two_names_alone, request_remove, NULL},
 	{"goodbye", prepare_mixed, NULL, act_goodbye},
 	{"death", prepare_mixed, NULL, act_death},
@@ -390,7 +443,7 @@ static void keep_tables(struct result *out_result)
 
 	recount_pool(fixture.pool, &recount);
 	const uint64_t counted[] = {recount.blocks,   recount.names, recount.references, recount.holds,
-	                            recount.sessions, recount.used,  recount.owned};
+	                            recount.sessions, recount.used,  recount.owned,      recount.links};
 	_Static_assert(sizeof counted == sizeof out_result->counted, "all of them");
 	memcpy(out_result->counted, counted, sizeof counted);
 }

@@ -201,6 +201,40 @@ bool operation_acquire(struct client *client)
 	return true;
 }
 
+/* Two blocks that this client holds, the older one first: so that no circle of links ever holds itself. */
+static bool two_holds(struct client *client, struct ledger_hold **out_from, struct ledger_hold **out_to)
+{
+	struct ledger_hold *one = client_any_hold(client), *other = client_any_hold(client);
+
+	if (!one || one->handle.id == other->handle.id)
+		return false;
+	*out_from = one->handle.id < other->handle.id ? one : other;
+	*out_to = *out_from == one ? other : one;
+	return true;
+}
+
+bool operation_link(struct client *client)
+{
+	struct ledger_hold *from, *to;
+
+	if (!two_holds(client, &from, &to))
+		return false;
+	to->secret = false; /* given back, it may still be there */
+	CLIENT_EXPECT(client, CLIENT_CALL(client, shmb_link(client->session, from->handle, to->handle)) == 0);
+	return true;
+}
+
+bool operation_unlink(struct client *client)
+{
+	struct ledger_hold *from, *to;
+
+	if (!two_holds(client, &from, &to))
+		return false;
+	int result = CLIENT_CALL(client, shmb_unlink(client->session, from->handle, to->handle));
+	CLIENT_EXPECT(client, result == 0 || result == -SHMB_E_NO_SUCH_LINK);
+	return true;
+}
+
 /* Nobody but this seat can have held it, so it is gone for good. */
 bool operation_free_again(struct client *client)
 {
