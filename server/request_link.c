@@ -70,6 +70,7 @@ void request_link(struct request *request)
 	lifetime_add_link(pool, index);
 	slot_done(&request->slot);
 	request_reply(request, 0, NULL);
+	pool_publish_counters(pool);
 }
 
 void request_unlink(struct request *request)
