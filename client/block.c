@@ -102,11 +102,12 @@ static int take_fetched(struct call *call, const Shmbuddy__V1__Reply *reply)
 	return block_from_reply(fetch->session, reply, fetch->out_block);
 }
 
-int block_fetch(struct shmb_session *session, Shmbuddy__V1__Request *request, shmb_block *out_block)
+int block_fetch(struct shmb_session *session, Shmbuddy__V1__Request *request, uint32_t *wait_ms, shmb_block *out_block)
 {
 	struct fetch_call fetch = {.session = session, .out_block = out_block};
 
 	call_init(&fetch.call, take_fetched);
+	fetch.call.wait_ms = wait_ms;
 	int r = session_perform(session, &fetch.call, request);
 	if (r == 0)
 		hold_page_missed(session);
@@ -159,10 +160,12 @@ int shmb_alloc(shmb_session *session, uint64_t size, const shmb_alloc_options *o
 		allocate.alignment = options->alignment;
 		allocate.name = options->name ? (char *)(uintptr_t)options->name : allocate.name;
 		allocate.tag = options->tag ? (char *)(uintptr_t)options->tag : allocate.tag;
+		allocate.wait_ms = options->wait_ms;
 	}
 	request.operation_case = SHMBUDDY__V1__REQUEST__OPERATION_ALLOCATE;
 	request.allocate = &allocate;
 	call_init(&alloc.call, take_block);
+	alloc.call.wait_ms = allocate.wait_ms ? &allocate.wait_ms : NULL;
 	alloc.session = session;
 	alloc.size = size;
 	alloc.alignment = allocate.alignment;
@@ -189,7 +192,7 @@ int shmb_acquire(shmb_session *session, shmb_handle handle, shmb_block *out_bloc
 	body.handle = &wire;
 	request.operation_case = SHMBUDDY__V1__REQUEST__OPERATION_ACQUIRE;
 	request.acquire = &body;
-	return block_fetch(session, &request, out_block);
+	return block_fetch(session, &request, NULL, out_block);
 }
 
 int shmb_free(shmb_session *session, shmb_handle handle)

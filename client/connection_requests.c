@@ -77,6 +77,8 @@ static void number_is_used(struct connection *connection, const Shmbuddy__V1__Re
 void connection_submit(struct connection *connection, struct call *call, Shmbuddy__V1__Request *request)
 {
 	char text[96];
+
+	call_update_wait(call);
 	int r = number_request(connection, call->slot, request);
 
 	if (r == 0 && !connection->lost)
@@ -115,6 +117,8 @@ bool connection_abandon(struct connection *connection, struct call *call)
 		return false;
 	}
 	/* Without memory for the frame the slot stays busy, whatever becomes of the socket: its request may be under way. */
+	if (call->wait_ms)
+		*call->wait_ms = 0; /* sent again, it is for the answer alone */
 	if (slot->brings)
 		keep_frame(slot, call->request);
 	slot->call = NULL;
@@ -136,6 +140,8 @@ static int queue_some_again(struct connection *connection, bool waited_for)
 		}
 		if (slot->call ? slot->call->state != CALL_SENT : !slot->frame)
 			continue; /* a slot just granted has sent nothing yet */
+		if (slot->call)
+			call_update_wait(slot->call);
 		r = slot->call ? queue_request(connection, slot->call->request)
 		               : byte_queue_append(&connection->out, slot->frame, slot->frame_size);
 		if (r < 0)

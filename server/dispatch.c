@@ -78,6 +78,7 @@ static void handle(struct request *request, const struct operation *operation)
 		return;
 	}
 	operation->handle(request);
+	name_waiters_tell(&request->pool->name_waiters);
 }
 
 static void *take(void *arena, size_t size)

@@ -168,6 +168,7 @@ void lifetime_add_name(struct pool *pool, uint32_t index)
 	names_set_live(&pool->names, index);
 	lifetime_adopt_name(pool, index);
 	dying_revive(pool, pool->names.records[index].block);
+	name_waiters_published(&pool->name_waiters, pool->names.records[index].name, pool->names.records[index].name_length);
 }
 
 void lifetime_drop_name(struct pool *pool, uint32_t index)

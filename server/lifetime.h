@@ -53,7 +53,7 @@ void lifetime_add_reference(struct session *session, uint32_t reference);
 /* The reference's count becomes `count`; with 0 it is gone. */
 void lifetime_set_reference(struct session *session, uint32_t reference, uint32_t count);
 
-/* After a pending name was decided. */
+/* After a pending name was decided. Who waits for it is told when the request is over (name_waiters_tell). */
 void lifetime_add_name(struct pool *pool, uint32_t name);
 void lifetime_drop_name(struct pool *pool, uint32_t name);
 

@@ -240,7 +240,10 @@ static int make_tables(struct pool *pool)
 		result = sessions_init(&pool->sessions, pool->loop, &pool->state, state->sessions_at, state->max_sessions);
 	if (result == 0) {
 		committer_init(&pool->committer, pool->loop, &pool->segment, &pool->extents);
-		withheld_init(&pool->withheld, pool->loop, &pool->buddy);
+		timeouts_init(&pool->timeouts, pool->loop);
+		wait_queue_init(&pool->wait_queue, pool->loop, &pool->buddy, &pool->timeouts);
+		name_waiters_init(&pool->name_waiters, pool->loop, &pool->timeouts);
+		withheld_init(&pool->withheld, &pool->buddy, &pool->wait_queue);
 		result = dying_init(&pool->dying, pool, state->max_blocks);
 	}
 	return result;
@@ -361,8 +364,10 @@ int pool_open(uv_loop_t *loop, const struct pool_options *options, struct pool *
 
 void pool_close(struct pool *pool)
 {
-	/* Its handle is closed, and those of reclaim_deinit are, by the run of the loop in sessions_deinit. */
-	withheld_deinit(&pool->withheld);
+	/* Their handles are closed, and those of reclaim_deinit are, by the run of the loop in sessions_deinit. */
+	wait_queue_deinit(&pool->wait_queue);
+	name_waiters_deinit(&pool->name_waiters);
+	timeouts_deinit(&pool->timeouts);
 	dying_close(&pool->dying);
 	sessions_deinit(&pool->sessions);
 	dying_deinit(&pool->dying);

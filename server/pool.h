@@ -19,10 +19,13 @@
 #include "dying.h"
 #include "extents.h"
 #include "links.h"
+#include "name_waiters.h"
 #include "names.h"
 #include "references.h"
 #include "sessions.h"
 #include "shared_object.h"
+#include "timeouts.h"
+#include "wait_queue.h"
 #include "withheld.h"
 
 struct reclaim;
@@ -67,6 +70,9 @@ struct pool {
 	struct extents extents;
 	struct committer committer;
 	struct withheld withheld;
+	struct timeouts timeouts;
+	struct wait_queue wait_queue; /* for memory */
+	struct name_waiters name_waiters;
 	struct dying dying;
 	struct sessions sessions;
 	struct reclaim *reclaim; /* what becomes of freed memory: the daemon makes it after the pool */

@@ -132,7 +132,7 @@ typedef struct shmb_connect_options {
 	const char *pool;        /* default: the daemon's first pool; offline: "default" */
 	const char *program;     /* shown in listings; default: the name of the running program */
 	enum shmb_access access;
-	uint32_t timeout_ms; /* for each call, connecting included; default 30000; UINT32_MAX: wait for ever */
+	uint32_t timeout_ms; /* for each call, connecting included, on top of its wait_ms; default 30000; UINT32_MAX: for ever */
 	uint32_t
 		reconnect_ms; /* how long after a lost connection calls wait for a daemon; default 30000; UINT32_MAX: for ever. Later
 	                          calls, and with 1 all, make one attempt at once and fail if there is none */
@@ -175,6 +175,7 @@ typedef struct shmb_alloc_options {
 	                       pool; 0: what the size brings by itself, for a block is aligned to the size that is granted */
 	const char *name;   /* published in the same step; NULL: none. Not for batches. */
 	const char *tag;    /* label for listings and profiles, at most SHMB_TAG_MAX bytes of UTF-8; NULL: none */
+	uint32_t wait_ms;   /* how long to wait, in milliseconds, where the segment has no room; 0: not at all. See below */
 } shmb_alloc_options;
 
 /*
@@ -189,6 +190,21 @@ typedef struct shmb_alloc_options {
  * ends first leaves such a block to its name.
  */
 SHMB_PUBLIC int shmb_alloc(shmb_session *session, uint64_t size, const shmb_alloc_options *options, shmb_block *out_block);
+
+/*
+ * Waiting for memory (wait_ms, of shmb_alloc and shmb_alloc_batch). Where the segment has no room, the request stands in a line, and is
+ * met as soon as others have freed enough: first come, first served. A request for which there is room may go past others for which
+ * there is not, from within the line or newly come, but each of these is overtaken SHMB_OVERTAKEN_MAX times at most. After that
+ * whatever comes later waits behind it until it is served or its time is over, or, without a wait_ms, is refused with OUT_OF_MEMORY:
+ * what is free is set aside. When the time is over: OUT_OF_MEMORY, whose sentence says how long that was. What would not fit an
+ * empty pool, and what the kernel has no memory for, is refused at once. 16384 requests, for 1048576 blocks, may wait in a
+ * pool; LIMIT where there are more.
+ *
+ * Calls that wait leave an eighth of a session's request slots (60 of them) to those that do not, so that another thread can free
+ * what they wait for; where more threads wait, these stand in line behind them first. When the daemon is lost, a call waits
+ * on with what is left of its time, at the end of the next daemon's line.
+ */
+#define SHMB_OVERTAKEN_MAX 64
 
 /*
  * Gives back one reference that this session holds, whether it came from shmb_alloc, shmb_lookup or shmb_acquire. The block is
@@ -255,6 +271,12 @@ SHMB_PUBLIC int shmb_unpublish(shmb_session *session, const char *name);
 
 /* Finds a block by its name and takes a reference to it; give it back with shmb_free. Errors: NO_SUCH_NAME, BAD_NAME. */
 SHMB_PUBLIC int shmb_lookup(shmb_session *session, const char *name, shmb_block *out_block);
+
+/*
+ * The same, and where nothing is published under the name, waits up to `timeout_ms` until something is, by itself or together with an
+ * allocation. Errors: NO_SUCH_NAME (nothing was in that time), BAD_NAME, LIMIT (16384 calls wait for names in the pool).
+ */
+SHMB_PUBLIC int shmb_lookup_wait(shmb_session *session, const char *name, uint32_t timeout_ms, shmb_block *out_block);
 
 /* ---- Inspection ------------------------------------------------------------------------------------------------- */
 
