@@ -21,6 +21,9 @@ int block_fetch(struct shmb_session *session, Shmbuddy__V1__Request *request, ui
 /* A negative SHMB_E_* with its sentence, where alignment or tag are none that a pool of this session could take. */
 int block_check_options(const struct shmb_session *session, const shmb_alloc_options *options);
 
+/* The same where a time to live is longer than there are. */
+int block_check_ttl(uint64_t ttl_ms);
+
 /* The same where the handle is all zeros. */
 int block_check_handle(shmb_handle handle);
 

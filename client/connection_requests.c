@@ -70,8 +70,11 @@ static void number_is_used(struct connection *connection, const Shmbuddy__V1__Re
 	slot->brings = request->operation_case == SHMBUDDY__V1__REQUEST__OPERATION_ALLOCATE ||
 	               request->operation_case == SHMBUDDY__V1__REQUEST__OPERATION_ALLOCATE_BATCH ||
 	               request->operation_case == SHMBUDDY__V1__REQUEST__OPERATION_LOOKUP ||
-	               request->operation_case == SHMBUDDY__V1__REQUEST__OPERATION_ACQUIRE;
-	slot->named = request->operation_case == SHMBUDDY__V1__REQUEST__OPERATION_ALLOCATE && *request->allocate->name;
+	               request->operation_case == SHMBUDDY__V1__REQUEST__OPERATION_ACQUIRE ||
+	               request->operation_case == SHMBUDDY__V1__REQUEST__OPERATION_SHARE ||
+	               request->operation_case == SHMBUDDY__V1__REQUEST__OPERATION_REDEEM;
+	slot->kept = request->operation_case == SHMBUDDY__V1__REQUEST__OPERATION_ALLOCATE &&
+	             (*request->allocate->name || request->allocate->ttl_ms);
 }
 
 void connection_submit(struct connection *connection, struct call *call, Shmbuddy__V1__Request *request)
@@ -125,7 +128,7 @@ bool connection_abandon(struct connection *connection, struct call *call)
 	return true;
 }
 
-/* Of what has no answer yet that which is waited for, and then what nobody waits for but may bring a block. */
+/* Of what has no answer yet that which is waited for, and then what nobody waits for but may bring something. */
 static int queue_some_again(struct connection *connection, bool waited_for)
 {
 	for (uint32_t index = 0; index < connection->slots.count; index++) {

@@ -21,12 +21,12 @@ struct slot {
 	struct call *call;   /* that has the slot; NULL: free, or its caller is gone while the reply is still to come */
 	bool sent;           /* the daemon may have seen that request */
 	bool waits;          /* its answer may take long: the call waits for something */
-	bool brings;         /* its answer may bring a block, which would be nobody's */
+	bool brings;         /* its answer may bring a block or a ticket, which would be nobody's */
 	uint8_t *frame;      /* owned; the request of a busy slot without a call, as it was sent; NULL: no memory for it */
 	size_t frame_size;
 	unsigned tries;       /* sockets on which the frame was sent in vain */
-	bool named;           /* that request allocates and publishes in one step */
-	shmb_handle leftover; /* a block nobody asked for any more, which only its name will hold soon; id 0: none */
+	bool kept;            /* that request allocates what a name or a time to live holds as well */
+	shmb_handle leftover; /* a block nobody asked for any more, which only those will hold soon; id 0: none */
 };
 
 struct slots {

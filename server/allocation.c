@@ -287,13 +287,13 @@ int allocation_start(struct allocation *allocation)
 }
 
 /* The records' pages and indexes, so that nothing can fail once the first record is written. */
-static int prepare(struct allocation *allocation, uint32_t *out_name)
+static int prepare(struct allocation *allocation, uint32_t *out_name, uint32_t *out_lease)
 {
 	struct pool *pool = allocation->slot.session->pool;
 	uint32_t taken;
 	int result;
 
-	*out_name = 0;
+	*out_name = *out_lease = 0;
 	if (allocation->name_length && names_find(&pool->names, allocation->name, allocation->name_length, &taken) == 0)
 		return ERROR_NAME_TAKEN;
 	result = table_prepare(&pool->blocks.table, (uint32_t)allocation->count);
@@ -306,11 +306,19 @@ static int prepare(struct allocation *allocation, uint32_t *out_name)
 		};
 		return ERROR_OUT_OF_MEMORY;
 	}
+	if (allocation->ttl_ms) {
+		if (table_take(&pool->leases.table, &taken) < 0)
+			return ERROR_LIMIT;
+		*out_lease = taken + 1;
+	}
 	if (!allocation->name_length)
 		return 0;
 	result = table_take(&pool->names.table, &taken);
-	if (result < 0)
+	if (result < 0) {
+		if (*out_lease)
+			table_give(&pool->leases.table, *out_lease - 1);
 		return ERROR_LIMIT;
+	}
 	*out_name = taken + 1;
 	return 0;
 }
@@ -322,8 +330,8 @@ int allocation_write(struct allocation *allocation)
 	struct pool *pool = session->pool;
 	enum slot_operation operation = allocation->batch ? SLOT_ALLOCATE_BATCH : SLOT_ALLOCATE;
 	uint64_t now = clock_realtime_ns();
-	uint32_t name;
-	int error = prepare(allocation, &name);
+	uint32_t name, lease;
+	int error = prepare(allocation, &name, &lease);
 
 	if (error) {
 		release_all(allocation);
@@ -363,15 +371,22 @@ int allocation_write(struct allocation *allocation)
 						.name_length = allocation->name_length,
 					});
 	}
+	if (lease) {
+		record->deadline = deadlines_after(&pool->deadlines, allocation->ttl_ms);
+		leases_write(&pool->leases, lease - 1, allocation->indexes[0], id, record->deadline);
+	}
 	record->id = id;
 	record->block = allocation->indexes[0];
 	record->count = (uint32_t)allocation->count;
 	record->name = name;
+	record->lease = lease;
 	slot_decide(slot);
 	for (size_t i = 0; i < allocation->count; i++)
 		lifetime_add_owner(session, allocation->indexes[i]);
 	if (name)
 		lifetime_add_name(pool, name - 1);
+	if (lease)
+		lifetime_add_lease(pool, lease - 1, record->deadline);
 	slot_done(slot);
 	session->batches[slot->index] = take_pointer(&allocation->kept);
 	return 0;

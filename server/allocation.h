@@ -35,6 +35,7 @@ struct allocation {
 	struct slot slot;
 	void (*finished)(struct allocation *allocation, int result); /* allocation_start's last word; frees the allocation */
 	struct allocation_refusal refusal;                           /* of what failed with -ENOMEM or -ENOSPC */
+	uint64_t ttl_ms;                                             /* time to live; 0: none */
 	char name[256];                                              /* to publish; empty: none */
 	size_t name_length;
 	char tag[16];
@@ -59,8 +60,8 @@ void allocation_free(struct allocation *allocation);
 int allocation_start(struct allocation *allocation);
 
 /*
- * Writes the blocks, and the name, into the tables, decides and records: the request has happened. 0, or ERROR_NAME_TAKEN,
- * ERROR_LIMIT (no more names), ERROR_OUT_OF_MEMORY (no record left, or no memory for one; `refusal` says which): recorded as well, and
+ * Writes the blocks, and the name and the lease, into the tables, decides and records: the request has happened. 0, or ERROR_NAME_TAKEN,
+ * ERROR_LIMIT (no more names or leases), ERROR_OUT_OF_MEMORY (no record left, or no memory for one; `refusal` says which): recorded as well, and
  * nothing is left of it.
  */
 int allocation_write(struct allocation *allocation);

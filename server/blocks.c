@@ -28,6 +28,10 @@ int blocks_init(struct blocks *blocks, const struct shared_object *view, uint64_
 		result = region_new(capacity * sizeof *blocks->links_from, (void **)&blocks->links_from);
 	if (result == 0)
 		result = region_new(capacity * sizeof *blocks->links_to, (void **)&blocks->links_to);
+	if (result == 0)
+		result = region_new(capacity * sizeof *blocks->tickets, (void **)&blocks->tickets);
+	if (result == 0)
+		result = region_new(capacity * sizeof *blocks->leases, (void **)&blocks->leases);
 	if (result < 0)
 		blocks_deinit(blocks);
 	return result;
@@ -42,6 +46,8 @@ void blocks_deinit(struct blocks *blocks)
 	region_free(blocks->names, capacity * sizeof *blocks->names);
 	region_free(blocks->links_from, capacity * sizeof *blocks->links_from);
 	region_free(blocks->links_to, capacity * sizeof *blocks->links_to);
+	region_free(blocks->tickets, capacity * sizeof *blocks->tickets);
+	region_free(blocks->leases, capacity * sizeof *blocks->leases);
 	table_deinit(&blocks->table);
 	*blocks = (struct blocks){0};
 }

@@ -111,7 +111,7 @@ void lifetime_drop_owner(struct session *session, uint32_t index)
 	session->block_count--;
 	session->held -= lifetime_find_reference(session, index) == 0;
 	session->bytes -= body->granted;
-	if (pool->blocks.references[index] || pool->blocks.names[index] || pool->blocks.links_to[index]) {
+	if (!blocks_is_owned_alone(&pool->blocks, index)) {
 		pool->unowned_blocks++;
 		pool->unowned_bytes += body->granted;
 		blocks_drop_owner(&pool->blocks, index, RECORD_LIVE);
@@ -214,6 +214,63 @@ void lifetime_drop_link(struct pool *pool, uint32_t index)
 	pool->link_count--;
 	links_set_state(&pool->links, index, RECORD_FREE);
 	lifetime_free_unheld(pool, to);
+}
+
+void lifetime_adopt_ticket(struct pool *pool, uint32_t index)
+{
+	const struct ticket_record *record = &pool->tickets.records[index];
+
+	index_list_push(pool->tickets.of_block, &pool->blocks.tickets[record->block], index);
+	tickets_add(&pool->tickets, index);
+	deadlines_set(&pool->deadlines, DEADLINE_TICKET, index, record->deadline);
+}
+
+void lifetime_add_ticket(struct pool *pool, uint32_t index)
+{
+	tickets_set_state(&pool->tickets, index, RECORD_LIVE);
+	lifetime_adopt_ticket(pool, index);
+	dying_revive(pool, pool->tickets.records[index].block);
+}
+
+void lifetime_drop_ticket(struct pool *pool, uint32_t index)
+{
+	uint32_t block = pool->tickets.records[index].block;
+
+	index_list_remove(pool->tickets.of_block, &pool->blocks.tickets[block], index);
+	deadlines_remove(&pool->deadlines, DEADLINE_TICKET, index);
+	tickets_set_state(&pool->tickets, index, RECORD_FREE);
+	lifetime_free_unheld(pool, block);
+}
+
+void lifetime_adopt_lease(struct pool *pool, uint32_t index)
+{
+	pool->blocks.leases[pool->leases.records[index].block] = index + 1;
+	pool->leases.count++;
+	deadlines_set(&pool->deadlines, DEADLINE_LEASE, index, LEASE_DEADLINE(leases_word(&pool->leases, index)));
+}
+
+void lifetime_add_lease(struct pool *pool, uint32_t index, uint64_t deadline)
+{
+	leases_set(&pool->leases, index, deadline);
+	lifetime_adopt_lease(pool, index);
+	dying_revive(pool, pool->leases.records[index].block);
+}
+
+void lifetime_renew_lease(struct pool *pool, uint32_t index, uint64_t deadline)
+{
+	leases_set(&pool->leases, index, deadline);
+	deadlines_set(&pool->deadlines, DEADLINE_LEASE, index, deadline);
+}
+
+void lifetime_drop_lease(struct pool *pool, uint32_t index)
+{
+	uint32_t block = pool->leases.records[index].block;
+
+	pool->blocks.leases[block] = 0;
+	pool->leases.count--;
+	deadlines_remove(&pool->deadlines, DEADLINE_LEASE, index);
+	leases_set(&pool->leases, index, 0);
+	lifetime_free_unheld(pool, block);
 }
 
 void lifetime_drop_hold(struct session *session, const struct hold *hold)

@@ -175,7 +175,11 @@ static int make_objects(struct pool *pool, const struct pool_options *options)
 	state.references_at = STATE_EXTENTS_AT + extents_footprint(max_pages);
 	state.max_links = state.max_blocks < MAX_LINKS ? state.max_blocks : MAX_LINKS;
 	state.links_at = shared_object_round(state.references_at + state.max_references * sizeof(struct reference_record));
-	state.sessions_at = shared_object_round(state.links_at + state.max_links * sizeof(struct link_record));
+	state.max_tickets = state.max_names;
+	state.max_leases = state.max_blocks;
+	state.tickets_at = shared_object_round(state.links_at + state.max_links * sizeof(struct link_record));
+	state.leases_at = shared_object_round(state.tickets_at + state.max_tickets * sizeof(struct ticket_record));
+	state.sessions_at = shared_object_round(state.leases_at + state.max_leases * sizeof(struct lease_record));
 	state.state_size = state.sessions_at + (uint64_t)state.max_sessions * sizeof(struct session_record);
 	view_geometry(state.max_blocks, state.max_names, &geometry);
 
@@ -235,6 +239,10 @@ static int make_tables(struct pool *pool)
 	if (result == 0)
 		result = links_init(&pool->links, &pool->state, state->links_at, state->max_links);
 	if (result == 0)
+		result = tickets_init(&pool->tickets, &pool->state, state->tickets_at, state->max_tickets);
+	if (result == 0)
+		result = leases_init(&pool->leases, &pool->state, state->leases_at, state->max_leases);
+	if (result == 0)
 		result = extents_init(&pool->extents, &pool->state, STATE_EXTENTS_AT, pages);
 	if (result == 0)
 		result = sessions_init(&pool->sessions, pool->loop, &pool->state, state->sessions_at, state->max_sessions);
@@ -245,6 +253,10 @@ static int make_tables(struct pool *pool)
 		name_waiters_init(&pool->name_waiters, pool->loop, &pool->timeouts);
 		withheld_init(&pool->withheld, &pool->buddy, &pool->wait_queue);
 		result = dying_init(&pool->dying, pool, state->max_blocks);
+	}
+	if (result == 0) {
+		const uint32_t capacity[] = {[DEADLINE_TICKET] = state->max_tickets, [DEADLINE_LEASE] = state->max_leases};
+		result = deadlines_init(&pool->deadlines, pool->loop, capacity);
 	}
 	return result;
 }
@@ -369,10 +381,14 @@ void pool_close(struct pool *pool)
 	name_waiters_deinit(&pool->name_waiters);
 	timeouts_deinit(&pool->timeouts);
 	dying_close(&pool->dying);
+	deadlines_close(&pool->deadlines);
 	sessions_deinit(&pool->sessions);
 	dying_deinit(&pool->dying);
+	deadlines_deinit(&pool->deadlines);
 	extents_deinit(&pool->extents);
 	links_deinit(&pool->links);
+	leases_deinit(&pool->leases);
+	tickets_deinit(&pool->tickets);
 	references_deinit(&pool->references);
 	names_deinit(&pool->names);
 	blocks_deinit(&pool->blocks);
@@ -410,6 +426,8 @@ void pool_publish_counters(struct pool *pool)
 	atomic_store_explicit(&counters->blocks, pool->block_count, memory_order_relaxed);
 	atomic_store_explicit(&counters->names, pool->name_count, memory_order_relaxed);
 	atomic_store_explicit(&counters->links, pool->link_count, memory_order_relaxed);
+	atomic_store_explicit(&counters->tickets, pool->tickets.count, memory_order_relaxed);
+	atomic_store_explicit(&counters->leases, pool->leases.count, memory_order_relaxed);
 	atomic_store_explicit(&counters->sessions, pool->sessions.count, memory_order_relaxed);
 	atomic_store_explicit(&counters->block_records, pool->blocks.table.used, memory_order_relaxed);
 	atomic_store_explicit(&counters->name_records, pool->names.table.used, memory_order_relaxed);

@@ -16,14 +16,17 @@
 #include "blocks.h"
 #include "buddy.h"
 #include "committer.h"
+#include "deadlines.h"
 #include "dying.h"
 #include "extents.h"
+#include "leases.h"
 #include "links.h"
 #include "name_waiters.h"
 #include "names.h"
 #include "references.h"
 #include "sessions.h"
 #include "shared_object.h"
+#include "tickets.h"
 #include "timeouts.h"
 #include "wait_queue.h"
 #include "withheld.h"
@@ -67,6 +70,9 @@ struct pool {
 	struct names names;
 	struct references references;
 	struct links links;
+	struct tickets tickets;
+	struct leases leases;
+	struct deadlines deadlines; /* of both */
 	struct extents extents;
 	struct committer committer;
 	struct withheld withheld;

@@ -23,6 +23,9 @@ __attribute__((format(printf, 5, 6))) void reply_status(struct connection *conne
 /* The result of an allocation or a look-up: the block at this index. */
 void reply_block(struct connection *connection, uint32_t slot, uint64_t sequence, const struct pool *pool, uint32_t index);
 
+/* The result of a share: a ticket's token, 16 bytes. */
+void reply_ticket(struct connection *connection, uint32_t slot, uint64_t sequence, const uint8_t *token);
+
 /* The result of a batch: `count` blocks at these indexes, with ids from `first_id` on. */
 void reply_block_batch(struct connection *connection, uint32_t slot, uint64_t sequence, const struct pool *pool,
                        uint64_t first_id, uint32_t *indexes, size_t count);

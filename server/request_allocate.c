@@ -134,6 +134,10 @@ void request_allocate(struct request *request)
 	int error = message->size ? check(request->pool, message->alignment, message->name, message->tag, &text)
 	                          : ERROR_INVALID_ARGUMENT;
 
+	if (!error && message->ttl_ms > DEADLINES_TTL_MAX) {
+		text = "the time to live must be at most 30 days";
+		error = ERROR_INVALID_ARGUMENT;
+	}
 	if (!error && allocation_new(1, false, &allocation) < 0) {
 		text = "the daemon itself has no memory left";
 		error = ERROR_SYSTEM;
@@ -143,6 +147,7 @@ void request_allocate(struct request *request)
 		return;
 	}
 	allocation->sizes[0] = message->size;
+	allocation->ttl_ms = message->ttl_ms;
 	allocation->name_length = strlen(message->name);
 	memcpy(allocation->name, message->name, allocation->name_length);
 	allocation->tag_length = strlen(message->tag);

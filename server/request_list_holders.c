@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* ListHolders: the sessions that hold one block, in pages by number; first, as session 0, the blocks that hold it by links. */
+/* ListHolders: the sessions that hold one block, in pages by number; and what else holds it that the view does not tell. */
 #include "request.h"
 
 #include "errors.h"
@@ -27,7 +27,7 @@ static void gather(struct page *page, uint32_t session, uint32_t references)
 {
 	size_t place = page->count;
 
-	if (session ? session <= page->after : page->after > 0)
+	if (session <= page->after)
 		return;
 	while (place > 0 && page->holders[place - 1].session > session)
 		place--;
@@ -55,6 +55,26 @@ static uint32_t count_links(const struct pool *pool, uint32_t block)
 	return count;
 }
 
+/* Milliseconds that are left of the block's time to live, at least 1; 0: it has none. */
+static uint64_t time_left(const struct pool *pool, uint32_t block)
+{
+	uint32_t link = pool->blocks.leases[block];
+
+	if (!link)
+		return 0;
+	uint64_t deadline = LEASE_DEADLINE(leases_word(&pool->leases, link - 1)), now = deadlines_now(&pool->deadlines);
+	return deadline > now ? deadline - now : 1;
+}
+
+static uint32_t count_tickets(const struct pool *pool, uint32_t block)
+{
+	uint32_t count = 0;
+
+	for (uint32_t link = pool->blocks.tickets[block]; link; link = pool->tickets.of_block[link - 1].next)
+		count++;
+	return count;
+}
+
 void request_list_holders(struct request *request)
 {
 	const Shmbuddy__V1__Handle *message = request->message->list_holders->handle;
@@ -68,9 +88,6 @@ void request_list_holders(struct request *request)
 		request_reply(request, ERROR_NO_SUCH_BLOCK, NULL);
 		return;
 	}
-	uint32_t links = count_links(pool, message->index);
-	if (links)
-		gather(&page, 0, links);
 	uint32_t owner = blocks_body(&pool->blocks, message->index)->owner;
 	if (owner)
 		gather(&page, owner, 1);
@@ -87,20 +104,21 @@ void request_list_holders(struct request *request)
 
 	for (; list.n_holder < page.count && list.n_holder < PAGE_HOLDERS; list.n_holder++) {
 		Shmbuddy__V1__Holder *holder = &holders[list.n_holder];
-		shmbuddy__v1__holder__init(holder);
-		holder->references = page.holders[list.n_holder].references;
-		pointers[list.n_holder] = holder;
 		session = pool->sessions.by_number[page.holders[list.n_holder].session];
-		if (!session)
-			continue; /* links */
+		shmbuddy__v1__holder__init(holder);
 		holder->session = session->number;
 		holder->pid = session->pid;
 		holder->uid = session->record->uid;
 		holder->program = (char *)session->program;
 		holder->allocated = owner == session->number;
+		holder->references = page.holders[list.n_holder].references;
+		pointers[list.n_holder] = holder;
 	}
+	list.links = count_links(pool, message->index);
 	list.holder = pointers;
 	list.more = page.count > PAGE_HOLDERS;
+	list.expires_ms = time_left(pool, message->index);
+	list.tickets = count_tickets(pool, message->index);
 	reply.slot = request->slot.index;
 	reply.sequence = request->slot.sequence;
 	reply.result_case = SHMBUDDY__V1__REPLY__RESULT_HOLDER_PAGE;

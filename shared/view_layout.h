@@ -57,7 +57,9 @@
 	X(refusals, "allocations refused for want of memory since the pool was made")                                           \
 	X(requests, "requests answered since the pool was made")                                                                \
 	X(sessions_opened, "sessions opened since the pool was made")                                                           \
-	X(sessions_died, "sessions whose process ended without goodbye since the pool was made")
+	X(sessions_died, "sessions whose process ended without goodbye since the pool was made")                                \
+	X(tickets, "tickets that can be redeemed")                                                                              \
+	X(leases, "blocks with a time to live")
 
 struct view_counters {
 #define VIEW_COUNTER_FIELD(name, prose) _Atomic uint64_t name;

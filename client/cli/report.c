@@ -113,7 +113,7 @@ static void report_out_of_memory(const shmb_oom *oom)
 
 		size_format(holder->bytes, bytes);
 		if (holder->session == 0)
-			report_remedy("held by names alone: %s in %" PRIu64 " %s", bytes, holder->blocks, blocks);
+			report_remedy("held by no session: %s in %" PRIu64 " %s", bytes, holder->blocks, blocks);
 		else
 			report_remedy("held by session %" PRIu32 ", %.*s, pid %" PRIu32 ", uid %" PRIu32 ": %s in %" PRIu64 " %s",
 			              holder->session, SHMB_PROGRAM_MAX,

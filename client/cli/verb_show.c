@@ -20,6 +20,7 @@ struct portrait {
 	bool holders_known;     /* not without the daemon */
 	shmb_holder_info *holders;
 	size_t holder_count;
+	shmb_lifetime lifetime; /* what else holds it */
 };
 
 static void portrait_deinit(struct portrait *portrait)
@@ -37,6 +38,8 @@ static int portrait_load(shmb_session *session, uint64_t id, bool offline, struc
 		return report_failure("show", result, "block %" PRIu64, id);
 	if (portrait.holders_known)
 		result = shmb_list_holders(session, id, &portrait.holders, &portrait.holder_count);
+	if (portrait.holders_known && result == 0)
+		result = shmb_get_lifetime(session, id, &portrait.lifetime);
 	if (result < 0)
 		return report_failure("show", result, "cannot list the holders of block %" PRIu64, id);
 	result = name_list_load(session, &portrait.names);
@@ -49,17 +52,29 @@ static int portrait_load(shmb_session *session, uint64_t id, bool offline, struc
 	return EXIT_DONE;
 }
 
+/* What holds the block besides names and sessions. */
+static void print_other_reasons(const shmb_lifetime *lifetime)
+{
+	if (lifetime->expires_ms)
+		printf("It lives for %.1f s more at least, which is its time to live.\n", (double)lifetime->expires_ms / 1000);
+	if (lifetime->tickets)
+		printf("It lives until its %" PRIu64 " %s redeemed, or expired.\n", lifetime->tickets,
+		       lifetime->tickets == 1 ? "ticket is" : "tickets are");
+	if (lifetime->links)
+		printf("It lives at least as long as the %" PRIu64 " %s by links.\n", lifetime->links,
+		       lifetime->links == 1 ? "block that holds it" : "blocks that hold it");
+}
+
 /* Why the block is still there, as a sentence. */
 static void print_reason(const struct portrait *portrait)
 {
-	bool linked = portrait->holder_count > 0 && portrait->holders[0].session == 0;
-	size_t names = portrait->count, sessions = portrait->holder_count - linked;
+	size_t names = portrait->count, sessions = portrait->holder_count;
 	const char *name_word = names == 1 ? "name" : "names", *session_word = sessions == 1 ? "session" : "sessions";
 
 	if (!portrait->holders_known)
 		printf("Which sessions hold it is not known without the daemon.\n");
-	else if (linked)
-		printf("It lives at least as long as the blocks that hold it by links.\n");
+	else if (portrait->lifetime.links || portrait->lifetime.tickets || portrait->lifetime.expires_ms)
+		print_other_reasons(&portrait->lifetime);
 	else if (names == 0 && sessions == 0)
 		printf("Nothing held it any more at the time of asking: it is being freed.\n");
 	else if (sessions == 0)
@@ -77,11 +92,6 @@ static void print_holder(const shmb_holder_info *holder)
 {
 	char program[SHMB_PROGRAM_MAX + 1];
 
-	if (holder->session == 0) {
-		printf("held by     %" PRIu32 " %s, by %s\n", holder->references, holder->references == 1 ? "block" : "blocks",
-		       holder->references == 1 ? "a link" : "links");
-		return;
-	}
 	name_clean(holder->program, strlen(holder->program), sizeof(program), program);
 	printf("held by     session %" PRIu32 ", %s, pid %" PRIu32 ", user %s, %" PRIu32 " %s%s\n", holder->session, program,
 	       holder->pid, user_name(holder->uid), holder->references, holder->references == 1 ? "reference" : "references",

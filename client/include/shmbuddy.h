@@ -59,6 +59,13 @@ extern "C" {
 /* Largest alignment that an allocation may ask for, in bytes. */
 #define SHMB_ALIGNMENT_MAX (UINT64_C(1) << 30)
 
+/* Longest time to live of a block or a ticket, 30 days, and what a ticket has that is given none, in milliseconds. */
+#define SHMB_TTL_MAX_MS UINT64_C(2592000000)
+#define SHMB_TICKET_TTL_MS UINT64_C(60000)
+
+/* Room for a ticket's text, the NUL included. */
+#define SHMB_TICKET_TEXT_MAX 39
+
 /* Blocks in one batch at most. */
 #define SHMB_BATCH_MAX 4096
 
@@ -87,7 +94,8 @@ enum shmb_error {
 	SHMB_E_CORRUPT = 1020,           /* the pool's tables contradict themselves */
 	SHMB_E_SYSTEM = 1021,            /* the operating system refused */
 	SHMB_E_SESSION_ENDED = 1022,     /* the session is over, though this program lives: see "A lost daemon" above */
-	SHMB_E_NO_SUCH_LINK = 1023,      /* the one block does not hold the other by a link */
+	SHMB_E_NO_SUCH_LINK = 1024,      /* the one block does not hold the other by a link */
+	SHMB_E_NO_SUCH_TICKET = 1023,    /* it was redeemed, has expired, was taken back, or was never given */
 };
 
 /* One session: this program's standing with one pool. Opaque; owned by whoever connected. */
@@ -176,6 +184,7 @@ typedef struct shmb_alloc_options {
 	const char *name;   /* published in the same step; NULL: none. Not for batches. */
 	const char *tag;    /* label for listings and profiles, at most SHMB_TAG_MAX bytes of UTF-8; NULL: none */
 	uint32_t wait_ms;   /* how long to wait, in milliseconds, where the segment has no room; 0: not at all. See below */
+	uint64_t ttl_ms;    /* time to live, at most SHMB_TTL_MAX_MS: see shmb_renew; 0: none. Not for batches. */
 } shmb_alloc_options;
 
 /*
@@ -208,7 +217,7 @@ SHMB_PUBLIC int shmb_alloc(shmb_session *session, uint64_t size, const shmb_allo
 
 /*
  * Gives back one reference that this session holds, whether it came from shmb_alloc, shmb_lookup or shmb_acquire. The block is
- * freed when nothing holds it: no session, no name. Errors: STALE_HANDLE (freed already), NOT_HELD, OTHER_POOL,
+ * freed when nothing holds it: no session, no name, no ticket, no time to live. Errors: STALE_HANDLE (freed already), NOT_HELD, OTHER_POOL,
  * INVALID_ARGUMENT (a handle of zeros), DISCONNECTED, TIMEOUT.
  */
 SHMB_PUBLIC int shmb_free(shmb_session *session, shmb_handle handle);
@@ -244,8 +253,62 @@ SHMB_PUBLIC int shmb_alloc_batch(shmb_session *session, const uint64_t *sizes, s
 /* Gives back one reference for each handle, all or none, in one round trip. A handle may stand as often as it is held. */
 SHMB_PUBLIC int shmb_free_batch(shmb_session *session, const shmb_handle *handles, size_t count);
 
-/* Frees a block that only names published by this user hold, names included. Errors: NO_SUCH_BLOCK, IN_USE, DENIED, READ_ONLY. */
+/*
+ * Frees a block that only names published by this user hold, and the time to live of one that it allocated, names included. Errors: NO_SUCH_BLOCK, IN_USE, DENIED, READ_ONLY.
+ */
 SHMB_PUBLIC int shmb_remove(shmb_session *session, uint64_t id);
+
+/*
+ * A block with a time to live is held until that has passed, whatever becomes of the session that made it: it lives at least until then. Then
+ * its names go, at once or a moment later: for new readers it is gone. Whoever holds it by a session or a ticket keeps it.
+ *
+ * The block's time to live becomes `ttl_ms` from now on, at most SHMB_TTL_MAX_MS; with 0 it has none any more: its names stay, and nothing but
+ * them and those who hold it keeps it. For the user that allocated the block, and for root, whether they hold it or not; who else holds
+ * it may only make longer what it has (DENIED). Time goes on while the machine sleeps. Errors: STALE_HANDLE, OTHER_POOL, NOT_HELD,
+ * DENIED, LIMIT, READ_ONLY, INVALID_ARGUMENT.
+ */
+SHMB_PUBLIC int shmb_renew(shmb_session *session, shmb_handle handle, uint64_t ttl_ms);
+
+/* ---- Tickets ---------------------------------------------------------------------------------------------------- */
+
+/*
+ * A ticket hands a block to a program that is not connected yet, with no moment at which nobody holds it: it holds the block itself, until it
+ * is redeemed, once, or taken back, or has expired. It outlives the session that made it. Whoever has it gets the block: keep it from
+ * others, from command lines (which everybody sees) and logs.
+ */
+typedef struct shmb_ticket {
+	uint8_t token[16]; /* random */
+} shmb_ticket;
+
+/* Zero-initialise, then set what differs. */
+typedef struct shmb_share_options {
+	uint64_t ttl_ms; /* until it expires, at most SHMB_TTL_MAX_MS; 0: SHMB_TICKET_TTL_MS */
+	bool bound;      /* only the user `uid` may redeem it; else whoever has it */
+	uint32_t uid;
+} shmb_share_options;
+
+/*
+ * Makes a ticket for a block that this session holds. `options` may be NULL. Errors: STALE_HANDLE, OTHER_POOL, NOT_HELD, LIMIT, READ_ONLY,
+ * INVALID_ARGUMENT, SYSTEM; NO_SUCH_TICKET where the daemon was lost over it, and the ticket had gone before its successor could answer.
+ */
+SHMB_PUBLIC int shmb_share(shmb_session *session, shmb_handle handle, const shmb_share_options *options,
+                           shmb_ticket *out_ticket);
+
+/*
+ * Takes a reference to the ticket's block, and uses the ticket up; give the reference back with shmb_free. Read-only sessions may. Errors:
+ * NO_SUCH_TICKET, DENIED (it is another user's), LIMIT.
+ */
+SHMB_PUBLIC int shmb_redeem(shmb_session *session, shmb_ticket ticket, shmb_block *out_block);
+
+/* Takes a ticket back, which this user made; root may take back any. Errors: NO_SUCH_TICKET, DENIED, READ_ONLY. */
+SHMB_PUBLIC int shmb_revoke(shmb_session *session, shmb_ticket ticket);
+
+/*
+ * A ticket as text: 38 characters, without blanks, good in a line, a variable and a file name; one that was mistyped is known as such. No
+ * session is needed. Parsing takes nothing but the ticket's own characters, in either case. Errors: INVALID_ARGUMENT.
+ */
+SHMB_PUBLIC void shmb_ticket_format(shmb_ticket ticket, char out_text[SHMB_TICKET_TEXT_MAX]);
+SHMB_PUBLIC int shmb_ticket_parse(const char *text, shmb_ticket *out_ticket);
 
 /* ---- Addresses -------------------------------------------------------------------------------------------------- */
 
@@ -259,7 +322,7 @@ SHMB_PUBLIC int shmb_offset(shmb_session *session, const void *pointer, uint64_t
 
 /*
  * Names are 1 to SHMB_NAME_MAX bytes of UTF-8 without control characters; those that start with `//` are reserved. A
- * name holds its block: it outlives this session until somebody removes the name.
+ * name holds its block: it outlives this session until somebody removes the name, or the block's time to live has passed.
  */
 
 /* Gives a block that this session holds a name. Errors: NAME_TAKEN, BAD_NAME, STALE_HANDLE, NOT_HELD, LIMIT, READ_ONLY. */
@@ -295,6 +358,8 @@ typedef struct shmb_status {
 	uint64_t blocks;       /* live */
 	uint64_t names;        /* published */
 	uint64_t clients;      /* sessions */
+	uint64_t tickets;      /* that can be redeemed */
+	uint64_t leases;       /* blocks with a time to live */
 	uint64_t max_blocks, max_names, max_clients;
 	uint64_t allocations; /* blocks allocated since the pool was made */
 	uint64_t frees;       /* blocks freed since then */
@@ -365,9 +430,9 @@ typedef struct shmb_client_info {
 	uint64_t requests;     /* answered */
 } shmb_client_info;
 
-/* One session's hold on one block; or, first where there are any, the links by which other blocks hold it. */
+/* One session's hold on one block. */
 typedef struct shmb_holder_info {
-	uint32_t session; /* number; 0: other blocks hold it, `references` of them (10,000 stands for as many or more) */
+	uint32_t session; /* number */
 	uint32_t pid, uid;
 	char program[SHMB_PROGRAM_MAX + 1];
 	uint32_t references;
@@ -375,11 +440,21 @@ typedef struct shmb_holder_info {
 } shmb_holder_info;
 
 /*
- * All sessions of the pool; all that holds a block but its names. The arrays belong to the caller, who frees them with free().
+ * All sessions of the pool; all sessions that hold a block. The arrays belong to the caller, who frees them with free().
  * As many round trips as there are pages. Errors: NO_SUCH_BLOCK, SYSTEM, DISCONNECTED, TIMEOUT.
  */
 SHMB_PUBLIC int shmb_list_clients(shmb_session *session, shmb_client_info **out_clients, size_t *out_count);
 SHMB_PUBLIC int shmb_list_holders(shmb_session *session, uint64_t id, shmb_holder_info **out_holders, size_t *out_count);
+
+/* What holds a block besides sessions and names. */
+typedef struct shmb_lifetime {
+	uint64_t expires_ms; /* milliseconds that are left of its time to live, at least 1; 0: it has none */
+	uint64_t tickets;    /* for it, that can be redeemed */
+	uint64_t links;      /* by which other blocks hold it; 10,000 stands for as many or more */
+} shmb_lifetime;
+
+/* One round trip. Errors: NO_SUCH_BLOCK. */
+SHMB_PUBLIC int shmb_get_lifetime(shmb_session *session, uint64_t id, shmb_lifetime *out_lifetime);
 
 /* ---- Errors ----------------------------------------------------------------------------------------------------- */
 
@@ -409,7 +484,7 @@ typedef struct shmb_oom {
 	uint64_t kernel_free;  /* left in /dev/shm; with SHMB_OOM_KERNEL */
 	size_t holder_count;   /* of the largest holders, largest first */
 	struct shmb_oom_holder {
-		uint32_t session; /* number; 0: held by names alone */
+		uint32_t session; /* number; 0: held by no session, but by names, tickets, or until a time */
 		uint32_t pid, uid;
 		char program[SHMB_PROGRAM_MAX + 1];
 		uint64_t bytes, blocks;

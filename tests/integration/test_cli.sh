@@ -256,7 +256,7 @@ bad 1 "get: name 'nobody': " get nobody
 bad 1 'show: block 999999: ' show 999999
 bad 1 'alloc: 65M under the name .*: ' alloc 65M --name big
 grep -q 'free 63' "$folder/err" || wrong "out of memory does not say what is free"
-grep -q 'held by names alone' "$folder/err" || wrong "out of memory does not say who holds"
+grep -q 'held by no session' "$folder/err" || wrong "out of memory does not say who holds"
 grep -q 'try: ' "$folder/err" || wrong "out of memory has no remedy"
 bad 1 'alloc: .*: ' alloc 18000000000000000000 --name big
 good free "$id"

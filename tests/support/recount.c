@@ -127,6 +127,49 @@ static void count_links(int state, const struct state_header *header, const stru
 	}
 }
 
+static void hold(const struct view_block *blocks, bool *held, uint32_t block, uint64_t id)
+{
+	assert_true(block < RECOUNT_RECORDS_MAX);
+	assert_true(blocks[block].granted && blocks[block].id == id);
+	held[block] = true;
+}
+
+static void count_tickets(int state, const struct state_header *header, const struct view_block *blocks, bool *held,
+                          struct recount *recount)
+{
+	static struct ticket_record records[RECOUNT_RECORDS_MAX];
+
+	read_records(state, header->tickets_at, header->max_tickets, sizeof records[0], records);
+	for (uint32_t i = 0; i < RECOUNT_RECORDS_MAX; i++) {
+		enum record_state found = record_state(atomic_load(&records[i].word));
+		assert_true(found == RECORD_FREE || found == RECORD_LIVE);
+		if (found == RECORD_FREE)
+			continue;
+		hold(blocks, held, records[i].block, records[i].block_id);
+		recount->tickets++;
+	}
+}
+
+static void count_leases(int state, const struct state_header *header, const struct view_block *blocks, bool *held,
+                         struct recount *recount)
+{
+	static struct lease_record records[RECOUNT_RECORDS_MAX];
+	static bool leased[RECOUNT_RECORDS_MAX];
+
+	memset(leased, 0, sizeof leased);
+	read_records(state, header->leases_at, header->max_leases, sizeof records[0], records);
+	for (uint32_t i = 0; i < RECOUNT_RECORDS_MAX; i++) {
+		uint64_t word = atomic_load(&records[i].word);
+		if (LEASE_STATE(word) == RECORD_FREE)
+			continue;
+		assert_int_equal(LEASE_STATE(word), RECORD_LIVE);
+		hold(blocks, held, records[i].block, records[i].block_id);
+		assert_false(leased[records[i].block]);
+		leased[records[i].block] = true;
+		recount->leases++;
+	}
+}
+
 static void count_sessions(int state, const struct state_header *header, struct recount *recount)
 {
 	struct session_record *record = malloc(sizeof *record);
@@ -244,12 +287,16 @@ void recount_pool(const char *pool, struct recount *out_recount)
 	count_names(&view, blocks, held, out_recount);
 	count_references(state, &header, blocks, held, out_recount);
 	count_links(state, &header, blocks, held, out_recount);
+	count_tickets(state, &header, blocks, held, out_recount);
+	count_leases(state, &header, blocks, held, out_recount);
 	count_sessions(state, &header, out_recount);
 	for (uint32_t i = 0; i < RECOUNT_RECORDS_MAX; i++)
 		assert_true(!blocks[i].granted || held[i]);
 	assert_int_equal(atomic_load(&view.counters->blocks), out_recount->blocks);
 	assert_int_equal(atomic_load(&view.counters->names), out_recount->names);
 	assert_int_equal(atomic_load(&view.counters->links), out_recount->links);
+	assert_int_equal(atomic_load(&view.counters->tickets), out_recount->tickets);
+	assert_int_equal(atomic_load(&view.counters->leases), out_recount->leases);
 	assert_int_equal(atomic_load(&view.counters->sessions), out_recount->sessions);
 	assert_int_equal(atomic_load(&view.counters->used), out_recount->used);
 	assert_int_equal(atomic_load(&view.counters->requested), out_recount->requested);
