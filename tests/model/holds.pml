@@ -316,8 +316,8 @@ init {
 		run daemon();
 		working[0] = 1;
 		working[1] = 1;
-		run client(0, ROUNDS_0);
-		run client(1, ROUNDS_1);
+		run client(0, 1);
+		run client(1, 2);
 		run killer()
 	}
 }
