@@ -55,6 +55,7 @@ static void take_oom(struct call *call, const Shmbuddy__V1__OutOfMemory *from)
 	oom->free = from->free_bytes;
 	oom->longest_free = from->longest_free;
 	oom->kernel_free = from->kernel_free;
+	oom->set_aside = from->set_aside;
 	oom->holder_count = from->n_holder < SHMB_OOM_HOLDERS_MAX ? from->n_holder : SHMB_OOM_HOLDERS_MAX;
 	for (size_t i = 0; i < oom->holder_count; i++) {
 		const Shmbuddy__V1__Usage *holder = from->holder[i];

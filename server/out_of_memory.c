@@ -111,6 +111,7 @@ void out_of_memory_reply(struct connection *connection, const struct slot *slot,
 	detail.free_bytes = buddy_free_units(&pool->buddy) * pool->unit;
 	detail.longest_free = buddy_largest_free(&pool->buddy) * pool->unit;
 	detail.kernel_free = refusal->kernel_free;
+	detail.set_aside = refusal->set_aside;
 	detail.n_holder = largest_holders(pool, usages);
 	for (size_t i = 0; i < detail.n_holder; i++)
 		holders[i] = &usages[i];

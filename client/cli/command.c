@@ -13,6 +13,9 @@
 #include "json.h"
 #include "size.h"
 
+/* The longest wait: 1000 hours, which fit 32 bits of milliseconds. */
+#define WAIT_MAX_MS (UINT64_C(1000) * 3600 * 1000)
+
 static const char *verb_name(const struct command *command)
 {
 	return command->verb ? command->verb->name : NULL;
@@ -151,6 +154,18 @@ int command_duration(struct command *command, const char *what, const char *text
 	if (result < 0)
 		return report_usage(command->verb->name, "the %s '%s' is not a time such as 500ms, 2s or 1m", what, text);
 	return EXIT_DONE;
+}
+
+int command_wait(struct command *command, const char *what, const char *text, uint32_t *out_ms)
+{
+	uint64_t ms = 0;
+	int status = command_duration(command, what, text, &ms);
+
+	if (status == EXIT_DONE && ms > WAIT_MAX_MS)
+		return report_usage(command->verb->name, "the %s '%s' is too long: 1000h at most", what, text);
+	if (status == EXIT_DONE)
+		*out_ms = (uint32_t)ms;
+	return status;
 }
 
 const char *command_format_size(const struct command *command, uint64_t bytes, char out_text[COMMAND_SIZE_MAX])

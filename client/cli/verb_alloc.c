@@ -6,6 +6,7 @@ enum {
 	ALLOC_NAME = COMMAND_FIRST_FREE,
 	ALLOC_ALIGN,
 	ALLOC_TAG,
+	ALLOC_WAIT,
 };
 
 static int alloc(shmb_session *session, uint64_t size, const shmb_alloc_options *options, bool json)
@@ -27,11 +28,10 @@ static int alloc(shmb_session *session, uint64_t size, const shmb_alloc_options 
 
 static int alloc_run(struct command *command, int argc, char **argv)
 {
-	static const struct option options[] = {{"name", required_argument, NULL, ALLOC_NAME},
-	                                        {"align", required_argument, NULL, ALLOC_ALIGN},
-	                                        {"tag", required_argument, NULL, ALLOC_TAG},
-	                                        {"json", no_argument, NULL, COMMAND_JSON},
-	                                        COMMAND_OPTIONS};
+	static const struct option options[] = {
+		{"name", required_argument, NULL, ALLOC_NAME}, {"align", required_argument, NULL, ALLOC_ALIGN},
+		{"tag", required_argument, NULL, ALLOC_TAG},   {"wait", required_argument, NULL, ALLOC_WAIT},
+		{"json", no_argument, NULL, COMMAND_JSON},     COMMAND_OPTIONS};
 	shmb_alloc_options wanted = {0};
 	shmb_session *session;
 	bool json = false;
@@ -47,6 +47,8 @@ static int alloc_run(struct command *command, int argc, char **argv)
 			status = command_size(command, "alignment", optarg, &wanted.alignment);
 		else if (option == ALLOC_TAG)
 			wanted.tag = optarg;
+		else if (option == ALLOC_WAIT)
+			status = command_wait(command, "wait", optarg, &wanted.wait_ms);
 		else
 			json = true;
 		if (status != EXIT_DONE)
@@ -71,7 +73,7 @@ static int alloc_run(struct command *command, int argc, char **argv)
 
 const struct verb verb_alloc = {
 	.name = "alloc",
-	.synopsis = "SIZE --name N [--align SIZE] [--tag T] [--json]",
+	.synopsis = "SIZE --name N [--align SIZE] [--tag T] [--wait T] [--json]",
 	.summary = "allocate a block by hand",
 	.help = "Allocates a block and prints its id. It must have a name, which holds it until\n"
 			"`shmbuddy free --name N`: nothing else would hold it after this command. SIZE\n"
@@ -80,6 +82,7 @@ const struct verb verb_alloc = {
 			"      --name N        publish the block under this name\n"
 			"      --align SIZE    align it to a power of two, up to 1G\n"
 			"      --tag T         label for listings, up to 15 bytes\n"
+			"      --wait T        wait so long, such as 500ms or 1m, until there is room\n"
 			"      --json          print JSON\n",
 	.run = alloc_run,
 };

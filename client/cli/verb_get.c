@@ -12,6 +12,10 @@
 #include "copy.h"
 #include "output.h"
 
+enum {
+	GET_WAIT = COMMAND_FIRST_FREE,
+};
+
 /* To standard output. `wanted`: the reader said -, and gets whatever is in the block on a terminal too. */
 static int get_stream(const shmb_block *block, const char *name, bool wanted)
 {
@@ -51,10 +55,10 @@ static int get_file(const shmb_block *block, const char *path)
 	return EXIT_DONE;
 }
 
-static int get(shmb_session *session, const char *name, const char *path)
+static int get(shmb_session *session, const char *name, const char *path, uint32_t wait_ms)
 {
 	shmb_block block;
-	int result = shmb_lookup(session, name, &block), status;
+	int result = shmb_lookup_wait(session, name, wait_ms, &block), status;
 
 	if (result < 0) {
 		status = report_failure("get", result, "name '%s'", name);
@@ -71,29 +75,37 @@ static int get(shmb_session *session, const char *name, const char *path)
 
 static int get_run(struct command *command, int argc, char **argv)
 {
-	static const struct option options[] = {COMMAND_OPTIONS};
+	static const struct option options[] = {{"wait", required_argument, NULL, GET_WAIT}, COMMAND_OPTIONS};
 	shmb_session *session;
-	int status;
+	uint32_t wait_ms = 0;
+	int option, status;
 
-	if (command_next_option(command, argc, argv, ":h", options) != -1) /* it has no options of its own */
-		return command->status;
+	while ((option = command_next_option(command, argc, argv, ":h", options)) != -1) {
+		if (option == COMMAND_ENDED)
+			return command->status;
+		status = command_wait(command, "wait", optarg, &wait_ms);
+		if (status != EXIT_DONE)
+			return status;
+	}
 	if (argc - optind < 1 || argc - optind > 2)
 		return report_usage("get", "say which name, and perhaps a file");
 	status = command_connect(command, SHMB_READ_ONLY, &session);
 	if (status != EXIT_DONE)
 		return status;
-	status = get(session, argv[optind], argc - optind == 2 ? argv[optind + 1] : NULL);
+	status = get(session, argv[optind], argc - optind == 2 ? argv[optind + 1] : NULL, wait_ms);
 	shmb_close(session);
 	return status;
 }
 
 const struct verb verb_get = {
 	.name = "get",
-	.synopsis = "NAME [FILE]",
+	.synopsis = "NAME [FILE] [--wait T]",
 	.summary = "get a block's bytes into a file",
 	.help = "Writes what is published under NAME to FILE, or to standard output where there\n"
 			"is none or it is -. A regular file appears, or is replaced, when it is\n"
 			"complete; whatever fails before leaves what was there. Devices and pipes are\n"
-			"written to directly. A terminal gets text only, unless FILE is -.\n",
+			"written to directly. A terminal gets text only, unless FILE is -.\n"
+			"\n"
+			"      --wait T        wait so long, such as 500ms or 1m, for the name\n",
 	.run = get_run,
 };

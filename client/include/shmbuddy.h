@@ -482,6 +482,7 @@ typedef struct shmb_oom {
 	uint64_t free;         /* free in the segment */
 	uint64_t longest_free; /* the largest request that would be met now */
 	uint64_t kernel_free;  /* left in /dev/shm; with SHMB_OOM_KERNEL */
+	bool set_aside;        /* with SHMB_OOM_SEGMENT: there may be room, but for a call that came before and waits */
 	size_t holder_count;   /* of the largest holders, largest first */
 	struct shmb_oom_holder {
 		uint32_t session; /* number; 0: held by no session, but by names, tickets, or until a time */

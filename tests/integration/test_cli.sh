@@ -265,6 +265,43 @@ good alloc 1M --name a/b --align 1M
 good free --name a/b
 empty_pool "after the verbs"
 
+echo "== waiting"
+good alloc 64M --name all
+bad 1 "names: waiting for 'later': nothing was published under this name within 20 ms" names --wait later --timeout 20ms
+bad 1 "get: name 'later': nothing was published under this name within 20 ms" get later --wait 20ms
+bad 1 "alloc: .* within 20 ms: free blocks" alloc 100K --name later --wait 20ms
+helps 'held by names alone: 64M'
+bad 1 "put: .* within 20 ms: free blocks" put /etc/passwd --name later --wait 20ms
+bad 1 "alloc: .*would not fit an empty pool either" alloc 65M --name later --wait 1h
+bad 2 'names: --timeout is for --wait' names --timeout 1s
+bad 2 'names: --wait needs the daemon' names --offline --wait later
+bad 2 "names: the timeout '1' is not a time" names --wait later --timeout 1
+bad 2 "get: the wait '1001h' is too long" get later --wait 1001h
+bad 2 "alloc: the wait 'soon' is not a time" alloc 1 --name later --wait soon
+bad 2 "put: the wait 'soon' is not a time" put /etc/passwd --name later --wait soon
+# Each waits for the one before: for room, and for what is put into it.
+"$shmbuddy" put /etc/passwd --name later --wait 1m >"$folder/out" 2>"$folder/err" &
+putter=$!
+"$shmbuddy" get later "$folder/copied" --wait 1m &
+getter=$!
+"$shmbuddy" names --wait later --no-headings -o name,size --bytes >"$folder/named" &
+waiter=$!
+"$shmbuddy" alloc 32M --name half --wait 1m >/dev/null &
+allocator=$!
+for _ in $(seq 1000); do
+	[ "$(field clients status)" -lt 4 ] || break
+	sleep 0.01
+done
+"$shmbuddy" free --name all || wrong "free --name all"
+for process in "$putter" "$getter" "$waiter" "$allocator"; do
+	wait "$process" || wrong "one that waited ends with $?"
+done
+cmp -s /etc/passwd "$folder/copied" || wrong "what was waited for is not what was put"
+grep -q "^later *$(stat -c %s /etc/passwd)$" "$folder/named" || wrong "names --wait says: $(cat "$folder/named")"
+good free --name later
+good free --name half
+empty_pool "after the waiting"
+
 echo "== sessions are ended"
 start_holder 1M call
 good end "$session"

@@ -30,6 +30,8 @@ struct client;
 	X(verify, 8, true)                                                                                                      \
 	X(find, 8, true)                                                                                                        \
 	X(walk, 1, true)                                                                                                        \
+	X(allocate_wait, 4, false)                                                                                              \
+	X(lookup_wait, 4, true)                                                                                                 \
 	X(list, 1, true)                                                                                                        \
 	X(ping, 2, true)
 

@@ -6,6 +6,7 @@
 #include "tests/support/pattern.h"
 
 #define BATCH_MAX 64
+#define WAIT_MS_MAX 20
 
 /* 1 byte to 256 KiB: mostly small ones, and large ones often enough that the pool is full now and then. */
 static uint64_t draw_size(struct client *client)
@@ -88,6 +89,24 @@ bool operation_allocate(struct client *client)
 		return true;
 	}
 	CLIENT_EXPECT(client, !options.alignment || block.offset % options.alignment == 0);
+	take_block(client, hold, &block);
+	return true;
+}
+
+/* The same, and waits a while where there is no room. */
+bool operation_allocate_wait(struct client *client)
+{
+	struct ledger_hold *hold = ask_hold(client, draw_size(client));
+	shmb_alloc_options options = {.tag = "storm", .wait_ms = 1 + (uint32_t)pattern_below(&client->random, WAIT_MS_MAX)};
+	shmb_block block;
+
+	if (!hold)
+		return operation_free(client);
+	int result = CLIENT_CALL(client, shmb_alloc(client->session, hold->size, &options, &block));
+	if (is_refused(client, result)) {
+		atomic_store(&hold->state, HOLD_NONE);
+		return true;
+	}
 	take_block(client, hold, &block);
 	return true;
 }
