@@ -621,6 +621,75 @@ static bool act_asked(bool again)
 	return wait_for_sessions(1);
 }
 
+/* ---- The operations that wait for one of another session's ------------------------------------------------------ */
+
+/* Replies to `mine`, up to the one of this slot; whether that of SLOT came along. False: the daemon has died. */
+static bool hear(uint32_t slot, bool *out_answered)
+{
+	Shmbuddy__V1__Reply *reply;
+	bool heard = false;
+
+	while (!heard && raw_client_receive_reply(&mine.client, &reply) == 0) {
+		assert_int_equal(reply->status, OK);
+		heard = reply->slot == slot;
+		*out_answered = *out_answered || reply->slot == SLOT;
+		shmbuddy__v1__reply__free_unpacked(reply, NULL);
+	}
+	return heard;
+}
+
+/* `mine` asks for what it waits for, and `other` does what that is. */
+static bool wait_for(Shmbuddy__V1__Request *wanted, Shmbuddy__V1__Request *(*deed)(void))
+{
+	Shmbuddy__V1__Request *ping = raw_session_ping_request();
+	Shmbuddy__V1__Reply *reply;
+	bool answered = false;
+
+	wanted->slot = SLOT;
+	wanted->sequence = 1;
+	ping->slot = 0;
+	ping->sequence = ++mine.sequence;
+	if (raw_client_send_request(&mine.client, wanted) < 0 || raw_client_send_request(&mine.client, ping) < 0 ||
+	    !hear(0, &answered))
+		return false;
+	Shmbuddy__V1__Request *request = deed();
+	request->slot = SLOT;
+	request->sequence = 1;
+	if (raw_client_call(&other.client, request, &reply) < 0)
+		return false;
+	assert_int_equal(reply->status, OK);
+	shmbuddy__v1__reply__free_unpacked(reply, NULL);
+	return answered || hear(SLOT, &answered);
+}
+
+static void prepare_theirs(void)
+{
+	allocate(&other, 0, 5000, NULL);
+}
+
+static void prepare_all_theirs(void)
+{
+	allocate(&other, 0, 1 << 20, NULL);
+}
+
+static bool act_waiting_lookup(bool again)
+{
+	Shmbuddy__V1__Request *request = raw_session_lookup_request("published");
+
+	(void)again;
+	request->lookup->wait_ms = 60000;
+	return wait_for(request, request_publish);
+}
+
+static bool act_waiting_allocation(bool again)
+{
+	Shmbuddy__V1__Request *request = raw_session_allocate_request(5000, "waited for");
+
+	(void)again;
+	request->allocate->wait_ms = 60000;
+	return wait_for(request, request_free);
+}
+
 static const struct operation operations[] = {
 	{"hello", prepare_nothing, NULL, act_hello},
 	{"allocate", prepare_nothing, request_allocate, NULL},
@@ -670,6 +739,8 @@ static const struct operation operations[] = {
 	{"goodbye", prepare_mixed, NULL, act_goodbye},
 	{"death", prepare_mixed, NULL, act_death},
 	{"ask a session to end", prepare_mixed, NULL, act_asked},
+	{"look up what is published later", prepare_theirs, NULL, act_waiting_lookup},
+	{"allocate what is freed later", prepare_all_theirs, NULL, act_waiting_allocation},
 };
 
 /* ---- Answers and tables ----------------------------------------------------------------------------------------- */
