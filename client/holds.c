@@ -197,12 +197,11 @@ void holds_claim(struct shmb_session *session, const shmb_handle *handles, size_
 
 void holds_settle(struct shmb_session *session, const shmb_handle *handles, size_t count, const uint16_t *slots, bool keep)
 {
-	/* Whatever the daemon has to say meanwhile: it is this thread's to settle, and the page stays mapped. */
-	struct hold_page *page = session->holds.mapped;
-
 	for (size_t k = 0; k < count; k++) {
 		if (slots[k] == HOLD_SLOTS)
 			continue;
+		/* Whatever the daemon has to say meanwhile: it is this thread's to settle, and the page, which was there to be claimed, stays mapped. */
+		struct hold_page *page = session->holds.mapped;
 		atomic_store_explicit(&page->slots[slots[k]], keep ? handles[k].id : 0, memory_order_release);
 		if (!keep)
 			let_go(session, handles[k]);

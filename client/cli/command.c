@@ -168,6 +168,19 @@ int command_wait(struct command *command, const char *what, const char *text, ui
 	return status;
 }
 
+int command_ttl(struct command *command, bool or_none, const char *text, uint64_t *out_ms)
+{
+	uint64_t ms;
+	int status = command_duration(command, "time to live", text, &ms);
+
+	if (status != EXIT_DONE)
+		return status;
+	if (ms > SHMB_TTL_MAX_MS || (ms == 0 && !or_none))
+		return report_usage(command->verb->name, "the time to live must be from 1ms to 720h, which are 30 days");
+	*out_ms = ms;
+	return EXIT_DONE;
+}
+
 const char *command_format_size(const struct command *command, uint64_t bytes, char out_text[COMMAND_SIZE_MAX])
 {
 	_Static_assert(COMMAND_SIZE_MAX >= SIZE_TEXT_MAX, "size_format needs its room");

@@ -81,6 +81,11 @@ bool operation_allocate(struct client *client)
 
 	if (!hold)
 		return operation_free(client);
+	if (pattern_below(&client->random, 4) == 0) {
+		options.ttl_ms = 1 + pattern_below(&client->random, 300);
+		hold->seed |= LEDGER_TIMED;
+		hold->secret = false; /* it may still be there when this seat has given it back */
+	}
 	if (pattern_below(&client->random, 8) == 0)
 		options.alignment = UINT64_C(1) << pattern_below(&client->random, 17);
 	int result = CLIENT_CALL(client, shmb_alloc(client->session, hold->size, &options, &block));

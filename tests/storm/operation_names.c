@@ -26,10 +26,10 @@ static void set_state(struct ledger_name *name, enum name_state state)
 	atomic_store(&name->word, NAME_WORD(NAME_SERIAL(atomic_load(&name->word)), state));
 }
 
-/* Is the block one that this seat has made? */
+/* Is the block one that this seat has made, and that stays with its name? */
 static bool is_own(const struct client *client, const struct ledger_hold *hold)
 {
-	return hold->filled && hold->seed >> 48 == client->seat->number + 1u;
+	return hold->filled && hold->seed >> 48 == client->seat->number + 1u && !(hold->seed & LEDGER_TIMED);
 }
 
 bool operation_publish(struct client *client)
