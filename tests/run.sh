@@ -115,11 +115,11 @@ check_tidy() {
 
 # Left out, since cppcheck does not know better: resourceLeak and memleak take CLEANUP_CLOSE and CLEANUP_FREE for leaks;
 # autoVariables objects to a waiter on its caller's stack (clang's analyzer looks whether it outlives the call); readdir is
-# safe in glibc, and readdir_r deprecated; getpwuid is used by the command line, which has one thread; mmap with MAP_FIXED
+# safe in glibc, and readdir_r deprecated; getpwuid and getpwnam are used by the command line, which has one thread; mmap with MAP_FIXED
 # has no result to store, and may well have -1 for a descriptor; NULL is a pointer in every C library for Linux.
 check_cppcheck() {
 	local id suppressed=""
-	for id in resourceLeak memleak autoVariables readdirCalled getpwuidCalled leakReturnValNotUsed invalidFunctionArg \
+	for id in resourceLeak memleak autoVariables readdirCalled getpwuidCalled getpwnamCalled leakReturnValNotUsed invalidFunctionArg \
 		varFuncNullUB; do
 		suppressed="$suppressed --suppress=$id"
 	done

@@ -41,7 +41,7 @@ static int share(shmb_session *session, const char *name, uint64_t id, const shm
 	char text[SHMB_TICKET_TEXT_MAX];
 	struct json json = JSON_INIT;
 	shmb_ticket ticket;
-	shmb_block block;
+	shmb_block block = {0};
 	int status = take_hold(session, name, id, &block), result;
 
 	if (status != EXIT_DONE)

@@ -240,7 +240,7 @@ static void test_other_users(void **state)
 static void test_as_many_as_there_are(void **state)
 {
 	shmb_share_options brief = {.ttl_ms = 60000};
-	shmb_ticket ticket, last;
+	shmb_ticket ticket, last = {{0}};
 	shmb_block block;
 	uint64_t count = 0;
 	int result;
