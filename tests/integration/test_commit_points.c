@@ -37,7 +37,7 @@
 
 static struct daemon_fixture fixture;
 static uint8_t ticket[16];            /* that was shared beforehand, or last */
-static Shmbuddy__V1__Handle answered; /* the block of the last answer that had one */
+static Shmbuddy__V1__Handle last_block; /* the block of the last answer that had one */
 static struct raw_session mine = RAW_SESSION_CLOSED, other = RAW_SESSION_CLOSED;
 static Shmbuddy__V1__Handle block[BLOCKS];
 
@@ -752,7 +752,7 @@ static void keep_answer(const Shmbuddy__V1__Reply *reply, struct result *out_res
 		out_result->blocks = 1;
 		out_result->size = reply->block->size;
 		out_result->granted = reply->block->granted;
-		answered = *reply->block->handle;
+		last_block = *reply->block->handle;
 	} else if (reply->result_case == SHMBUDDY__V1__REPLY__RESULT_TICKET) {
 		memcpy(ticket, reply->ticket->token.data, sizeof ticket);
 	} else if (reply->result_case == SHMBUDDY__V1__REPLY__RESULT_BLOCK_BATCH) {
@@ -840,7 +840,7 @@ static void expect_empty_at_the_end(void)
 	raw_session_call(&other, request_revoke());
 	for (unsigned i = 0; i < BLOCKS; i++)
 		raw_session_call(&other, renew(&block[i], 0));
-	raw_session_call(&other, renew(&answered, 0));
+	raw_session_call(&other, renew(&last_block, 0));
 	recount_pool(fixture.pool, &recount);
 	for (uint64_t i = 0; i < recount.names; i++)
 		assert_int_equal(raw_session_unpublish(&other, recount.name[i]), OK);
@@ -859,7 +859,7 @@ static void prepare(const struct operation *operation)
 {
 	for (unsigned i = 0; i < BLOCKS; i++)
 		block[i] = (Shmbuddy__V1__Handle)SHMBUDDY__V1__HANDLE__INIT;
-	answered = block[0];
+	last_block = block[0];
 	daemon_fixture_start_lasting(&fixture, "--size", "1M", "--max-sessions", "8", NULL);
 	raw_session_open(&mine, fixture.socket_path, SHMBUDDY__V1__ACCESS__ACCESS_READ_WRITE);
 	raw_session_open(&other, fixture.socket_path, SHMBUDDY__V1__ACCESS__ACCESS_READ_WRITE);
