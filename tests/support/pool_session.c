@@ -101,6 +101,8 @@ void pool_session_await_clients(shmb_session *session, uint64_t clients)
 
 void pool_session_assert_empty(shmb_session *session, uint64_t longest_free)
 {
+	/* What was held by hold pages goes a moment after its last hold. */
+	pool_session_await_used(session, 0);
 	shmb_status status = pool_session_status(session);
 	shmb_block_info block;
 	shmb_name_info name;
