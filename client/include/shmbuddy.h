@@ -229,7 +229,8 @@ SHMB_PUBLIC int shmb_free(shmb_session *session, shmb_handle handle);
  *
  * A program that acquires or looks up again and again (from the fourth time on) does so without asking the daemon: shmb_acquire, shmb_lookup and
  * the shmb_free of what they brought then cost less than a system call, up to 504 holds of a session at a time, and work while there
- * is no daemon. That the session is over, such calls do not notice; the next one that asks does.
+ * is no daemon. That the session is over, such calls do not notice; the next one that asks does. A block that may be held so is freed a
+ * moment after its last hold has gone, once the daemon has looked: until then it can be acquired again.
  */
 SHMB_PUBLIC int shmb_acquire(shmb_session *session, shmb_handle handle, shmb_block *out_block);
 
