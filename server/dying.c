@@ -141,6 +141,7 @@ static void doubt(struct dying *dying, uint32_t index)
 /* A page that cannot be read may hold anything: what is looked for is looked for again. */
 static void look_later(struct dying *dying)
 {
+	dying->unreadable = true;
 	while (dying->looked_for) {
 		uint32_t index = dying->looked_for - 1;
 		take_out(dying, index);
@@ -174,6 +175,7 @@ static void end_one(struct dying *dying, uint32_t index)
 static void begin_look(struct dying *dying)
 {
 	dying->looking = true;
+	dying->unreadable = false;
 	dying->looked_for = dying->waiting;
 	dying->waiting = 0;
 	dying->waiting_count = dying->waiting_bytes = 0;
@@ -304,16 +306,22 @@ void dying_released(struct pool *pool, uint32_t index)
 bool dying_hurry(struct pool *pool)
 {
 	struct dying *dying = &pool->dying;
-
-	if (!dying->looking && dying->waiting && !dying->stopped) {
-		uv_timer_stop(&dying->timer);
-		begin_look(dying);
-		uv_idle_start(&dying->slices, look_on);
-	}
 	uint64_t freed = atomic_load_explicit(&pool->counters->frees, memory_order_relaxed);
-	if (dying->looking)
+
+	/* What came during a look has its own: the first may find that all it looks for is held. Each has fewer left to look for. */
+	while (!dying->stopped && (dying->looking || dying->waiting)) {
+		if (!dying->looking) {
+			uv_timer_stop(&dying->timer);
+			begin_look(dying);
+			uv_idle_start(&dying->slices, look_on);
+		}
 		go_on_looking(dying, UINT32_MAX, SLICE_BLOCKS);
-	return atomic_load_explicit(&pool->counters->frees, memory_order_relaxed) != freed;
+		if (atomic_load_explicit(&pool->counters->frees, memory_order_relaxed) != freed)
+			return true;
+		if (dying->waiting && !dying->looking && dying->unreadable)
+			return false; /* a page cannot be read now: the same look again would end the same way */
+	}
+	return false;
 }
 
 /* ---- Hold pages ------------------------------------------------------------------------------------------------- */

@@ -25,6 +25,7 @@ struct dying {
 	uint32_t pages;                /* sessions that have a hold page */
 	uint32_t next_session;         /* whose page the look under way reads next */
 	bool looking;                  /* a look is under way */
+	bool unreadable;               /* the last look met a page that could not be read */
 	bool stopped;                  /* the daemon ends: no more looks */
 	uint64_t started_ns, ended_ns; /* of the last look, uv_hrtime() */
 	uv_timer_t timer;              /* until the next look */

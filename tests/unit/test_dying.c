@@ -10,6 +10,7 @@
 
 #include <cmocka.h>
 
+#include <fcntl.h>
 #include <stdbool.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -260,6 +261,60 @@ static void test_hurry(void **state)
 	assert_int_equal(fixture.pool.block_count, 1);
 }
 
+/* A look that finds all held that it looks for does not keep from who wants memory what came during that look. */
+static void test_hurry_during_a_look(void **state)
+{
+	static struct session idle[100]; /* so many that a look takes several turns of the loop */
+	struct session *owner = &fixture.sessions[0];
+	uint32_t number;
+
+	(void)state;
+	for (size_t i = 0; i < 100; i++) {
+		assert_int_equal(table_take(&fixture.pool.sessions.table, &number), 0);
+		idle[i] = (struct session){.pool = &fixture.pool, .number = number, .hold_page = -1};
+		fixture.pool.sessions.by_number[number] = &idle[i];
+	}
+	open_page(1);
+	uint32_t held = allocate(owner, 1, true), gone = allocate(owner, 1, true);
+	fixture.pages[1]->slots[4] = id_of(held);
+	lifetime_drop_owner(owner, held);
+	for (unsigned turn = 0; !fixture.pool.dying.looking; turn++) {
+		assert_in_range(turn, 0, 1000000);
+		uv_run(&fixture.loop, UV_RUN_NOWAIT);
+	}
+	lifetime_drop_owner(owner, gone);
+	assert_true(dying_hurry(&fixture.pool));
+	assert_int_equal(state_of(gone), RECORD_FREE);
+	assert_int_equal(state_of(held), RECORD_ORPHAN);
+	assert_false(dying_hurry(&fixture.pool));
+	fixture.pages[1]->slots[4] = 0;
+	dying_doubt(&fixture.pool);
+	rest();
+	assert_empty();
+	for (size_t i = 0; i < 100; i++)
+		fixture.pool.sessions.by_number[idle[i].number] = NULL;
+}
+
+/* A page that the kernel cannot read may hold anything: nothing is freed, and nobody waits for ever. */
+static void test_unreadable_page(void **state)
+{
+	struct session *owner = &fixture.sessions[0];
+
+	(void)state;
+	open_page(1);
+	int page = fixture.sessions[1].hold_page;
+	uint32_t block = allocate(owner, 1, true);
+	lifetime_drop_owner(owner, block);
+	fixture.sessions[1].hold_page = open("/dev/null", O_WRONLY | O_CLOEXEC); /* EBADF */
+	assert_true(fixture.sessions[1].hold_page >= 0);
+	assert_false(dying_hurry(&fixture.pool));
+	assert_int_equal(state_of(block), RECORD_DYING);
+	close(fixture.sessions[1].hold_page);
+	fixture.sessions[1].hold_page = page;
+	rest();
+	assert_empty();
+}
+
 /* ---- At random ---- */
 
 #define BLOCKS 40
@@ -399,8 +454,14 @@ static void test_at_random(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_at_once),  TEST(test_by_hand), TEST(test_settle),
-		TEST(test_pages_go), TEST(test_hurry),   TEST(test_at_random),
+		TEST(test_at_once),
+		TEST(test_by_hand),
+		TEST(test_settle),
+		TEST(test_pages_go),
+		TEST(test_hurry_during_a_look),
+		TEST(test_unreadable_page),
+		TEST(test_hurry),
+		TEST(test_at_random),
 	};
 
 	draw_seed();
