@@ -238,6 +238,8 @@ static int make_tables(struct pool *pool)
 		withheld_init(&pool->withheld, pool->loop, &pool->buddy);
 		result = dying_init(&pool->dying, pool, state->max_blocks);
 	}
+	if (result == 0)
+		result = clones_init(&pool->clones, pool);
 	return result;
 }
 
@@ -359,6 +361,7 @@ void pool_close(struct pool *pool)
 	/* Its handle is closed, and those of reclaim_deinit are, by the run of the loop in sessions_deinit. */
 	withheld_deinit(&pool->withheld);
 	dying_close(&pool->dying);
+	clones_close(&pool->clones);
 	sessions_deinit(&pool->sessions);
 	dying_deinit(&pool->dying);
 	extents_deinit(&pool->extents);

@@ -15,6 +15,7 @@
 
 #include "blocks.h"
 #include "buddy.h"
+#include "clone.h"
 #include "committer.h"
 #include "dying.h"
 #include "extents.h"
@@ -67,6 +68,7 @@ struct pool {
 	struct withheld withheld;
 	struct dying dying;
 	struct sessions sessions;
+	struct clones clones;
 	struct reclaim *reclaim; /* what becomes of freed memory: the daemon makes it after the pool */
 
 	uint64_t next_id;

@@ -36,6 +36,7 @@ void request_publish(struct request *request);
 void request_unpublish(struct request *request);
 void request_lookup(struct request *request);
 void request_acquire(struct request *request);
+void request_clone(struct request *request);
 void request_open_holds(struct request *request);
 void request_released(struct request *request);
 void request_remove(struct request *request);
