@@ -225,7 +225,8 @@ int clone_begin(const struct slot *slot, const struct handle *held, uint32_t cou
 	}
 	clone->slot = *slot;
 	clone->count = count;
-	memcpy(clone->held, held, count * sizeof *held);
+	if (count)
+		memcpy(clone->held, held, count * sizeof *held);
 	session_depart(parent, slot->index, NULL);
 	session_depart(clone->copy, 0, NULL); /* it is not reaped while it is filled */
 	if (clones->last)

@@ -144,7 +144,7 @@ static int try_hello(struct raw_session *session, Shmbuddy__V1__Access access, e
 
 static Shmbuddy__V1__Status say_hello(struct raw_session *session, Shmbuddy__V1__Access access, enum way way)
 {
-	Shmbuddy__V1__Status status;
+	Shmbuddy__V1__Status status = SHMBUDDY__V1__STATUS__PROTOCOL;
 
 	assert_int_equal(try_hello(session, access, way, &status), 0);
 	return status;
