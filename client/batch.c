@@ -79,12 +79,14 @@ int shmb_alloc_batch(shmb_session *session, const uint64_t *sizes, size_t count,
 			                      options->name);
 		body.alignment = options->alignment;
 		body.tag = options->tag ? (char *)(uintptr_t)options->tag : body.tag;
+		body.wait_ms = options->wait_ms;
 	}
 	body.n_size = count;
 	body.size = (uint64_t *)(uintptr_t)sizes; /* protobuf-c only reads it */
 	request.operation_case = SHMBUDDY__V1__REQUEST__OPERATION_ALLOCATE_BATCH;
 	request.allocate_batch = &body;
 	call_init(&batch.call, take_blocks);
+	batch.call.wait_ms = body.wait_ms ? &body.wait_ms : NULL;
 	batch.session = session;
 	batch.sizes = sizes;
 	batch.count = count;

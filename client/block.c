@@ -53,6 +53,14 @@ int block_check_options(const struct shmb_session *session, const shmb_alloc_opt
 	return 0;
 }
 
+int block_check_ttl(uint64_t ttl_ms)
+{
+	if (ttl_ms > SHMB_TTL_MAX_MS)
+		return last_error_set(ERROR_INVALID_ARGUMENT, "a time to live is at most 30 days, %" PRIu64 " ms, not %" PRIu64,
+		                      SHMB_TTL_MAX_MS, ttl_ms);
+	return 0;
+}
+
 int block_check_handle(shmb_handle handle)
 {
 	if (handle.id == 0)
@@ -102,11 +110,12 @@ static int take_fetched(struct call *call, const Shmbuddy__V1__Reply *reply)
 	return block_from_reply(fetch->session, reply, fetch->out_block);
 }
 
-int block_fetch(struct shmb_session *session, Shmbuddy__V1__Request *request, shmb_block *out_block)
+int block_fetch(struct shmb_session *session, Shmbuddy__V1__Request *request, uint32_t *wait_ms, shmb_block *out_block)
 {
 	struct fetch_call fetch = {.session = session, .out_block = out_block};
 
 	call_init(&fetch.call, take_fetched);
+	fetch.call.wait_ms = wait_ms;
 	int r = session_perform(session, &fetch.call, request);
 	if (r == 0)
 		hold_page_missed(session);
@@ -156,13 +165,19 @@ int shmb_alloc(shmb_session *session, uint64_t size, const shmb_alloc_options *o
 	if (options) {
 		if (options->name && name_check(options->name, strlen(options->name)) < 0)
 			return last_error_set(ERROR_BAD_NAME, "%s", error_sentence(ERROR_BAD_NAME));
+		r = block_check_ttl(options->ttl_ms);
+		if (r < 0)
+			return r;
+		allocate.ttl_ms = options->ttl_ms;
 		allocate.alignment = options->alignment;
 		allocate.name = options->name ? (char *)(uintptr_t)options->name : allocate.name;
 		allocate.tag = options->tag ? (char *)(uintptr_t)options->tag : allocate.tag;
+		allocate.wait_ms = options->wait_ms;
 	}
 	request.operation_case = SHMBUDDY__V1__REQUEST__OPERATION_ALLOCATE;
 	request.allocate = &allocate;
 	call_init(&alloc.call, take_block);
+	alloc.call.wait_ms = allocate.wait_ms ? &allocate.wait_ms : NULL;
 	alloc.session = session;
 	alloc.size = size;
 	alloc.alignment = allocate.alignment;
@@ -189,7 +204,7 @@ int shmb_acquire(shmb_session *session, shmb_handle handle, shmb_block *out_bloc
 	body.handle = &wire;
 	request.operation_case = SHMBUDDY__V1__REQUEST__OPERATION_ACQUIRE;
 	request.acquire = &body;
-	return block_fetch(session, &request, out_block);
+	return block_fetch(session, &request, NULL, out_block);
 }
 
 int shmb_free(shmb_session *session, shmb_handle handle)
@@ -213,6 +228,26 @@ int shmb_free(shmb_session *session, shmb_handle handle)
 	r = session_perform(session, &call, &request);
 	/* Other threads, who took and gave back holds on the same block, may have moved ours past the one that looked for it. */
 	return r == -ERROR_NOT_HELD && holds_release(session, handle) ? 0 : r;
+}
+
+int shmb_renew(shmb_session *session, shmb_handle handle, uint64_t ttl_ms)
+{
+	Shmbuddy__V1__Request request = SHMBUDDY__V1__REQUEST__INIT;
+	Shmbuddy__V1__Renew body = SHMBUDDY__V1__RENEW__INIT;
+	Shmbuddy__V1__Handle wire = block_wire_handle(handle);
+	struct call call;
+	int r = block_check_handle(handle);
+
+	if (r == 0)
+		r = block_check_ttl(ttl_ms);
+	if (r < 0)
+		return r;
+	body.handle = &wire;
+	body.ttl_ms = ttl_ms;
+	request.operation_case = SHMBUDDY__V1__REQUEST__OPERATION_RENEW;
+	request.renew = &body;
+	call_init(&call, NULL);
+	return session_perform(session, &call, &request);
 }
 
 int shmb_remove(shmb_session *session, uint64_t id)

@@ -15,11 +15,14 @@ int block_accept(const struct shmb_session *session, shmb_handle handle, uint64_
 /* block_accept for the block of a reply, which may have none. */
 int block_from_reply(const struct shmb_session *session, const Shmbuddy__V1__Reply *reply, shmb_block *out_block);
 
-/* Performs a request whose answer is a block: look-up or acquisition. As session_perform. */
-int block_fetch(struct shmb_session *session, Shmbuddy__V1__Request *request, shmb_block *out_block);
+/* Performs a request whose answer is a block: look-up or acquisition. As session_perform. `wait_ms` as in struct call; NULL: it does not wait. */
+int block_fetch(struct shmb_session *session, Shmbuddy__V1__Request *request, uint32_t *wait_ms, shmb_block *out_block);
 
 /* A negative SHMB_E_* with its sentence, where alignment or tag are none that a pool of this session could take. */
 int block_check_options(const struct shmb_session *session, const shmb_alloc_options *options);
+
+/* The same where a time to live is longer than there are. */
+int block_check_ttl(uint64_t ttl_ms);
 
 /* The same where the handle is all zeros. */
 int block_check_handle(shmb_handle handle);

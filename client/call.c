@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "deadline.h"
 #include "name.h"
 
 void call_init(struct call *call, int (*take)(struct call *, const Shmbuddy__V1__Reply *))
@@ -14,6 +15,7 @@ void call_init(struct call *call, int (*take)(struct call *, const Shmbuddy__V1_
 	call->done = NULL;
 	call->owner = NULL;
 	call->once = false;
+	call->wait_ms = NULL;
 	call->request = NULL;
 	call->state = CALL_WAITING;
 	call->slot = 0;
@@ -21,6 +23,13 @@ void call_init(struct call *call, int (*take)(struct call *, const Shmbuddy__V1_
 	call->result = 0;
 	call->has_oom = false;
 	call->incarnation = 0;
+}
+
+void call_update_wait(struct call *call)
+{
+	/* Rounded up: whoever has a moment left waits once more. */
+	if (call->wait_ms)
+		*call->wait_ms = (uint32_t)((deadline_left(call->wait_until) + DEADLINE_MS - 1) / DEADLINE_MS);
 }
 
 void call_fail(struct call *call, enum error_code code, const char *text)
@@ -46,6 +55,7 @@ static void take_oom(struct call *call, const Shmbuddy__V1__OutOfMemory *from)
 	oom->free = from->free_bytes;
 	oom->longest_free = from->longest_free;
 	oom->kernel_free = from->kernel_free;
+	oom->set_aside = from->set_aside;
 	oom->holder_count = from->n_holder < SHMB_OOM_HOLDERS_MAX ? from->n_holder : SHMB_OOM_HOLDERS_MAX;
 	for (size_t i = 0; i < oom->holder_count; i++) {
 		const Shmbuddy__V1__Usage *holder = from->holder[i];

@@ -31,6 +31,9 @@ struct call {
 	void (*done)(struct call *call);
 	void *owner; /* for `done` */
 	bool once;   /* fails when the connection is lost, and is not sent again */
+	/* How long its request may wait for something, a field of that; whenever it is sent it becomes what is left. NULL: it does not wait. */
+	uint32_t *wait_ms;
+	int64_t wait_until; /* deadline.h; set by session_perform */
 
 	enum call_state state;
 	uint32_t slot;                  /* from CALL_GRANTED on */
@@ -45,6 +48,9 @@ struct call {
 
 /* A call that will use `take`, which may be NULL. */
 void call_init(struct call *call, int (*take)(struct call *, const Shmbuddy__V1__Reply *));
+
+/* Says in its request how long it may wait from now on. Nothing if it does not wait. */
+void call_update_wait(struct call *call);
 
 /* Ends it as failed. `text` may be empty or NULL: the code's own sentence. */
 void call_fail(struct call *call, enum error_code code, const char *text);

@@ -21,7 +21,7 @@ static void decode_free(void *arena, void *bytes)
 
 /*
  * A reply that nobody waits for any more: what it brought goes back, in the same slot. The reply to that comes here too, and
- * the block that it leaves to its name follows.
+ * the block that it leaves to its name, or to its time to live, follows.
  */
 static void give_back(struct connection *connection, uint32_t index, const Shmbuddy__V1__Reply *reply)
 {
@@ -31,6 +31,7 @@ static void give_back(struct connection *connection, uint32_t index, const Shmbu
 	Shmbuddy__V1__Free one = SHMBUDDY__V1__FREE__INIT;
 	Shmbuddy__V1__FreeBatch many = SHMBUDDY__V1__FREE_BATCH__INIT;
 	Shmbuddy__V1__Remove named = SHMBUDDY__V1__REMOVE__INIT;
+	Shmbuddy__V1__Revoke revoke = SHMBUDDY__V1__REVOKE__INIT;
 	shmb_handle next = {0};
 
 	if (slot->leftover.id) {
@@ -42,10 +43,14 @@ static void give_back(struct connection *connection, uint32_t index, const Shmbu
 		request.remove = &named;
 	} else if (reply->result_case == SHMBUDDY__V1__REPLY__RESULT_BLOCK && reply->block->handle) {
 		one.handle = reply->block->handle;
-		if (slot->named)
+		if (slot->kept)
 			next = (shmb_handle){.id = one.handle->id, .index = one.handle->index, .incarnation = one.handle->incarnation};
 		request.operation_case = SHMBUDDY__V1__REQUEST__OPERATION_FREE;
 		request.free = &one;
+	} else if (reply->result_case == SHMBUDDY__V1__REPLY__RESULT_TICKET) {
+		revoke.token = reply->ticket->token;
+		request.operation_case = SHMBUDDY__V1__REQUEST__OPERATION_REVOKE;
+		request.revoke = &revoke;
 	} else if (reply->result_case == SHMBUDDY__V1__REPLY__RESULT_BLOCK_BATCH && reply->block_batch->n_index) {
 		const Shmbuddy__V1__BlockBatch *batch = reply->block_batch;
 		uint64_t *ids = arena_take(&connection->arena, batch->n_index * sizeof *ids);
@@ -70,7 +75,7 @@ static void give_back(struct connection *connection, uint32_t index, const Shmbu
 	if (request.operation_case != SHMBUDDY__V1__REQUEST__OPERATION__NOT_SET &&
 	    connection_queue_own(connection, index, &request) == 0)
 		return;
-	/* Without memory for the request the block stays the session's until that ends, or its name's. */
+	/* Without memory for the request the block stays the session's until that ends, or its name's, and a ticket lives until it expires. */
 	slot->leftover.id = 0;
 	slots_release(&connection->slots, index);
 }

@@ -70,13 +70,18 @@ static void number_is_used(struct connection *connection, const Shmbuddy__V1__Re
 	slot->brings = request->operation_case == SHMBUDDY__V1__REQUEST__OPERATION_ALLOCATE ||
 	               request->operation_case == SHMBUDDY__V1__REQUEST__OPERATION_ALLOCATE_BATCH ||
 	               request->operation_case == SHMBUDDY__V1__REQUEST__OPERATION_LOOKUP ||
-	               request->operation_case == SHMBUDDY__V1__REQUEST__OPERATION_ACQUIRE;
-	slot->named = request->operation_case == SHMBUDDY__V1__REQUEST__OPERATION_ALLOCATE && *request->allocate->name;
+	               request->operation_case == SHMBUDDY__V1__REQUEST__OPERATION_ACQUIRE ||
+	               request->operation_case == SHMBUDDY__V1__REQUEST__OPERATION_SHARE ||
+	               request->operation_case == SHMBUDDY__V1__REQUEST__OPERATION_REDEEM;
+	slot->kept = request->operation_case == SHMBUDDY__V1__REQUEST__OPERATION_ALLOCATE &&
+	             (*request->allocate->name || request->allocate->ttl_ms);
 }
 
 void connection_submit(struct connection *connection, struct call *call, Shmbuddy__V1__Request *request)
 {
 	char text[96];
+
+	call_update_wait(call);
 	int r = number_request(connection, call->slot, request);
 
 	if (r == 0 && !connection->lost)
@@ -115,13 +120,15 @@ bool connection_abandon(struct connection *connection, struct call *call)
 		return false;
 	}
 	/* Without memory for the frame the slot stays busy, whatever becomes of the socket: its request may be under way. */
+	if (call->wait_ms)
+		*call->wait_ms = 0; /* sent again, it is for the answer alone */
 	if (slot->brings)
 		keep_frame(slot, call->request);
 	slot->call = NULL;
 	return true;
 }
 
-/* Of what has no answer yet that which is waited for, and then what nobody waits for but may bring a block. */
+/* Of what has no answer yet that which is waited for, and then what nobody waits for but may bring something. */
 static int queue_some_again(struct connection *connection, bool waited_for)
 {
 	for (uint32_t index = 0; index < connection->slots.count; index++) {
@@ -136,6 +143,8 @@ static int queue_some_again(struct connection *connection, bool waited_for)
 		}
 		if (slot->call ? slot->call->state != CALL_SENT : !slot->frame)
 			continue; /* a slot just granted has sent nothing yet */
+		if (slot->call)
+			call_update_wait(slot->call);
 		r = slot->call ? queue_request(connection, slot->call->request)
 		               : byte_queue_append(&connection->out, slot->frame, slot->frame_size);
 		if (r < 0)

@@ -3,8 +3,9 @@
  * Holds: see holds.h, and hold_layout.h for why they hold.
  *
  * A thread starts at a line of the page of its own, and takes the first slot that is free; a hold may be given back by any thread, which
- * finds it by its id. All slots taken: a miss. What the daemon waits for is told once, by a message without a reply; whether it arrives does
- * not matter.
+ * finds it by its id. Until it is known to hold, a slot is claimed. Else another thread could give it back and a third one take it for another
+ * block, and the first, which has not got hold, would empty that (tests/model/slots.pml). All slots taken: a miss. What the daemon waits for is
+ * told once, by a message without a reply; whether it arrives does not matter.
  */
 #include "holds.h"
 
@@ -47,6 +48,15 @@ static void tell_released(struct shmb_session *session, shmb_handle handle)
 	pthread_mutex_unlock(&session->exchange.mutex);
 }
 
+/* Can a slot hold what this handle means? As long as one does, the record is that block's. */
+static bool may_hold(const struct shmb_session *session, shmb_handle handle)
+{
+	const struct view *view = &session->mapping->view;
+
+	return handle.incarnation == session->incarnation && handle.index < inspect_block_records(view) &&
+	       record_id(atomic_load_explicit(&view->blocks[handle.index].word, memory_order_relaxed)) == handle.id;
+}
+
 /* Steps 2 to 4 of letting go, after the slot was emptied. */
 static void let_go(struct shmb_session *session, shmb_handle handle)
 {
@@ -58,7 +68,7 @@ static void let_go(struct shmb_session *session, shmb_handle handle)
 		tell_released(session, handle);
 }
 
-/* Step 1 of taking hold; NULL: no slot is free. */
+/* Step 1 of taking hold; NULL: no slot is free. It is claimed: nobody else may change it. */
 static _Atomic uint64_t *take_slot(struct holds *holds, struct hold_page *page, shmb_handle handle)
 {
 	unsigned first = home_slot();
@@ -67,7 +77,8 @@ static _Atomic uint64_t *take_slot(struct holds *holds, struct hold_page *page, 
 		_Atomic uint64_t *slot = &page->slots[first + i < HOLD_SLOTS ? first + i : first + i - HOLD_SLOTS];
 		uint64_t none = 0;
 		if (atomic_load_explicit(slot, memory_order_relaxed) == 0 &&
-		    atomic_compare_exchange_strong_explicit(slot, &none, handle.id, memory_order_relaxed, memory_order_relaxed)) {
+		    atomic_compare_exchange_strong_explicit(slot, &none, handle.id | HOLD_CLAIMED, memory_order_relaxed,
+		                                            memory_order_relaxed)) {
 			atomic_store_explicit(&holds->indexes[slot - page->slots], handle.index, memory_order_relaxed);
 			return slot;
 		}
@@ -109,8 +120,10 @@ bool holds_acquire(struct shmb_session *session, shmb_handle handle, shmb_block 
 		return false;
 	atomic_thread_fence(memory_order_seq_cst);
 	now = atomic_load_explicit(word, memory_order_acquire);
-	if (record_id(now) == handle.id && record_is_holdable(now) && read_held(session, handle, out_block))
+	if (record_id(now) == handle.id && record_is_holdable(now) && read_held(session, handle, out_block)) {
+		atomic_store_explicit(slot, handle.id, memory_order_relaxed); /* from here on any thread may give it back */
 		return true;
+	}
 	atomic_store_explicit(slot, 0, memory_order_release);
 	let_go(session, handle);
 	return false;
@@ -142,7 +155,7 @@ bool holds_release(struct shmb_session *session, shmb_handle handle)
 	struct hold_page *page = page_of(session);
 	unsigned first = home_slot();
 
-	if (!page || handle.incarnation != session->incarnation)
+	if (!page || !may_hold(session, handle))
 		return false;
 	for (unsigned i = 0; i < HOLD_SLOTS; i++) {
 		_Atomic uint64_t *slot = &page->slots[first + i < HOLD_SLOTS ? first + i : first + i - HOLD_SLOTS];
@@ -170,8 +183,9 @@ void holds_claim(struct shmb_session *session, const shmb_handle *handles, size_
 		used += ids[used] != 0;
 	}
 	for (size_t k = 0; k < count; k++) {
+		size_t end = may_hold(session, handles[k]) ? used : 0;
 		out_slots[k] = HOLD_SLOTS;
-		for (size_t i = 0; i < used && out_slots[k] == HOLD_SLOTS; i++) {
+		for (size_t i = 0; i < end && out_slots[k] == HOLD_SLOTS; i++) {
 			uint64_t id = handles[k].id;
 			if (ids[i] != id)
 				continue;
@@ -185,12 +199,11 @@ void holds_claim(struct shmb_session *session, const shmb_handle *handles, size_
 
 void holds_settle(struct shmb_session *session, const shmb_handle *handles, size_t count, const uint16_t *slots, bool keep)
 {
-	/* Whatever the daemon has to say meanwhile: it is this thread's to settle, and the page stays mapped. */
-	struct hold_page *page = session->holds.mapped;
-
 	for (size_t k = 0; k < count; k++) {
 		if (slots[k] == HOLD_SLOTS)
 			continue;
+		/* Whatever the daemon has to say meanwhile: it is this thread's to settle, and the page, which was there to be claimed, stays mapped. */
+		struct hold_page *page = session->holds.mapped;
 		atomic_store_explicit(&page->slots[slots[k]], keep ? handles[k].id : 0, memory_order_release);
 		if (!keep)
 			let_go(session, handles[k]);

@@ -38,6 +38,8 @@ int shmb_get_status(shmb_session *session, shmb_status *out_status)
 		.blocks = counter(&counters->blocks),
 		.names = counter(&counters->names),
 		.clients = counter(&counters->sessions),
+		.tickets = counter(&counters->tickets),
+		.leases = counter(&counters->leases),
 		.max_blocks = header->max_blocks,
 		.max_names = header->max_names,
 		.max_clients = header->max_sessions,

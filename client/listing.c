@@ -160,6 +160,46 @@ int shmb_list_holders(shmb_session *session, uint64_t id, shmb_holder_info **out
 	return 0;
 }
 
+/* A page of the holders behind the last one that there can be: what else it tells. */
+struct lifetime_call {
+	struct call call;
+	shmb_lifetime *out_lifetime;
+};
+
+static int take_lifetime(struct call *call, const Shmbuddy__V1__Reply *reply)
+{
+	const struct lifetime_call *lifetime = (const struct lifetime_call *)call;
+
+	if (reply->result_case != SHMBUDDY__V1__REPLY__RESULT_HOLDER_PAGE)
+		return -EPROTO;
+	*lifetime->out_lifetime = (shmb_lifetime){.expires_ms = reply->holder_page->expires_ms,
+	                                          .tickets = reply->holder_page->tickets,
+	                                          .links = reply->holder_page->links};
+	return 0;
+}
+
+int shmb_get_lifetime(shmb_session *session, uint64_t id, shmb_lifetime *out_lifetime)
+{
+	Shmbuddy__V1__Request request = SHMBUDDY__V1__REQUEST__INIT;
+	Shmbuddy__V1__ListHolders body = SHMBUDDY__V1__LIST_HOLDERS__INIT;
+	Shmbuddy__V1__Handle wire;
+	struct lifetime_call lifetime;
+	int r;
+
+	if (!out_lifetime)
+		return last_error_set(ERROR_INVALID_ARGUMENT, "out_lifetime is NULL");
+	r = block_find_handle(session, id, &wire);
+	if (r < 0)
+		return r;
+	body.handle = &wire;
+	body.after = UINT32_MAX;
+	request.operation_case = SHMBUDDY__V1__REQUEST__OPERATION_LIST_HOLDERS;
+	request.list_holders = &body;
+	call_init(&lifetime.call, take_lifetime);
+	lifetime.out_lifetime = out_lifetime;
+	return block_gone(session_perform(session, &lifetime.call, &request), id);
+}
+
 int shmb_session_number(shmb_session *session, uint32_t *out_number)
 {
 	int r;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Names: publish, unpublish, look up. Which names there may be is shared/name.h's. */
+/* Names: publish, unpublish, look up, wait for. Which names there may be is shared/name.h's. */
 #include <string.h>
 
 #include "block.h"
@@ -50,7 +50,7 @@ int shmb_unpublish(shmb_session *session, const char *name)
 	return session_perform(session, &call, &request);
 }
 
-int shmb_lookup(shmb_session *session, const char *name, shmb_block *out_block)
+static int look_up(shmb_session *session, const char *name, uint32_t wait_ms, shmb_block *out_block)
 {
 	Shmbuddy__V1__Request request = SHMBUDDY__V1__REQUEST__INIT;
 	Shmbuddy__V1__Lookup body = SHMBUDDY__V1__LOOKUP__INIT;
@@ -67,7 +67,18 @@ int shmb_lookup(shmb_session *session, const char *name, shmb_block *out_block)
 	if (holds_look_up(session, name, strlen(name), out_block))
 		return 0;
 	body.name = (char *)(uintptr_t)name;
+	body.wait_ms = wait_ms;
 	request.operation_case = SHMBUDDY__V1__REQUEST__OPERATION_LOOKUP;
 	request.lookup = &body;
-	return block_fetch(session, &request, out_block);
+	return block_fetch(session, &request, wait_ms ? &body.wait_ms : NULL, out_block);
+}
+
+int shmb_lookup(shmb_session *session, const char *name, shmb_block *out_block)
+{
+	return look_up(session, name, 0, out_block);
+}
+
+int shmb_lookup_wait(shmb_session *session, const char *name, uint32_t timeout_ms, shmb_block *out_block)
+{
+	return look_up(session, name, timeout_ms, out_block);
 }

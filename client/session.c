@@ -251,6 +251,7 @@ int session_enter(struct shmb_session *session)
 
 int session_perform(struct shmb_session *session, struct call *call, Shmbuddy__V1__Request *request)
 {
+	uint32_t timeout_ms;
 	int64_t deadline;
 	int r;
 
@@ -258,11 +259,17 @@ int session_perform(struct shmb_session *session, struct call *call, Shmbuddy__V
 		return last_error_set(ERROR_INVALID_ARGUMENT, "the session is NULL");
 	if (session->access == SHMB_OFFLINE)
 		return offline_refuse();
-	deadline = deadline_in(session->timeout_ms);
+	timeout_ms = session->timeout_ms;
+	if (call->wait_ms) {
+		call->wait_until = deadline_in(*call->wait_ms);
+		/* The daemon's own answer, that the time is over, comes first. */
+		timeout_ms = *call->wait_ms < UINT32_MAX - timeout_ms ? timeout_ms + *call->wait_ms : UINT32_MAX;
+	}
+	deadline = deadline_in(timeout_ms);
 	r = enter_until(session, deadline);
 	if (r < 0)
 		return r;
-	return exchange_perform(&session->exchange, call, request, deadline, session->timeout_ms);
+	return exchange_perform(&session->exchange, call, request, deadline, timeout_ms);
 }
 
 /* ---- The public face -------------------------------------------------------------------------------------------- */

@@ -56,7 +56,7 @@ int session_enter(struct shmb_session *session);
 /* The same for what the view alone can answer, which a session that is SHMB_OFFLINE has too. */
 int session_enter_view(struct shmb_session *session);
 
-/* session_enter, then the round trip. The call's result, which is also the thread's last error where negative. */
+/* session_enter, then the round trip, which takes timeout_ms at most, and what the call waits. The call's result, which is also the thread's last error where negative. */
 int session_perform(struct shmb_session *session, struct call *call, Shmbuddy__V1__Request *request);
 
 /* Opens a session that the process has inherited as the clone that the token is of: see shmb_adopt. */

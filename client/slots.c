@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A slot that becomes free goes to the head of the line directly, so that latecomers cannot starve it. See slots.h.
+ *
+ * A call may wait for what another thread of the program is about to do: to free memory, to publish a name. So calls that wait for something
+ * leave an eighth of the slots to the others, and stand in line meanwhile; the others go past them.
  */
 #include "slots.h"
 
@@ -13,10 +16,20 @@ static void tell(struct call *call)
 		call->done(call);
 }
 
+/* May the call have a slot that is free, or has just become so? */
+static bool may_have(const struct slots *slots, const struct call *call)
+{
+	uint32_t count = slots->count < SLOTS_MAX ? slots->count : SLOTS_MAX;
+
+	return !call->wait_ms || count < 2 || slots->waiting < count - (count + 7) / 8;
+}
+
 static void grant(struct slots *slots, uint32_t index, struct call *call)
 {
 	slots->busy |= UINT64_C(1) << index;
 	slots->slot[index].call = call;
+	slots->slot[index].waits = call->wait_ms != NULL;
+	slots->waiting += slots->slot[index].waits;
 	call->slot = index;
 	call->state = CALL_GRANTED;
 }
@@ -32,7 +45,7 @@ void slots_claim(struct slots *slots, struct call *call)
 	uint64_t usable = slots->count < SLOTS_MAX ? (UINT64_C(1) << slots->count) - 1 : UINT64_MAX;
 	uint64_t idle = ~slots->busy & usable;
 
-	if (idle) {
+	if (idle && may_have(slots, call)) {
 		grant(slots, (uint32_t)__builtin_ctzll(idle), call);
 		return;
 	}
@@ -66,6 +79,10 @@ void slots_release(struct slots *slots, uint32_t index)
 
 	slots->slot[index].call = NULL;
 	drop_frame(&slots->slot[index]);
+	slots->waiting -= slots->slot[index].waits;
+	slots->slot[index].waits = false;
+	while (next && !may_have(slots, next))
+		next = next->next_waiting;
 	if (!next) {
 		slots->busy &= ~(UINT64_C(1) << index);
 		return;
@@ -97,6 +114,8 @@ void slots_fail(struct slots *slots, bool once, enum error_code code, const char
 		slot->call = NULL;
 		drop_frame(slot);
 		slot->leftover.id = 0;
+		slots->waiting -= slot->waits;
+		slot->waits = false;
 		slots->busy &= ~(UINT64_C(1) << index);
 		if (call) {
 			call->next_waiting = failed;

@@ -1,56 +1,83 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Taking a reference: see acquisition.h. The body names the reference and what its count becomes; a new one is PENDING until the slot has
- * decided (state_layout.h).
+ * decided (state_layout.h). A ticket that it is taken by goes when the reference is there, so that at each store something holds the block.
  */
 #include "acquisition.h"
 
 #include "errors.h"
 #include "lifetime.h"
 
-/* Steps 1 and 2 of the slot. */
-static void begin(const struct slot *slot, enum slot_operation operation, uint32_t block, uint32_t reference, uint32_t next)
-{
-	const struct blocks *blocks = &slot->session->pool->blocks;
-	struct slot_record *record = slot_begin(slot, operation);
+/* What is taken, and how. */
+struct acquisition {
+	const struct slot *slot;
+	enum slot_operation operation;
+	uint32_t block;
+	uint32_t ticket; /* record, plus one, that goes for it; 0: none */
+};
 
-	record->block = block;
-	record->id = record_id(blocks_word(blocks, block));
+/* Steps 1 and 2 of the slot. */
+static void begin(const struct acquisition *acquisition, uint32_t reference, uint32_t next)
+{
+	const struct blocks *blocks = &acquisition->slot->session->pool->blocks;
+	struct slot_record *record = slot_begin(acquisition->slot, acquisition->operation);
+
+	record->block = acquisition->block;
+	record->id = record_id(blocks_word(blocks, acquisition->block));
 	record->reference = reference + 1;
 	record->next = next;
+	record->ticket = acquisition->ticket;
+}
+
+/* The reference is there: the last of step 5, and step 6. */
+static void end(const struct acquisition *acquisition)
+{
+	if (acquisition->ticket)
+		lifetime_drop_ticket(acquisition->slot->session->pool, acquisition->ticket - 1);
+	slot_done(acquisition->slot);
 }
 
 /* The session has a reference already: its count rises. */
-static int take_again(const struct slot *slot, enum slot_operation operation, uint32_t block, uint32_t reference)
+static int take_again(const struct acquisition *acquisition, uint32_t reference)
 {
-	struct session *session = slot->session;
+	struct session *session = acquisition->slot->session;
 	uint32_t count = REFERENCE_COUNT(references_word(&session->pool->references, reference));
 
 	if (count == REFERENCE_COUNT_MAX)
 		return ERROR_LIMIT;
-	begin(slot, operation, block, reference, count + 1);
-	slot_decide(slot);
+	begin(acquisition, reference, count + 1);
+	slot_decide(acquisition->slot);
 	lifetime_set_reference(session, reference, count + 1);
-	slot_done(slot);
+	end(acquisition);
+	return 0;
+}
+
+static int take(const struct acquisition *acquisition)
+{
+	struct session *session = acquisition->slot->session;
+	struct pool *pool = session->pool;
+	uint32_t block = acquisition->block, link = lifetime_find_reference(session, block), reference;
+
+	/* Whoever was told a block's handle may hold it by his page. Left behind by a kill, the mark costs a look. */
+	blocks_share(&pool->blocks, block);
+	if (link)
+		return take_again(acquisition, link - 1);
+	if (table_take(&pool->references.table, &reference) < 0)
+		return ERROR_LIMIT;
+	begin(acquisition, reference, 1);
+	references_write(&pool->references, reference, session->number, block, record_id(blocks_word(&pool->blocks, block)));
+	slot_decide(acquisition->slot);
+	lifetime_add_reference(session, reference);
+	end(acquisition);
 	return 0;
 }
 
 int acquisition_perform(const struct slot *slot, enum slot_operation operation, uint32_t block)
 {
-	struct session *session = slot->session;
-	struct pool *pool = session->pool;
-	uint32_t link = lifetime_find_reference(session, block), reference;
+	return take(&(struct acquisition){slot, operation, block, 0});
+}
 
-	/* Whoever was told a block's handle may hold it by his page. Left behind by a kill, the mark costs a look. */
-	blocks_share(&pool->blocks, block);
-	if (link)
-		return take_again(slot, operation, block, link - 1);
-	if (table_take(&pool->references.table, &reference) < 0)
-		return ERROR_LIMIT;
-	begin(slot, operation, block, reference, 1);
-	references_write(&pool->references, reference, session->number, block, record_id(blocks_word(&pool->blocks, block)));
-	slot_decide(slot);
-	lifetime_add_reference(session, reference);
-	slot_done(slot);
-	return 0;
+int acquisition_redeem(const struct slot *slot, uint32_t ticket)
+{
+	return take(&(struct acquisition){slot, SLOT_REDEEM, slot->session->pool->tickets.records[ticket].block, ticket + 1});
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One reference more to a block for a session, exactly once: what a look-up and an acquisition by handle do when they have found it. Loop thread only. */
+/* One reference more to a block for a session, exactly once: what a look-up, an acquisition by handle and a ticket do when it is found. Loop thread only. */
 #ifndef SERVER_ACQUISITION_H
 #define SERVER_ACQUISITION_H
 
@@ -12,5 +12,8 @@
  * count is at its end): nothing has happened, and nothing is recorded.
  */
 int acquisition_perform(const struct slot *slot, enum slot_operation operation, uint32_t block);
+
+/* The same by a live ticket, which goes in the same operation. */
+int acquisition_redeem(const struct slot *slot, uint32_t ticket);
 
 #endif

@@ -129,7 +129,7 @@ static void finish(struct allocation *allocation, int result)
 	struct session *session = allocation->slot.session;
 	uint32_t slot = allocation->slot.index; /* `finished` frees the allocation */
 
-	session->jobs[slot] = NULL; /* whatever ends the session now has nothing to cancel */
+	session->deferred[slot] = NULL; /* whatever ends the session now has nothing to cancel */
 	allocation->finished(allocation, result);
 	session_arrive(session, slot);
 }
@@ -147,50 +147,153 @@ static void committed(struct commit_job *job, int result)
 	finish(allocation, result);
 }
 
-/* 1: found and committed. 0: it waits, for withheld memory or for the committer. -ENOMEM, -ENOSPC: refused. */
-static int look_for_memory(struct allocation *allocation)
+/* What was found. 1: it is committed. 0: the committer has it. -ENOSPC: refused. */
+static int commit_found(struct allocation *allocation)
 {
-	struct pool *pool = allocation->slot.session->pool;
-	int result = find(allocation);
-
-	while (result < 0 && dying_hurry(pool))
-		result = find(allocation);
-	if (result < 0)
-		return withheld_wait(&pool->withheld, &allocation->waiter) ? 0 : result;
 	allocation->job.ranges = allocation->ranges;
 	allocation->job.range_count = allocation->count;
 	allocation->job.done = committed;
-	result = committer_ensure(&pool->committer, &allocation->job);
+	int result = committer_ensure(&allocation->slot.session->pool->committer, &allocation->job);
 	return result < 0 ? refused_by_kernel(allocation) : result;
 }
 
-/* Some of what was withheld has come back. */
-static void look_again(struct withheld_waiter *waiter)
+/* ---- Waiting ---------------------------------------------------------------------------------------------------- */
+
+/* Finds memory, if need be what is free but for a look at the hold pages. */
+static int find_all(struct allocation *allocation)
+{
+	int result = find(allocation);
+
+	while (result < 0 && dying_hurry(allocation->slot.session->pool))
+		result = find(allocation);
+	return result;
+}
+
+static bool take(struct waiter *waiter)
+{
+	return find_all((struct allocation *)((char *)waiter - offsetof(struct allocation, waiter))) == 0;
+}
+
+/* There may be room; it is another's, who came before. */
+static int refuse_set_aside(struct allocation *allocation)
+{
+	allocation->refusal = (struct allocation_refusal){
+		.requested = total_size(allocation),
+		.granted = would_grant(allocation->slot.session->pool, total_size(allocation)),
+		.batch = allocation->batch ? total_size(allocation) : 0,
+		.limit = SHMBUDDY__V1__OUT_OF_MEMORY__LIMIT__SEGMENT,
+		.set_aside = true,
+	};
+	return -ENOMEM;
+}
+
+static void ended(struct waiter *waiter, int result)
 {
 	struct allocation *allocation = (struct allocation *)((char *)waiter - offsetof(struct allocation, waiter));
-	int result = allocation->job.cancelled ? -ECANCELED : look_for_memory(allocation);
 
-	if (result != 0)
-		finish(allocation, result < 0 ? result : 0);
+	if (result == 0) {
+		result = commit_found(allocation);
+		if (result == 0)
+			return;
+		finish(allocation, result > 0 ? 0 : result);
+		return;
+	}
+	if (result == -EBUSY)
+		refuse_set_aside(allocation);
+	allocation->refusal.waited_ms = allocation->wait_ms;
+	finish(allocation, -ENOMEM);
+}
+
+static void cancel(struct deferred *deferred, bool lost)
+{
+	struct allocation *allocation = (struct allocation *)((char *)deferred - offsetof(struct allocation, deferred));
+
+	if (wait_queue_leave(&allocation->waiter))
+		finish(allocation, -ECANCELED);
+	else if (!lost)
+		committer_cancel(&allocation->job);
+}
+
+/* False: an empty pool would not have room for it either. */
+static bool count_demand(struct allocation *allocation)
+{
+	const struct pool *pool = allocation->slot.session->pool;
+	struct demand *demand = &allocation->waiter.demand;
+	uint64_t aligned_units = allocation->alignment / pool->unit, bytes;
+
+	*demand = (struct demand){0};
+	for (size_t i = 0; i < allocation->count; i++) {
+		if (size_round_up(allocation->sizes[i], pool->unit, &bytes) < 0 ||
+		    demand_add(demand, bytes / pool->unit, aligned_units) < 0)
+			return false;
+	}
+	return demand_fits_empty(demand, buddy_units(&pool->buddy));
+}
+
+/* There is no room, or what there is, is set aside. 0: it waits. -ENOMEM, -EDQUOT: it does not. */
+static int wait_for_memory(struct allocation *allocation, bool set_aside)
+{
+	struct wait_queue *queue = &allocation->slot.session->pool->wait_queue;
+
+	if (set_aside && !allocation->wait_ms)
+		return refuse_set_aside(allocation);
+	allocation->waiter.take = take;
+	allocation->waiter.ended = ended;
+	return wait_queue_join(queue, &allocation->waiter, allocation->wait_ms);
+}
+
+/* 1: found and committed. 0: it waits, for room or for the committer. -ENOMEM, -ENOSPC, -EDQUOT: refused. */
+static int look_for_memory(struct allocation *allocation)
+{
+	struct wait_queue *queue = &allocation->slot.session->pool->wait_queue;
+	bool set_aside = wait_queue_is_set_aside(queue);
+
+	if (!set_aside && find_all(allocation) == 0) {
+		wait_queue_overtake(queue);
+		return commit_found(allocation);
+	}
+	if (!count_demand(allocation)) {
+		find(allocation); /* it fails, and says for which block */
+		allocation->refusal.never = true;
+		return -ENOMEM;
+	}
+	return wait_for_memory(allocation, set_aside);
+}
+
+/* More blocks than the pool has records: no free helps. */
+static int refuse_too_many(struct allocation *allocation)
+{
+	allocation->refusal = (struct allocation_refusal){
+		.requested = total_size(allocation),
+		.batch = total_size(allocation),
+		.limit = SHMBUDDY__V1__OUT_OF_MEMORY__LIMIT__BLOCKS,
+		.never = true,
+	};
+	return -ENOMEM;
 }
 
 int allocation_start(struct allocation *allocation)
 {
-	allocation->waiter.look = look_again;
+	struct session *session = allocation->slot.session;
+
+	if (allocation->count > session->pool->blocks.table.capacity)
+		return refuse_too_many(allocation);
 	int result = look_for_memory(allocation);
-	if (result == 0)
-		session_depart(allocation->slot.session, allocation->slot.index, &allocation->job);
+	if (result == 0) {
+		allocation->deferred.cancel = cancel;
+		session_depart(session, allocation->slot.index, &allocation->deferred);
+	}
 	return result;
 }
 
 /* The records' pages and indexes, so that nothing can fail once the first record is written. */
-static int prepare(struct allocation *allocation, uint32_t *out_name)
+static int prepare(struct allocation *allocation, uint32_t *out_name, uint32_t *out_lease)
 {
 	struct pool *pool = allocation->slot.session->pool;
 	uint32_t taken;
 	int result;
 
-	*out_name = 0;
+	*out_name = *out_lease = 0;
 	if (allocation->name_length && names_find(&pool->names, allocation->name, allocation->name_length, &taken) == 0)
 		return ERROR_NAME_TAKEN;
 	result = table_prepare(&pool->blocks.table, (uint32_t)allocation->count);
@@ -203,11 +306,19 @@ static int prepare(struct allocation *allocation, uint32_t *out_name)
 		};
 		return ERROR_OUT_OF_MEMORY;
 	}
+	if (allocation->ttl_ms) {
+		if (table_take(&pool->leases.table, &taken) < 0)
+			return ERROR_LIMIT;
+		*out_lease = taken + 1;
+	}
 	if (!allocation->name_length)
 		return 0;
 	result = table_take(&pool->names.table, &taken);
-	if (result < 0)
+	if (result < 0) {
+		if (*out_lease)
+			table_give(&pool->leases.table, *out_lease - 1);
 		return ERROR_LIMIT;
+	}
 	*out_name = taken + 1;
 	return 0;
 }
@@ -219,8 +330,8 @@ int allocation_write(struct allocation *allocation)
 	struct pool *pool = session->pool;
 	enum slot_operation operation = allocation->batch ? SLOT_ALLOCATE_BATCH : SLOT_ALLOCATE;
 	uint64_t now = clock_realtime_ns();
-	uint32_t name;
-	int error = prepare(allocation, &name);
+	uint32_t name, lease;
+	int error = prepare(allocation, &name, &lease);
 
 	if (error) {
 		release_all(allocation);
@@ -260,15 +371,22 @@ int allocation_write(struct allocation *allocation)
 						.name_length = allocation->name_length,
 					});
 	}
+	if (lease) {
+		record->deadline = deadlines_after(&pool->deadlines, allocation->ttl_ms);
+		leases_write(&pool->leases, lease - 1, allocation->indexes[0], id, record->deadline);
+	}
 	record->id = id;
 	record->block = allocation->indexes[0];
 	record->count = (uint32_t)allocation->count;
 	record->name = name;
+	record->lease = lease;
 	slot_decide(slot);
 	for (size_t i = 0; i < allocation->count; i++)
 		lifetime_add_owner(session, allocation->indexes[i]);
 	if (name)
 		lifetime_add_name(pool, name - 1);
+	if (lease)
+		lifetime_add_lease(pool, lease - 1, record->deadline);
 	slot_done(slot);
 	session->batches[slot->index] = take_pointer(&allocation->kept);
 	return 0;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * One request for blocks on its way: found in the segment, then committed, then written into the tables. Before it is found, if it has to
- * wait for memory that is withheld, and between the second and the third other requests may run; until then only the buddy allocator
+ * wait for memory, and between the second and the third other requests may run; until then only the buddy allocator
  * knows of it. Owned by whoever made it, until it is finished. Loop thread only.
  */
 #ifndef SERVER_ALLOCATION_H
@@ -12,23 +12,30 @@
 #include <stdint.h>
 
 #include "committer.h"
+#include "session.h"
 #include "slot.h"
-#include "withheld.h"
+#include "wait_queue.h"
 
 /* What a refusal for want of memory was about. */
 struct allocation_refusal {
 	uint64_t requested, granted, kernel_free; /* bytes */
 	uint64_t batch;                           /* bytes asked for by the whole batch; 0: no batch */
 	int limit;                                /* Shmbuddy__V1__OutOfMemory__Limit */
+	uint32_t waited_ms;                       /* it has waited for so long; 0: not at all */
+	bool set_aside;                           /* there may be room, but for one who waits, and came before */
+	bool never;                               /* an empty segment would not do either */
 };
 
 struct allocation {
 	struct commit_job job; /* first: the committer knows the allocation by it */
-	struct withheld_waiter waiter;
+	struct waiter waiter;
+	struct deferred deferred;
+	uint32_t wait_ms;   /* how long it waits for room at most; 0: not, but for what is on its way back by itself */
 	uint64_t alignment; /* bytes; 0: none asked for */
 	struct slot slot;
 	void (*finished)(struct allocation *allocation, int result); /* allocation_start's last word; frees the allocation */
 	struct allocation_refusal refusal;                           /* of what failed with -ENOMEM or -ENOSPC */
+	uint64_t ttl_ms;                                             /* time to live; 0: none */
 	char name[256];                                              /* to publish; empty: none */
 	size_t name_length;
 	char tag[16];
@@ -48,13 +55,13 @@ void allocation_free(struct allocation *allocation);
 /*
  * Finds and commits memory for all blocks. 1: done, go on with allocation_write. 0: `finished` will be called, with 0, or
  * -ECANCELED, or one of these errors, after which nothing is left of it but `refusal`: -ENOMEM: the segment has no room for one of
- * the blocks; -ENOSPC: the kernel has no memory.
+ * the blocks, or the table for so many; -ENOSPC: the kernel has no memory. Or, at once, -EDQUOT: as many wait as may.
  */
 int allocation_start(struct allocation *allocation);
 
 /*
- * Writes the blocks, and the name, into the tables, decides and records: the request has happened. 0, or ERROR_NAME_TAKEN,
- * ERROR_LIMIT (no more names), ERROR_OUT_OF_MEMORY (no record left, or no memory for one; `refusal` says which): recorded as well, and
+ * Writes the blocks, and the name and the lease, into the tables, decides and records: the request has happened. 0, or ERROR_NAME_TAKEN,
+ * ERROR_LIMIT (no more names or leases), ERROR_OUT_OF_MEMORY (no record left, or no memory for one; `refusal` says which): recorded as well, and
  * nothing is left of it.
  */
 int allocation_write(struct allocation *allocation);

@@ -24,6 +24,14 @@ int blocks_init(struct blocks *blocks, const struct shared_object *view, uint64_
 		result = region_new(capacity * sizeof *blocks->references, (void **)&blocks->references);
 	if (result == 0)
 		result = region_new(capacity * sizeof *blocks->names, (void **)&blocks->names);
+	if (result == 0)
+		result = region_new(capacity * sizeof *blocks->links_from, (void **)&blocks->links_from);
+	if (result == 0)
+		result = region_new(capacity * sizeof *blocks->links_to, (void **)&blocks->links_to);
+	if (result == 0)
+		result = region_new(capacity * sizeof *blocks->tickets, (void **)&blocks->tickets);
+	if (result == 0)
+		result = region_new(capacity * sizeof *blocks->leases, (void **)&blocks->leases);
 	if (result < 0)
 		blocks_deinit(blocks);
 	return result;
@@ -36,6 +44,10 @@ void blocks_deinit(struct blocks *blocks)
 	region_free(blocks->owned, capacity * sizeof *blocks->owned);
 	region_free(blocks->references, capacity * sizeof *blocks->references);
 	region_free(blocks->names, capacity * sizeof *blocks->names);
+	region_free(blocks->links_from, capacity * sizeof *blocks->links_from);
+	region_free(blocks->links_to, capacity * sizeof *blocks->links_to);
+	region_free(blocks->tickets, capacity * sizeof *blocks->tickets);
+	region_free(blocks->leases, capacity * sizeof *blocks->leases);
 	table_deinit(&blocks->table);
 	*blocks = (struct blocks){0};
 }
@@ -61,6 +73,11 @@ void blocks_set_state(struct blocks *blocks, uint32_t index, enum record_state s
 	commit(&blocks->records[index].word, record_with_state(blocks_word(blocks, index), state));
 	if (state == RECORD_FREE)
 		table_give(&blocks->table, index);
+}
+
+void blocks_free_and_keep(struct blocks *blocks, uint32_t index)
+{
+	commit(&blocks->records[index].word, record_with_state(blocks_word(blocks, index), RECORD_FREE));
 }
 
 void blocks_drop_owner(struct blocks *blocks, uint32_t index, enum record_state state)

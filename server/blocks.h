@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The table of blocks: records in the view that every client reads, and beside each, privately, the lists that it is in and
- * that hang on it. Owned by the pool; loop thread only. What holds a block: its owner field, references, names.
+ * that hang on it. Owned by the pool; loop thread only. What holds a block: its owner field, references, names, tickets, a lease, links.
  */
 #ifndef SERVER_BLOCKS_H
 #define SERVER_BLOCKS_H
@@ -20,6 +20,10 @@ struct blocks {
 		*owned;           /* list of the blocks of one owner, whose head is in the session; or, without one, of `dying` */
 	uint32_t *references; /* head of the list of references to the block */
 	uint32_t *names;      /* head of the list of names of the block */
+	uint32_t *links_from; /* head of the list of links by which it holds others */
+	uint32_t *links_to;   /* head of the list of links by which others hold it */
+	uint32_t *tickets;    /* head of the list of tickets of the block */
+	uint32_t *leases;     /* its lease, plus one; 0: it has none */
 };
 
 /* What a new block says. */
@@ -40,6 +44,9 @@ void blocks_write(struct blocks *blocks, uint32_t index, const struct block_cont
 
 /* Moves a record to another state; its body stays. To FREE, its index is given back as well. */
 void blocks_set_state(struct blocks *blocks, uint32_t index, enum record_state state);
+
+/* To FREE, and the index stays taken until it is given back (table_give). */
+void blocks_free_and_keep(struct blocks *blocks, uint32_t index);
 
 /* Takes the owner away, in one store that also moves the record to another state: LIVE or DYING. */
 void blocks_drop_owner(struct blocks *blocks, uint32_t index, enum record_state state);
@@ -73,10 +80,17 @@ static inline bool blocks_is_live(const struct blocks *blocks, uint32_t index, u
 	return blocks_is_there(blocks, index, id) && record_state(blocks_word(blocks, index)) != RECORD_DYING;
 }
 
+/* Does nothing but its owner, if it has one, hold the block? */
+static inline bool blocks_is_owned_alone(const struct blocks *blocks, uint32_t index)
+{
+	return blocks->references[index] == 0 && blocks->names[index] == 0 && blocks->tickets[index] == 0 &&
+	       blocks->leases[index] == 0 && blocks->links_to[index] == 0;
+}
+
 /* Does nothing hold the block any more? */
 static inline bool blocks_is_unheld(const struct blocks *blocks, uint32_t index)
 {
-	return blocks_body(blocks, index)->owner == 0 && blocks->references[index] == 0 && blocks->names[index] == 0;
+	return blocks_body(blocks, index)->owner == 0 && blocks_is_owned_alone(blocks, index);
 }
 
 #endif

@@ -22,6 +22,7 @@
 #endif
 
 #include "dispatch.h"
+#include "expiry.h"
 #include "log.h"
 #include "session.h"
 #include "size.h"
@@ -101,7 +102,9 @@ static void stop(uv_signal_t *signal, int number)
 #ifdef SHMB_HAVE_SYSTEMD
 	sd_notify(0, "STOPPING=1");
 #endif
+	cascade_stop(&daemon->cascade);
 	dying_stop(&daemon->pool.dying);
+	deadlines_stop(&daemon->pool.deadlines);
 	forget_sessions(daemon);
 	reclaim_stop(&daemon->reclaim);
 	listener_stop(&daemon->listener);
@@ -209,6 +212,8 @@ static int start(struct daemon *daemon, const struct options *options, uint64_t 
 	}
 	daemon->endpoint.fd = -1; /* the listener's now */
 	reclaim_start(&daemon->reclaim, options->pool.return_after_ms);
+	cascade_init(&daemon->cascade, &daemon->pool);
+	expiry_start(&daemon->pool);
 	block_signals(false);
 	announce(daemon, max_connections);
 	return 0;
@@ -217,6 +222,7 @@ close_pool:
 	unwatch_signals(daemon);
 	listener_stop(&daemon->listener);
 	dying_stop(&daemon->pool.dying);
+	deadlines_stop(&daemon->pool.deadlines);
 	forget_sessions(daemon);
 	uv_run(&daemon->loop, UV_RUN_DEFAULT);
 	reclaim_deinit(&daemon->reclaim);

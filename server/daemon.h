@@ -8,6 +8,7 @@
 #include <uv.h>
 
 #include "arena.h"
+#include "cascade.h"
 #include "endpoint.h"
 #include "lifetime.h"
 #include "listener.h"
@@ -27,6 +28,7 @@ struct daemon {
 	struct listener listener;
 	struct pool pool;
 	struct reclaim reclaim;
+	struct cascade cascade;
 	struct arena arena;                  /* for the message that is being handled */
 	struct hold holds[DAEMON_BATCH_MAX]; /* for the batch that is being freed */
 	bool stopping;

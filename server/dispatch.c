@@ -34,6 +34,12 @@ static const struct operation operations[] = {
 	OPERATION(LOOKUP) = {request_lookup, false, SLOT_LOOKUP},
 	OPERATION(ACQUIRE) = {request_acquire, false, SLOT_ACQUIRE},
 	OPERATION(CLONE) = {request_clone, false, SLOT_CLONE},
+	OPERATION(LINK) = {request_link, true, SLOT_LINK},
+	OPERATION(UNLINK) = {request_unlink, true, SLOT_UNLINK},
+	OPERATION(SHARE) = {request_share, true, SLOT_SHARE},
+	OPERATION(REDEEM) = {request_redeem, false, SLOT_REDEEM},
+	OPERATION(REVOKE) = {request_revoke, true, SLOT_REVOKE},
+	OPERATION(RENEW) = {request_renew, true, SLOT_RENEW},
 	OPERATION(REMOVE) = {request_remove, true, SLOT_REMOVE},
 	OPERATION(LIST_CLIENTS) = {request_list_clients, false, SLOT_NOTHING},
 	OPERATION(LIST_HOLDERS) = {request_list_holders, false, SLOT_NOTHING},
@@ -79,6 +85,7 @@ static void handle(struct request *request, const struct operation *operation)
 		return;
 	}
 	operation->handle(request);
+	name_waiters_tell(&request->pool->name_waiters);
 }
 
 static void *take(void *arena, size_t size)

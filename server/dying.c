@@ -92,7 +92,13 @@ static void free_block(struct pool *pool, uint32_t index)
 		pool->unowned_blocks--;
 		pool->unowned_bytes -= body->granted;
 	}
-	blocks_set_state(&pool->blocks, index, RECORD_FREE);
+	if (pool->blocks.links_from[index]) {
+		/* Its links go later, however many there are (cascade.c): until then no other block has their beginning for its record. */
+		blocks_free_and_keep(&pool->blocks, index);
+		index_list_push(pool->blocks.owned, &pool->links.loose, index);
+	} else {
+		blocks_set_state(&pool->blocks, index, RECORD_FREE);
+	}
 	reclaim_free(pool->reclaim, &range);
 	pool->block_count--;
 	pool->requested -= size;
@@ -132,13 +138,26 @@ static void doubt(struct dying *dying, uint32_t index)
 	set_waiting(dying, index);
 }
 
+/* A page that cannot be read may hold anything: what is looked for is looked for again. */
+static void look_later(struct dying *dying)
+{
+	while (dying->looked_for) {
+		uint32_t index = dying->looked_for - 1;
+		take_out(dying, index);
+		set_waiting(dying, index);
+	}
+}
+
 static void read_page(struct dying *dying, const struct session *session)
 {
 	const struct blocks *blocks = &dying->pool->blocks;
 	uint64_t slots[HOLD_SLOTS];
 	uint32_t link;
 
-	hold_page_read(session->hold_page, slots);
+	if (hold_page_read(session->hold_page, slots) < 0) {
+		look_later(dying);
+		return;
+	}
 	for (size_t i = 0; i < HOLD_SLOTS; i++) {
 		if (slots[i] && (link = find(dying, slots[i])) && record_state(blocks_word(blocks, link - 1)) == RECORD_DYING)
 			make_orphan(dying, link - 1);
@@ -160,8 +179,6 @@ static void begin_look(struct dying *dying)
 	dying->waiting_count = dying->waiting_bytes = 0;
 	dying->next_session = 1;
 	dying->started_ns = uv_hrtime();
-	/* Between the words, which say DYING, and the slots. */
-	atomic_thread_fence(memory_order_seq_cst);
 }
 
 /* Up to so many pages, then up to so many blocks. True: the look has ended. */
@@ -169,6 +186,8 @@ static bool go_on_looking(struct dying *dying, uint32_t pages, uint32_t blocks)
 {
 	struct session *session;
 
+	/* Between the words, which say DYING, those of blocks that came since the look began too, and the slots. */
+	atomic_thread_fence(memory_order_seq_cst);
 	while ((session = sessions_from(&dying->pool->sessions, dying->next_session))) {
 		if (pages-- == 0)
 			return false;
@@ -313,12 +332,14 @@ void dying_drop_page(struct session *session)
 
 	if (session->hold_page < 0)
 		return;
-	hold_page_read(session->hold_page, slots);
+	bool unknown = hold_page_read(session->hold_page, slots) < 0;
 	close(session->hold_page);
 	session->hold_page = -1;
 	dying->pages--;
 	hold_page_remove(session->pool->name, session->number);
-	for (size_t i = 0; i < HOLD_SLOTS; i++) {
+	if (unknown)
+		dying_doubt(session->pool);
+	for (size_t i = 0; i < HOLD_SLOTS && !unknown; i++) {
 		if (slots[i] && (link = find(dying, slots[i])))
 			dying_released(session->pool, link - 1);
 	}
@@ -337,7 +358,8 @@ uint32_t dying_count_holds(const struct session *session, uint64_t id)
 
 	if (session->hold_page < 0)
 		return 0;
-	hold_page_read(session->hold_page, slots);
+	if (hold_page_read(session->hold_page, slots) < 0)
+		return 1; /* it may */
 	for (size_t i = 0; i < HOLD_SLOTS; i++)
 		count += slots[i] == id;
 	return count;

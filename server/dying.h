@@ -38,9 +38,6 @@ int dying_init(struct dying *dying, struct pool *pool, uint32_t max_blocks);
 /* The daemon stops: from now on nobody's hold pages are read, and nothing that one may hold is freed. The next daemon goes on. */
 void dying_stop(struct dying *dying);
 
-/* The daemon stops: from now on nobody's hold pages are read, and nothing that one may hold is freed. The next daemon goes on. */
-void dying_stop(struct dying *dying);
-
 /* Closes its handles; the loop must run once more. Nothing if it was never initialised. */
 void dying_close(struct dying *dying);
 void dying_deinit(struct dying *dying);

@@ -63,14 +63,21 @@ int hold_page_open(const char *pool, uint32_t session, uint64_t inode, int *out_
 	return result;
 }
 
-void hold_page_read(int fd, uint64_t out_slots[HOLD_SLOTS])
+int hold_page_read(int fd, uint64_t out_slots[HOLD_SLOTS])
 {
-	ssize_t count = pread(fd, out_slots, HOLD_SLOTS * sizeof *out_slots, offsetof(struct hold_page, slots));
-	size_t whole = count > 0 ? (size_t)count / sizeof *out_slots : 0;
+	ssize_t count;
+
+	do
+		count = pread(fd, out_slots, HOLD_SLOTS * sizeof *out_slots, offsetof(struct hold_page, slots));
+	while (count < 0 && errno == EINTR);
+	if (count < 0)
+		return -errno;
+	size_t whole = (size_t)count / sizeof *out_slots;
 
 	memset(out_slots + whole, 0, (HOLD_SLOTS - whole) * sizeof *out_slots);
 	for (size_t i = 0; i < whole; i++)
 		out_slots[i] &= ~HOLD_CLAIMED;
+	return 0;
 }
 
 void hold_page_notify(int fd)

@@ -16,8 +16,11 @@ int hold_page_create(const char *pool, uint32_t session, int *out_fd, uint64_t *
 /* Opens the one with this inode. -ENOENT; -EPERM: what is there is another. */
 int hold_page_open(const char *pool, uint32_t session, uint64_t inode, int *out_fd);
 
-/* The ids in its slots, as they are now, each read once. What the client has cut off reads as 0. */
-void hold_page_read(int fd, uint64_t out_slots[HOLD_SLOTS]);
+/*
+ * The ids in its slots, as they are now, each read once. What the client has cut off reads as 0. -errno: the kernel cannot read it now (it
+ * may have no memory to do so), and nothing is known of what it holds.
+ */
+int hold_page_read(int fd, uint64_t out_slots[HOLD_SLOTS]);
 
 /* Has the client hear the daemon before it takes hold of anything again. */
 void hold_page_notify(int fd);

@@ -112,7 +112,7 @@ void lifetime_drop_owner(struct session *session, uint32_t index)
 	session->block_count--;
 	session->held -= lifetime_find_reference(session, index) == 0;
 	session->bytes -= body->granted;
-	if (pool->blocks.references[index] || pool->blocks.names[index]) {
+	if (!blocks_is_owned_alone(&pool->blocks, index)) {
 		pool->unowned_blocks++;
 		pool->unowned_bytes += body->granted;
 		blocks_drop_owner(&pool->blocks, index, RECORD_LIVE);
@@ -186,6 +186,7 @@ void lifetime_add_name(struct pool *pool, uint32_t index)
 	names_set_live(&pool->names, index);
 	lifetime_adopt_name(pool, index);
 	dying_revive(pool, pool->names.records[index].block);
+	name_waiters_published(&pool->name_waiters, pool->names.records[index].name, pool->names.records[index].name_length);
 }
 
 void lifetime_drop_name(struct pool *pool, uint32_t index)
@@ -195,6 +196,98 @@ void lifetime_drop_name(struct pool *pool, uint32_t index)
 	index_list_remove(pool->names.of_block, &pool->blocks.names[block], index);
 	names_drop(&pool->names, index);
 	pool->name_count--;
+	lifetime_free_unheld(pool, block);
+}
+
+uint32_t lifetime_find_link(const struct pool *pool, uint32_t from, uint32_t to)
+{
+	return pair_index_find(&pool->links.by_ends, from, to);
+}
+
+void lifetime_adopt_link(struct pool *pool, uint32_t index)
+{
+	const struct link_record *record = &pool->links.records[index];
+
+	index_list_push(pool->links.of_from, &pool->blocks.links_from[record->from], index);
+	index_list_push(pool->links.of_to, &pool->blocks.links_to[record->to], index);
+	pair_index_add(&pool->links.by_ends, index, record->from, record->to);
+	pool->link_count++;
+}
+
+void lifetime_add_link(struct pool *pool, uint32_t index)
+{
+	links_set_state(&pool->links, index, RECORD_LIVE);
+	lifetime_adopt_link(pool, index);
+	dying_revive(pool, pool->links.records[index].to);
+}
+
+void lifetime_drop_link(struct pool *pool, uint32_t index)
+{
+	const struct link_record *record = &pool->links.records[index];
+	uint32_t to = record->to;
+
+	index_list_remove(pool->links.of_from, &pool->blocks.links_from[record->from], index);
+	index_list_remove(pool->links.of_to, &pool->blocks.links_to[to], index);
+	pair_index_remove(&pool->links.by_ends, index);
+	pool->link_count--;
+	links_set_state(&pool->links, index, RECORD_FREE);
+	lifetime_free_unheld(pool, to);
+}
+
+void lifetime_adopt_ticket(struct pool *pool, uint32_t index)
+{
+	const struct ticket_record *record = &pool->tickets.records[index];
+
+	index_list_push(pool->tickets.of_block, &pool->blocks.tickets[record->block], index);
+	tickets_add(&pool->tickets, index);
+	deadlines_set(&pool->deadlines, DEADLINE_TICKET, index, record->deadline);
+}
+
+void lifetime_add_ticket(struct pool *pool, uint32_t index)
+{
+	tickets_set_state(&pool->tickets, index, RECORD_LIVE);
+	lifetime_adopt_ticket(pool, index);
+	dying_revive(pool, pool->tickets.records[index].block);
+}
+
+void lifetime_drop_ticket(struct pool *pool, uint32_t index)
+{
+	uint32_t block = pool->tickets.records[index].block;
+
+	index_list_remove(pool->tickets.of_block, &pool->blocks.tickets[block], index);
+	deadlines_remove(&pool->deadlines, DEADLINE_TICKET, index);
+	tickets_set_state(&pool->tickets, index, RECORD_FREE);
+	lifetime_free_unheld(pool, block);
+}
+
+void lifetime_adopt_lease(struct pool *pool, uint32_t index)
+{
+	pool->blocks.leases[pool->leases.records[index].block] = index + 1;
+	pool->leases.count++;
+	deadlines_set(&pool->deadlines, DEADLINE_LEASE, index, LEASE_DEADLINE(leases_word(&pool->leases, index)));
+}
+
+void lifetime_add_lease(struct pool *pool, uint32_t index, uint64_t deadline)
+{
+	leases_set(&pool->leases, index, deadline);
+	lifetime_adopt_lease(pool, index);
+	dying_revive(pool, pool->leases.records[index].block);
+}
+
+void lifetime_renew_lease(struct pool *pool, uint32_t index, uint64_t deadline)
+{
+	leases_set(&pool->leases, index, deadline);
+	deadlines_set(&pool->deadlines, DEADLINE_LEASE, index, deadline);
+}
+
+void lifetime_drop_lease(struct pool *pool, uint32_t index)
+{
+	uint32_t block = pool->leases.records[index].block;
+
+	pool->blocks.leases[block] = 0;
+	pool->leases.count--;
+	deadlines_remove(&pool->deadlines, DEADLINE_LEASE, index);
+	leases_set(&pool->leases, index, 0);
 	lifetime_free_unheld(pool, block);
 }
 

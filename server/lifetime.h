@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What keeps a block alive, and what happens when nothing does any more. A block is held by the session that allocated it, by
- * references of sessions, and by names. Each function makes one change count by one commit(), keeps the lists and sums that follow
+ * references of sessions, by names, by tickets, by links from other blocks, and until its time to live has passed. Each function makes one change count by one commit(), keeps the lists and sums that follow
  * from it, and frees the block with its last holder. Loop thread only.
  */
 #ifndef SERVER_LIFETIME_H
@@ -59,16 +59,34 @@ int lifetime_copy_hold(struct session *copy, uint32_t block);
 /* The reference's count becomes `count`; with 0 it is gone. */
 void lifetime_set_reference(struct session *session, uint32_t reference, uint32_t count);
 
-/* After a pending name was decided. */
+/* After a pending name was decided. Who waits for it is told when the request is over (name_waiters_tell). */
 void lifetime_add_name(struct pool *pool, uint32_t name);
 void lifetime_drop_name(struct pool *pool, uint32_t name);
+
+/* The link from one block to another, as index plus one; 0: none. */
+uint32_t lifetime_find_link(const struct pool *pool, uint32_t from, uint32_t to);
+
+/* After a pending link was decided. */
+void lifetime_add_link(struct pool *pool, uint32_t link);
+void lifetime_drop_link(struct pool *pool, uint32_t link);
+/* After a pending ticket was decided. It is in the pool's deadlines. */
+void lifetime_add_ticket(struct pool *pool, uint32_t ticket);
+void lifetime_drop_ticket(struct pool *pool, uint32_t ticket);
+
+/* After a pending lease was decided, which ends then; or a live one gets another deadline. */
+void lifetime_add_lease(struct pool *pool, uint32_t lease, uint64_t deadline);
+void lifetime_renew_lease(struct pool *pool, uint32_t lease, uint64_t deadline);
+void lifetime_drop_lease(struct pool *pool, uint32_t lease);
 
 /* For recovery: a live record that a former daemon left goes into the lists and sums. */
 void lifetime_adopt_block(struct pool *pool, uint32_t block);
 void lifetime_adopt_reference(struct session *session, uint32_t reference);
 void lifetime_adopt_name(struct pool *pool, uint32_t name);
+void lifetime_adopt_link(struct pool *pool, uint32_t link);
+void lifetime_adopt_ticket(struct pool *pool, uint32_t ticket);
+void lifetime_adopt_lease(struct pool *pool, uint32_t lease);
 
-/* After a reference or a name has gone: the end of the block begins (dying.h) if nothing holds it. It has no owner. */
+/* After a reference, a name, a ticket or a lease has gone: the end of the block begins (dying.h) if nothing holds it. It has no owner. */
 void lifetime_free_unheld(struct pool *pool, uint32_t block);
 
 /* Gives back one hold: drop_owner, or set_reference with one less. */

@@ -53,14 +53,56 @@ static size_t largest_holders(const struct pool *pool, Shmbuddy__V1__Usage *usag
 	return count;
 }
 
+/* Why, without the remedy. */
+static void explain(const struct pool *pool, const struct allocation_refusal *refusal,
+                    const Shmbuddy__V1__OutOfMemory *detail, char *out_text, size_t room)
+{
+	char requested[SIZE_TEXT_MAX], free_text[SIZE_TEXT_MAX], longest[SIZE_TEXT_MAX], kernel[SIZE_TEXT_MAX];
+	char batch[SIZE_TEXT_MAX];
+
+	size_format(detail->requested, requested);
+	size_format(detail->free_bytes, free_text);
+	size_format(detail->longest_free, longest);
+	size_format(detail->kernel_free, kernel);
+	size_format(refusal->batch, batch);
+	if (refusal->limit == SHMBUDDY__V1__OUT_OF_MEMORY__LIMIT__KERNEL)
+		snprintf(out_text, room, "%s asked for, and the kernel has no memory for it: /dev/shm has %s left", requested,
+		         kernel);
+	else if (refusal->limit == SHMBUDDY__V1__OUT_OF_MEMORY__LIMIT__BLOCKS)
+		snprintf(out_text, room, "the pool has %u blocks, as many as it takes", (unsigned)pool->blocks.table.capacity);
+	else if (refusal->set_aside)
+		snprintf(out_text, room,
+		         "%s asked for, %s free, the longest free run is %s, and it is set aside for a request that came before and "
+		         "waits",
+		         requested, free_text, longest);
+	else if (refusal->batch)
+		snprintf(out_text, room,
+		         "a batch of %s does not fit, a block of %s is the first without room; without the batch %s is free, the "
+		         "longest free run is %s",
+		         batch, requested, free_text, longest);
+	else
+		snprintf(out_text, room, "%s asked for, %s free, the longest free run is %s", requested, free_text, longest);
+}
+
+static const char *remedy(const struct allocation_refusal *refusal)
+{
+	if (refusal->limit == SHMBUDDY__V1__OUT_OF_MEMORY__LIMIT__KERNEL)
+		return "free blocks, or enlarge it";
+	if (refusal->limit == SHMBUDDY__V1__OUT_OF_MEMORY__LIMIT__BLOCKS)
+		return refusal->never ? "ask for fewer, or start it with a larger --max-blocks"
+		                      : "free some, or start it with a larger --max-blocks";
+	if (refusal->never)
+		return "it would not fit an empty pool either: start a larger one";
+	return refusal->set_aside ? "free blocks, or wait too" : "free blocks, or start a larger pool";
+}
+
 void out_of_memory_reply(struct connection *connection, const struct slot *slot, struct pool *pool,
                          const struct allocation_refusal *refusal)
 {
 	Shmbuddy__V1__Reply reply = SHMBUDDY__V1__REPLY__INIT;
 	Shmbuddy__V1__OutOfMemory detail = SHMBUDDY__V1__OUT_OF_MEMORY__INIT;
 	Shmbuddy__V1__Usage usages[HOLDERS_MAX], *holders[HOLDERS_MAX];
-	char requested[SIZE_TEXT_MAX], free_text[SIZE_TEXT_MAX], longest[SIZE_TEXT_MAX], kernel[SIZE_TEXT_MAX];
-	char batch[SIZE_TEXT_MAX], text[512];
+	char why[320], waited[80] = "", text[512];
 
 	pool_count(&pool->counters->refusals, 1);
 	detail.limit = (Shmbuddy__V1__OutOfMemory__Limit)refusal->limit;
@@ -69,33 +111,16 @@ void out_of_memory_reply(struct connection *connection, const struct slot *slot,
 	detail.free_bytes = buddy_free_units(&pool->buddy) * pool->unit;
 	detail.longest_free = buddy_largest_free(&pool->buddy) * pool->unit;
 	detail.kernel_free = refusal->kernel_free;
+	detail.set_aside = refusal->set_aside;
 	detail.n_holder = largest_holders(pool, usages);
 	for (size_t i = 0; i < detail.n_holder; i++)
 		holders[i] = &usages[i];
 	detail.holder = holders;
 
-	size_format(detail.requested, requested);
-	size_format(detail.free_bytes, free_text);
-	size_format(detail.longest_free, longest);
-	size_format(detail.kernel_free, kernel);
-	size_format(refusal->batch, batch);
-	if (refusal->limit == SHMBUDDY__V1__OUT_OF_MEMORY__LIMIT__KERNEL)
-		snprintf(text, sizeof text,
-		         "%s asked for, and the kernel has no memory for it: /dev/shm has %s left; free blocks, or enlarge it",
-		         requested, kernel);
-	else if (refusal->limit == SHMBUDDY__V1__OUT_OF_MEMORY__LIMIT__BLOCKS)
-		snprintf(text, sizeof text,
-		         "the pool has %u blocks, as many as it takes: free some, or start it with a larger --max-blocks",
-		         (unsigned)pool->blocks.table.capacity);
-	else if (refusal->batch)
-		snprintf(
-			text, sizeof text,
-			"a batch of %s does not fit, a block of %s is the first without room; without the batch %s is free, the longest "
-			"free run is %s: free blocks, or start a larger pool",
-			batch, requested, free_text, longest);
-	else
-		snprintf(text, sizeof text, "%s asked for, %s free, the longest free run is %s: free blocks, or start a larger pool",
-		         requested, free_text, longest);
+	explain(pool, refusal, &detail, why, sizeof why);
+	if (refusal->waited_ms)
+		snprintf(waited, sizeof waited, ", and that has not changed within %u ms", (unsigned)refusal->waited_ms);
+	snprintf(text, sizeof text, "%s%s: %s", why, waited, remedy(refusal));
 
 	reply.slot = slot->index;
 	reply.sequence = slot->sequence;

@@ -29,6 +29,7 @@
 #define DEFAULT_MAX_SESSIONS 16384
 #define MIN_MAX_NAMES 1024
 #define MAX_REFERENCES (UINT32_C(1) << 22)
+#define MAX_LINKS (UINT32_C(1) << 22)
 
 /* The file system that holds POSIX shared memory must be there, and large enough for a segment of the size that is asked for. */
 static int check_room(const struct pool *pool, const struct pool_options *options)
@@ -172,7 +173,13 @@ static int make_objects(struct pool *pool, const struct pool_options *options)
 	                           ? 2 * state.max_blocks + state.max_sessions
 	                           : MAX_REFERENCES;
 	state.references_at = STATE_EXTENTS_AT + extents_footprint(max_pages);
-	state.sessions_at = shared_object_round(state.references_at + state.max_references * sizeof(struct reference_record));
+	state.max_links = state.max_blocks < MAX_LINKS ? state.max_blocks : MAX_LINKS;
+	state.links_at = shared_object_round(state.references_at + state.max_references * sizeof(struct reference_record));
+	state.max_tickets = state.max_names;
+	state.max_leases = state.max_blocks;
+	state.tickets_at = shared_object_round(state.links_at + state.max_links * sizeof(struct link_record));
+	state.leases_at = shared_object_round(state.tickets_at + state.max_tickets * sizeof(struct ticket_record));
+	state.sessions_at = shared_object_round(state.leases_at + state.max_leases * sizeof(struct lease_record));
 	state.state_size = state.sessions_at + (uint64_t)state.max_sessions * sizeof(struct session_record);
 	view_geometry(state.max_blocks, state.max_names, &geometry);
 
@@ -230,16 +237,29 @@ static int make_tables(struct pool *pool)
 	if (result == 0)
 		result = references_init(&pool->references, &pool->state, state->references_at, state->max_references);
 	if (result == 0)
+		result = links_init(&pool->links, &pool->state, state->links_at, state->max_links);
+	if (result == 0)
+		result = tickets_init(&pool->tickets, &pool->state, state->tickets_at, state->max_tickets);
+	if (result == 0)
+		result = leases_init(&pool->leases, &pool->state, state->leases_at, state->max_leases);
+	if (result == 0)
 		result = extents_init(&pool->extents, &pool->state, STATE_EXTENTS_AT, pages);
 	if (result == 0)
 		result = sessions_init(&pool->sessions, pool->loop, &pool->state, state->sessions_at, state->max_sessions);
 	if (result == 0) {
 		committer_init(&pool->committer, pool->loop, &pool->segment, &pool->extents);
-		withheld_init(&pool->withheld, pool->loop, &pool->buddy);
+		timeouts_init(&pool->timeouts, pool->loop);
+		wait_queue_init(&pool->wait_queue, pool->loop, &pool->buddy, &pool->timeouts);
+		name_waiters_init(&pool->name_waiters, pool->loop, &pool->timeouts);
+		withheld_init(&pool->withheld, &pool->buddy, &pool->wait_queue);
 		result = dying_init(&pool->dying, pool, state->max_blocks);
 	}
 	if (result == 0)
 		result = clones_init(&pool->clones, pool);
+	if (result == 0) {
+		const uint32_t capacity[] = {[DEADLINE_TICKET] = state->max_tickets, [DEADLINE_LEASE] = state->max_leases};
+		result = deadlines_init(&pool->deadlines, pool->loop, capacity);
+	}
 	return result;
 }
 
@@ -358,13 +378,20 @@ int pool_open(uv_loop_t *loop, const struct pool_options *options, struct pool *
 
 void pool_close(struct pool *pool)
 {
-	/* Its handle is closed, and those of reclaim_deinit are, by the run of the loop in sessions_deinit. */
-	withheld_deinit(&pool->withheld);
+	/* Their handles are closed, and those of reclaim_deinit are, by the run of the loop in sessions_deinit. */
+	wait_queue_deinit(&pool->wait_queue);
+	name_waiters_deinit(&pool->name_waiters);
+	timeouts_deinit(&pool->timeouts);
 	dying_close(&pool->dying);
 	clones_close(&pool->clones);
+	deadlines_close(&pool->deadlines);
 	sessions_deinit(&pool->sessions);
 	dying_deinit(&pool->dying);
+	deadlines_deinit(&pool->deadlines);
 	extents_deinit(&pool->extents);
+	links_deinit(&pool->links);
+	leases_deinit(&pool->leases);
+	tickets_deinit(&pool->tickets);
 	references_deinit(&pool->references);
 	names_deinit(&pool->names);
 	blocks_deinit(&pool->blocks);
@@ -401,6 +428,9 @@ void pool_publish_counters(struct pool *pool)
 	atomic_store_explicit(&counters->committed, pool->extents.committed * STATE_EXTENT, memory_order_relaxed);
 	atomic_store_explicit(&counters->blocks, pool->block_count, memory_order_relaxed);
 	atomic_store_explicit(&counters->names, pool->name_count, memory_order_relaxed);
+	atomic_store_explicit(&counters->links, pool->link_count, memory_order_relaxed);
+	atomic_store_explicit(&counters->tickets, pool->tickets.count, memory_order_relaxed);
+	atomic_store_explicit(&counters->leases, pool->leases.count, memory_order_relaxed);
 	atomic_store_explicit(&counters->sessions, pool->sessions.count, memory_order_relaxed);
 	atomic_store_explicit(&counters->block_records, pool->blocks.table.used, memory_order_relaxed);
 	atomic_store_explicit(&counters->name_records, pool->names.table.used, memory_order_relaxed);

@@ -17,12 +17,19 @@
 #include "buddy.h"
 #include "clone.h"
 #include "committer.h"
+#include "deadlines.h"
 #include "dying.h"
 #include "extents.h"
+#include "leases.h"
+#include "links.h"
+#include "name_waiters.h"
 #include "names.h"
 #include "references.h"
 #include "sessions.h"
 #include "shared_object.h"
+#include "tickets.h"
+#include "timeouts.h"
+#include "wait_queue.h"
 #include "withheld.h"
 
 struct reclaim;
@@ -63,9 +70,16 @@ struct pool {
 	struct blocks blocks;
 	struct names names;
 	struct references references;
+	struct links links;
+	struct tickets tickets;
+	struct leases leases;
+	struct deadlines deadlines; /* of both */
 	struct extents extents;
 	struct committer committer;
 	struct withheld withheld;
+	struct timeouts timeouts;
+	struct wait_queue wait_queue; /* for memory */
+	struct name_waiters name_waiters;
 	struct dying dying;
 	struct sessions sessions;
 	struct clones clones;
@@ -73,7 +87,7 @@ struct pool {
 
 	uint64_t next_id;
 	uint64_t requested; /* bytes asked for by the owners of the live blocks */
-	uint64_t block_count, name_count;
+	uint64_t block_count, name_count, link_count;
 	uint64_t unowned_blocks, unowned_bytes; /* held, but not by whoever allocated them */
 };
 

@@ -70,7 +70,6 @@ void reclaim_stop(struct reclaim *reclaim)
 {
 	scavenger_stop(&reclaim->scavenger);
 	cleaner_stop(&reclaim->cleaner);
-	withheld_stop(&reclaim->pool->withheld);
 }
 
 void reclaim_release(struct reclaim *reclaim, const struct commit_range *range)
@@ -78,6 +77,7 @@ void reclaim_release(struct reclaim *reclaim, const struct commit_range *range)
 	struct pool *pool = reclaim->pool;
 
 	buddy_release(&pool->buddy, range->offset / pool->unit, range->length / pool->unit);
+	wait_queue_wake(&pool->wait_queue);
 	scavenger_freed(&reclaim->scavenger);
 }
 

@@ -36,6 +36,9 @@ int recovery_open_slot(struct recovery *recovery); /* what one word can redo */
 int recovery_blocks(struct recovery *recovery);    /* takes ranges in the allocator */
 int recovery_references(struct recovery *recovery);
 int recovery_names(struct recovery *recovery); /* mends the name index */
+int recovery_links(struct recovery *recovery);
+int recovery_tickets(struct recovery *recovery);
+int recovery_leases(struct recovery *recovery);
 void recovery_close_slot(struct recovery *recovery);
 int recovery_liveness(struct recovery *recovery); /* whose process is gone */
 

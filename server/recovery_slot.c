@@ -61,6 +61,72 @@ static int redo_clone(struct recovery *recovery, const struct slot_record *slot)
 	return 0;
 }
 
+static int redo_unlink(struct recovery *recovery, const struct slot_record *slot)
+{
+	struct links *links = &recovery->pool->links;
+
+	if (slot->reference == 0 || slot->reference > links->table.used)
+		return recovery_contradiction(recovery, "slot", recovery->open_session, "drops a link that does not exist");
+	struct link_record *record = &links->records[slot->reference - 1];
+	if (links_state(links, slot->reference - 1) == RECORD_LIVE && record->from == slot->block && record->to_id == slot->id)
+		commit(&record->word, RECORD_FREE);
+	return 0;
+}
+
+static int redo_drop_ticket(struct recovery *recovery, const struct slot_record *slot)
+{
+	struct pool *pool = recovery->pool;
+
+	if (slot->ticket == 0 || slot->ticket > pool->tickets.table.used)
+		return recovery_contradiction(recovery, "slot", recovery->open_session, "takes a ticket that does not exist");
+	/* No other ticket can have come into its record since: the slot is still open. */
+	_Atomic uint64_t *word = &pool->tickets.records[slot->ticket - 1].word;
+	commit(word, record_with_state(atomic_load_explicit(word, memory_order_relaxed), RECORD_FREE));
+	return 0;
+}
+
+static int redo_redemption(struct recovery *recovery, const struct slot_record *slot)
+{
+	struct pool *pool = recovery->pool;
+	int result = redo_acquisition(recovery, slot);
+
+	if (result < 0)
+		return result;
+	/* First of all what is pending, which would come later: the block is to be held at each store. */
+	if (REFERENCE_STATE(references_word(&pool->references, slot->reference - 1)) == RECORD_PENDING) {
+		commit(&pool->references.records[slot->reference - 1].word, REFERENCE_WORD(1, 1, RECORD_LIVE));
+		recovery->redone++;
+	}
+	return redo_drop_ticket(recovery, slot);
+}
+
+/* A new lease is PENDING and becomes LIVE with all that is pending; another is given its new deadline, or goes. */
+static int redo_renewal(struct recovery *recovery, const struct slot_record *slot)
+{
+	struct pool *pool = recovery->pool;
+
+	if (slot->lease > pool->leases.table.used)
+		return recovery_contradiction(recovery, "slot", recovery->open_session, "renews a lease that does not exist");
+	if (slot->lease && LEASE_STATE(leases_word(&pool->leases, slot->lease - 1)) == RECORD_LIVE)
+		commit(&pool->leases.records[slot->lease - 1].word,
+		       lease_word(slot->deadline, slot->deadline ? RECORD_LIVE : RECORD_FREE));
+	return 0;
+}
+
+static void redo_remove(struct pool *pool, const struct slot_record *slot)
+{
+	for (uint32_t i = 0; i < pool->names.table.used; i++) {
+		uint64_t word = atomic_load_explicit(&pool->names.records[i].word, memory_order_relaxed);
+		if (record_state(word) == RECORD_LIVE && pool->names.records[i].block_id == slot->id)
+			redo_drop_name(pool, i);
+	}
+	for (uint32_t i = 0; i < pool->leases.table.used; i++) {
+		uint64_t word = leases_word(&pool->leases, i);
+		if (LEASE_STATE(word) == RECORD_LIVE && pool->leases.records[i].block_id == slot->id)
+			commit(&pool->leases.records[i].word, lease_word(0, RECORD_FREE));
+	}
+}
+
 int recovery_open_slot(struct recovery *recovery)
 {
 	const struct slot_record *slot = recovery->open;
@@ -82,17 +148,17 @@ int recovery_open_slot(struct recovery *recovery)
 		if (record_id(atomic_load_explicit(&pool->names.records[slot->name - 1].word, memory_order_relaxed)) == slot->id)
 			redo_drop_name(pool, slot->name - 1);
 		return 0;
-	case SLOT_REMOVE:
-		for (uint32_t i = 0; i < pool->names.table.used; i++) {
-			uint64_t word = atomic_load_explicit(&pool->names.records[i].word, memory_order_relaxed);
-			if (record_state(word) == RECORD_LIVE && pool->names.records[i].block_id == slot->id)
-				redo_drop_name(pool, i);
-		}
-		return 0;
+	case SLOT_REMOVE: redo_remove(pool, slot); return 0;
+	case SLOT_REDEEM: return redo_redemption(recovery, slot);
+	case SLOT_REVOKE: return redo_drop_ticket(recovery, slot);
+	case SLOT_RENEW: return redo_renewal(recovery, slot);
 	case SLOT_ALLOCATE:
 	case SLOT_ALLOCATE_BATCH:
 	case SLOT_FREE_BATCH:
-	case SLOT_PUBLISH: return 0; /* the marks say all */
+	case SLOT_PUBLISH:
+	case SLOT_LINK: return 0; /* the marks say all */
+	case SLOT_UNLINK: return redo_unlink(recovery, slot);
+	case SLOT_SHARE: return 0; /* the marks say all */
 	case SLOT_NOTHING: break;
 	}
 	return recovery_contradiction(recovery, "slot", recovery->open_session, "has an operation that does not exist");

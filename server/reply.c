@@ -85,6 +85,19 @@ void reply_clone_token(struct connection *connection, uint32_t slot, uint64_t se
 	reply_send(connection, &reply);
 }
 
+void reply_ticket(struct connection *connection, uint32_t slot, uint64_t sequence, const uint8_t *token)
+{
+	Shmbuddy__V1__Reply reply = SHMBUDDY__V1__REPLY__INIT;
+	Shmbuddy__V1__Ticket ticket = SHMBUDDY__V1__TICKET__INIT;
+
+	ticket.token = (ProtobufCBinaryData){TICKET_TOKEN_SIZE, (uint8_t *)(uintptr_t)token};
+	reply.slot = slot;
+	reply.sequence = sequence;
+	reply.result_case = SHMBUDDY__V1__REPLY__RESULT_TICKET;
+	reply.ticket = &ticket;
+	reply_send(connection, &reply);
+}
+
 void reply_block_batch(struct connection *connection, uint32_t slot, uint64_t sequence, const struct pool *pool,
                        uint64_t first_id, uint32_t *indexes, size_t count)
 {

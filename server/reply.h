@@ -26,6 +26,8 @@ void reply_block(struct connection *connection, uint32_t slot, uint64_t sequence
 
 /* The result of Clone. */
 void reply_clone_token(struct connection *connection, uint32_t slot, uint64_t sequence, const struct session *copy);
+/* The result of a share: a ticket's token, 16 bytes. */
+void reply_ticket(struct connection *connection, uint32_t slot, uint64_t sequence, const uint8_t *token);
 
 /* The result of a batch: `count` blocks at these indexes, with ids from `first_id` on. */
 void reply_block_batch(struct connection *connection, uint32_t slot, uint64_t sequence, const struct pool *pool,

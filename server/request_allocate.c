@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Allocate, one block or a batch. Most requests find their memory committed and are answered at once; the others keep their
- * slot, and are answered when the committer has been to the kernel.
+ * slot, and are answered when there is room for them (wait_queue.h), when the committer has been to the kernel, or when their time is over.
  */
 #include "request.h"
 
@@ -76,7 +76,7 @@ static void refuse(struct allocation *allocation, struct connection *connection)
 	pool_publish_counters(slot->session->pool);
 }
 
-/* The committer has been to the kernel, or withheld memory has come back. The client may have another connection by now, or none. */
+/* The committer has been to the kernel, or the wait for room is over. The client may have another connection by now, or none. */
 static void finished(struct allocation *allocation, int result)
 {
 	struct connection *connection = allocation->slot.session->connection;
@@ -85,21 +85,35 @@ static void finished(struct allocation *allocation, int result)
 		finish(allocation, connection);
 	else if (result != -ECANCELED)
 		refuse(allocation, connection);
+	struct pool *pool = allocation->slot.session->pool;
 	allocation_free(allocation);
+	name_waiters_tell(&pool->name_waiters);
 	/* Last: a client that is gone takes its session along here. */
 	if (connection)
 		connection_flush(connection);
 }
 
-static void start(struct request *request, struct allocation *allocation, uint64_t alignment)
+/* Too many wait already. */
+static void refuse_to_wait(const struct request *request, enum slot_operation operation)
+{
+	slot_refuse(&request->slot, operation, ERROR_LIMIT);
+	request_reply(request, ERROR_LIMIT,
+	              "there is no room, and as many wait for it as may: %d requests, for %u blocks; try again later",
+	              WAIT_QUEUE_MAX, (unsigned)WAIT_QUEUE_BLOCKS_MAX);
+}
+
+static void start(struct request *request, struct allocation *allocation, uint64_t alignment, uint32_t wait_ms)
 {
 	allocation->slot = request->slot;
 	allocation->finished = finished;
 	allocation->alignment = alignment;
+	allocation->wait_ms = wait_ms;
 	int result = allocation_start(allocation);
 	if (result == 0)
 		return;
-	if (result < 0)
+	if (result == -EDQUOT)
+		refuse_to_wait(request, allocation->batch ? SLOT_ALLOCATE_BATCH : SLOT_ALLOCATE);
+	else if (result < 0)
 		refuse(allocation, request->connection);
 	else
 		finish(allocation, request->connection);
@@ -120,6 +134,10 @@ void request_allocate(struct request *request)
 	int error = message->size ? check(request->pool, message->alignment, message->name, message->tag, &text)
 	                          : ERROR_INVALID_ARGUMENT;
 
+	if (!error && message->ttl_ms > DEADLINES_TTL_MAX) {
+		text = "the time to live must be at most 30 days";
+		error = ERROR_INVALID_ARGUMENT;
+	}
 	if (!error && allocation_new(1, false, &allocation) < 0) {
 		text = "the daemon itself has no memory left";
 		error = ERROR_SYSTEM;
@@ -129,11 +147,12 @@ void request_allocate(struct request *request)
 		return;
 	}
 	allocation->sizes[0] = message->size;
+	allocation->ttl_ms = message->ttl_ms;
 	allocation->name_length = strlen(message->name);
 	memcpy(allocation->name, message->name, allocation->name_length);
 	allocation->tag_length = strlen(message->tag);
 	memcpy(allocation->tag, message->tag, allocation->tag_length);
-	start(request, allocation, message->alignment);
+	start(request, allocation, message->alignment, message->wait_ms);
 }
 
 void request_allocate_batch(struct request *request)
@@ -158,5 +177,5 @@ void request_allocate_batch(struct request *request)
 	memcpy(allocation->sizes, message->size, message->n_size * sizeof *message->size);
 	allocation->tag_length = strlen(message->tag);
 	memcpy(allocation->tag, message->tag, allocation->tag_length);
-	start(request, allocation, message->alignment);
+	start(request, allocation, message->alignment, message->wait_ms);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* ListHolders: the sessions that hold one block, in pages by number. */
+/* ListHolders: the sessions that hold one block, in pages by number; and what else holds it that the view does not tell. */
 #include "request.h"
 
 #include "errors.h"
@@ -7,6 +7,9 @@
 
 /* Sessions on a page. */
 #define PAGE_HOLDERS 64
+
+/* Links that are counted, and no more. */
+#define LINKS_COUNTED 10000
 
 /* One holder of the page, as it is gathered. */
 struct gathered {
@@ -39,6 +42,37 @@ static void gather(struct page *page, uint32_t session, uint32_t references)
 	for (size_t i = page->count - 1; i > place; i--)
 		page->holders[i] = page->holders[i - 1];
 	page->holders[place] = (struct gathered){session, references};
+}
+
+/* Blocks that hold it; a few thousands and many more come to the same. */
+static uint32_t count_links(const struct pool *pool, uint32_t block)
+{
+	uint32_t count = 0;
+
+	for (uint32_t link = pool->blocks.links_to[block]; link && count < LINKS_COUNTED;
+	     link = pool->links.of_to[link - 1].next)
+		count++;
+	return count;
+}
+
+/* Milliseconds that are left of the block's time to live, at least 1; 0: it has none. */
+static uint64_t time_left(const struct pool *pool, uint32_t block)
+{
+	uint32_t link = pool->blocks.leases[block];
+
+	if (!link)
+		return 0;
+	uint64_t deadline = LEASE_DEADLINE(leases_word(&pool->leases, link - 1)), now = deadlines_now(&pool->deadlines);
+	return deadline > now ? deadline - now : 1;
+}
+
+static uint32_t count_tickets(const struct pool *pool, uint32_t block)
+{
+	uint32_t count = 0;
+
+	for (uint32_t link = pool->blocks.tickets[block]; link; link = pool->tickets.of_block[link - 1].next)
+		count++;
+	return count;
 }
 
 void request_list_holders(struct request *request)
@@ -80,8 +114,11 @@ void request_list_holders(struct request *request)
 		holder->references = page.holders[list.n_holder].references;
 		pointers[list.n_holder] = holder;
 	}
+	list.links = count_links(pool, message->index);
 	list.holder = pointers;
 	list.more = page.count > PAGE_HOLDERS;
+	list.expires_ms = time_left(pool, message->index);
+	list.tickets = count_tickets(pool, message->index);
 	reply.slot = request->slot.index;
 	reply.sequence = request->slot.sequence;
 	reply.result_case = SHMBUDDY__V1__REPLY__RESULT_HOLDER_PAGE;

@@ -1,32 +1,157 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Lookup: a block by its name, and a reference to it for the session. */
+/*
+ * Lookup: a block by its name, and a reference to it for the session. Where there is no such name, and the client is ready to wait, the
+ * request keeps its slot, and is answered when the name is published, or its time is over.
+ */
 #include "request.h"
 
+#include <errno.h>
+#include <stddef.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "acquisition.h"
+#include "connection.h"
 #include "errors.h"
 #include "name.h"
+
+/* A look-up that waits. Owned by itself: it is freed when it ends. */
+struct lookup_wait {
+	struct name_waiter waiter; /* first: it is known by it */
+	struct deferred deferred;
+	struct slot slot;
+	uint32_t wait_ms;
+	char name[];
+};
+
+/* 0: the slot's session has a reference to the block, decided and recorded. Else an ERROR_*, of which nothing is recorded. */
+static int find(const struct slot *slot, const char *name, size_t length, uint32_t *out_block)
+{
+	const struct pool *pool = slot->session->pool;
+	uint32_t index;
+
+	if (names_find(&pool->names, name, length, &index) < 0)
+		return ERROR_NO_SUCH_NAME;
+	*out_block = pool->names.records[index].block;
+	return acquisition_perform(slot, SLOT_LOOKUP, *out_block);
+}
+
+/* ---- Waiting ---------------------------------------------------------------------------------------------------- */
+
+/* It waits no more: whatever ends the session from now on has nothing to cancel. */
+static void retire(struct lookup_wait *wait)
+{
+	name_waiters_leave(&wait->waiter);
+	wait->slot.session->deferred[wait->slot.index] = NULL;
+}
+
+/* The last word on it. */
+static void finish(struct lookup_wait *wait)
+{
+	struct session *session = wait->slot.session;
+	uint32_t slot = wait->slot.index;
+
+	free(wait);
+	/* A client that is gone takes its session along here. It may have another connection by now, or none. */
+	if (session->connection)
+		connection_flush(session->connection);
+	session_arrive(session, slot);
+}
+
+static void published(struct name_waiter *waiter)
+{
+	struct lookup_wait *wait = (struct lookup_wait *)waiter; /* its first member */
+	const struct slot *slot = &wait->slot;
+	struct connection *connection = slot->session->connection;
+	uint32_t block;
+	int error = find(slot, wait->name, waiter->length, &block);
+
+	if (error == ERROR_NO_SUCH_NAME)
+		return; /* gone again: it waits on */
+	retire(wait);
+	if (error) {
+		slot_refuse(slot, SLOT_LOOKUP, (uint32_t)error);
+		reply_status(connection, slot->index, slot->sequence, error, NULL);
+	} else {
+		reply_block(connection, slot->index, slot->sequence, slot->session->pool, block);
+	}
+	finish(wait);
+}
+
+static void timed_out(struct name_waiter *waiter)
+{
+	struct lookup_wait *wait = (struct lookup_wait *)waiter;
+	const struct slot *slot = &wait->slot;
+
+	retire(wait);
+	slot_refuse(slot, SLOT_LOOKUP, ERROR_NO_SUCH_NAME);
+	reply_status(slot->session->connection, slot->index, slot->sequence, ERROR_NO_SUCH_NAME,
+	             "nothing was published under this name within %u ms", (unsigned)wait->wait_ms);
+	finish(wait);
+}
+
+static void cancel(struct deferred *deferred, bool lost)
+{
+	struct lookup_wait *wait = (struct lookup_wait *)((char *)deferred - offsetof(struct lookup_wait, deferred));
+
+	(void)lost;
+	retire(wait);
+	finish(wait);
+}
+
+/* 0: it waits. Else an ERROR_*. */
+static int wait_for_name(const struct slot *slot, const char *name, uint32_t wait_ms)
+{
+	size_t length = strlen(name);
+	struct lookup_wait *wait = malloc(sizeof *wait + length);
+
+	if (!wait)
+		return ERROR_SYSTEM;
+	*wait = (struct lookup_wait){
+		.waiter = {.name = wait->name, .length = length, .published = published, .timed_out = timed_out},
+		.deferred = {cancel},
+		.slot = *slot,
+		.wait_ms = wait_ms,
+	};
+	memcpy(wait->name, name, length);
+	if (name_waiters_join(&slot->session->pool->name_waiters, &wait->waiter, wait_ms) < 0) {
+		free(wait);
+		return ERROR_LIMIT;
+	}
+	session_depart(slot->session, slot->index, &wait->deferred);
+	return 0;
+}
+
+/* ---- The request ------------------------------------------------------------------------------------------------ */
+
+static void refuse(struct request *request, int error, bool waits)
+{
+	slot_refuse(&request->slot, SLOT_LOOKUP, (uint32_t)error);
+	if (waits && error == ERROR_LIMIT)
+		request_reply(request, error,
+		              "nothing is published under this name, and as many wait for names as may: %d; try again later",
+		              NAME_WAITERS_MAX);
+	else if (waits && error == ERROR_SYSTEM)
+		request_reply(request, error, "the daemon itself has no memory left");
+	else
+		request_reply(request, error, NULL);
+}
 
 void request_lookup(struct request *request)
 {
 	const char *name = request->message->lookup->name;
-	const struct pool *pool = request->pool;
-	uint32_t index, block = 0;
-	int error = 0;
+	uint32_t block, wait_ms = request->message->lookup->wait_ms;
+	bool waits = false;
+	int error = name_check(name, strlen(name)) < 0 ? ERROR_BAD_NAME : find(&request->slot, name, strlen(name), &block);
 
-	if (name_check(name, strlen(name)) < 0)
-		error = ERROR_BAD_NAME;
-	else if (names_find(&pool->names, name, strlen(name), &index) < 0)
-		error = ERROR_NO_SUCH_NAME;
-	if (!error) {
-		block = pool->names.records[index].block;
-		error = acquisition_perform(&request->slot, SLOT_LOOKUP, block);
+	if (error == ERROR_NO_SUCH_NAME && wait_ms) {
+		waits = true;
+		error = wait_for_name(&request->slot, name, wait_ms);
+		if (!error)
+			return;
 	}
-	if (error) {
-		slot_refuse(&request->slot, SLOT_LOOKUP, (uint32_t)error);
-		request_reply(request, error, NULL);
-		return;
-	}
-	reply_block(request->connection, request->slot.index, request->slot.sequence, pool, block);
+	if (error)
+		refuse(request, error, waits);
+	else
+		reply_block(request->connection, request->slot.index, request->slot.sequence, request->pool, block);
 }

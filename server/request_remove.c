@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Remove: frees a block that only names of the caller's uid hold, names included. */
+/* Remove: frees a block that only names of the caller's uid and its time to live hold, names included. */
 #include "request.h"
 
 #include "errors.h"
@@ -15,8 +15,10 @@ static int check(const struct request *request, const struct handle *handle)
 	if (!blocks_is_live(&pool->blocks, handle->index, handle->id))
 		return ERROR_NO_SUCH_BLOCK;
 	if (blocks_body(&pool->blocks, handle->index)->owner || pool->blocks.references[handle->index] ||
-	    dying_is_held(pool, handle->id))
+	    pool->blocks.links_to[handle->index] || pool->blocks.tickets[handle->index] || dying_is_held(pool, handle->id))
 		return ERROR_IN_USE;
+	if (pool->blocks.leases[handle->index] && pool->blocks.records[handle->index].uid != uid && uid != 0)
+		return ERROR_DENIED;
 	for (uint32_t link = pool->blocks.names[handle->index]; link; link = pool->names.of_block[link - 1].next) {
 		if (pool->names.records[link - 1].uid != uid && uid != 0)
 			return ERROR_DENIED;
@@ -35,7 +37,8 @@ void request_remove(struct request *request)
 	if (error) {
 		slot_refuse(&request->slot, SLOT_REMOVE, (uint32_t)error);
 		if (error == ERROR_IN_USE)
-			request_reply(request, error, "sessions hold block %llu: it is freed when they let go of it",
+			request_reply(request, error,
+			              "sessions, tickets, or other blocks by links, hold block %llu: it is freed when they let go of it",
 			              (unsigned long long)message->id);
 		else
 			request_reply(request, error, NULL);
@@ -45,7 +48,9 @@ void request_remove(struct request *request)
 	record->id = message->id;
 	record->block = message->index;
 	slot_decide(&request->slot);
-	/* The last name takes the block with it. */
+	/* The last of them takes the block with it. */
+	if (pool->blocks.leases[message->index])
+		lifetime_drop_lease(pool, pool->blocks.leases[message->index] - 1);
 	for (uint32_t link = pool->blocks.names[message->index], next; link; link = next) {
 		next = pool->names.of_block[link - 1].next;
 		lifetime_drop_name(pool, link - 1);

@@ -29,6 +29,19 @@ static void repeat_clone(struct request *request, const struct slot_record *reco
 		request_reply(request, ERROR_LIMIT, "nobody adopted the clone in time: clone the session again");
 }
 
+/* The token, as long as there is that ticket; its record may have another by now. */
+static void repeat_share(struct request *request, const struct slot_record *record)
+{
+	const struct tickets *tickets = &request->pool->tickets;
+	uint64_t word = tickets_word(tickets, record->ticket - 1);
+
+	if (record_id(word) == record->id && record_state(word) == RECORD_LIVE)
+		reply_ticket(request->connection, request->slot.index, request->slot.sequence,
+		             tickets->records[record->ticket - 1].token);
+	else
+		request_reply(request, ERROR_NO_SUCH_TICKET, NULL);
+}
+
 void request_repeat(struct request *request)
 {
 	const struct slot_record *record = &request->slot.session->record->slots[request->slot.index];
@@ -39,7 +52,10 @@ void request_repeat(struct request *request)
 		repeat_batch(request, record);
 	} else if (record->operation == SLOT_CLONE) {
 		repeat_clone(request, record);
-	} else if (record->operation == SLOT_ALLOCATE || record->operation == SLOT_LOOKUP || record->operation == SLOT_ACQUIRE) {
+	} else if (record->operation == SLOT_SHARE) {
+		repeat_share(request, record);
+	} else if (record->operation == SLOT_ALLOCATE || record->operation == SLOT_LOOKUP || record->operation == SLOT_ACQUIRE ||
+	           record->operation == SLOT_REDEEM) {
 		if (blocks_is_live(&request->pool->blocks, record->block, record->id))
 			reply_block(request->connection, request->slot.index, request->slot.sequence, request->pool, record->block);
 		else

@@ -14,7 +14,8 @@
  *
  * Punching a run: its units are taken from the allocator (withheld.h), so that nobody gets them; its pages are unmarked; the piece goes
  * to the kernel on the committer's lane, where nothing is committed meanwhile (the window of a small commit may reach into free
- * pages, and would mark what is about to go); then the units are free again. While somebody waits for memory, nothing is taken.
+ * pages, and would mark what is about to go); then the units are free again. While somebody is about to be given memory, or waits for what
+ * is on its way back, nothing is taken; who waits for others to free something does not keep memory from going back.
  *
  * Killed before the first unmarking: nothing has happened. Killed between unmarking and the end of the punch: pages are unmarked and
  * backed, which a commit leaves too when it is killed between fallocate and mark. They are no danger, as nothing unmarked is handed
@@ -41,7 +42,7 @@
 /* Pages of a stretch at most: the bits of so many are looked at in a few microseconds. */
 #define STRETCH_PAGES 65536
 
-/* Milliseconds until a walk that met somebody who waits for memory goes on. */
+/* Milliseconds until a walk that met such a one goes on. */
 #define PAUSE 10
 
 #define PIECE_PAGES (COMMIT_PIECE_BYTES / STATE_EXTENT)
@@ -246,7 +247,7 @@ static void walk(uv_timer_t *timer)
 	if (scavenger->state == SCAVENGER_WAITS)
 		begin(scavenger);
 	scavenger->state = SCAVENGER_WALKS;
-	if (withheld_is_awaited(&pool->withheld)) {
+	if (wait_queue_is_busy(&pool->wait_queue)) {
 		sleep_until(scavenger, SCAVENGER_WALKS, PAUSE);
 		return;
 	}

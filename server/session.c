@@ -74,6 +74,17 @@ static void lose(struct session *session)
 		uv_timer_start(&sessions->lost_timer, look_at_lost, LOST_INTERVAL, 0);
 }
 
+static void cancel_deferred(struct session *session, bool lost)
+{
+	session->under_way++; /* that of the last one to arrive is for the caller to see */
+	for (uint64_t busy = session->busy_slots; busy; busy &= busy - 1) {
+		struct deferred *deferred = session->deferred[__builtin_ctzll(busy)];
+		if (deferred)
+			deferred->cancel(deferred, lost);
+	}
+	session->under_way--;
+}
+
 void session_lost(struct session *session)
 {
 	session->connection = NULL;
@@ -90,6 +101,7 @@ void session_lost(struct session *session)
 	}
 	log_info("session %" PRIu32 " (%s, pid %" PRIu32 "): connection lost, its process lives: kept", session->number,
 	         session->program, session->pid);
+	cancel_deferred(session, true);
 	lose(session);
 }
 
@@ -139,15 +151,6 @@ void session_found(struct session *session, struct connection *connection)
 	}
 	if (!session->adopting)
 		log_info("session %" PRIu32 " (%s): connected again", session->number, session->program);
-}
-
-static void cancel_jobs(struct session *session)
-{
-	for (uint64_t busy = session->busy_slots; busy; busy &= busy - 1) {
-		struct commit_job *job = session->jobs[__builtin_ctzll(busy)];
-		if (job)
-			committer_cancel(job);
-	}
 }
 
 void session_ask(struct session *session)
@@ -202,7 +205,7 @@ void session_end(struct session *session, const char *why)
 			connection_close(connection);
 		}
 	}
-	cancel_jobs(session);
+	cancel_deferred(session, false);
 	if (!session->under_way)
 		reaper_add(session);
 }
@@ -224,14 +227,14 @@ void session_forget(struct session *session)
 		connection->session = NULL;
 		connection_close(connection);
 	}
-	cancel_jobs(session);
+	cancel_deferred(session, false);
 	if (!session->under_way)
 		reaper_bury(session);
 }
 
-void session_depart(struct session *session, uint32_t slot, struct commit_job *job)
+void session_depart(struct session *session, uint32_t slot, struct deferred *deferred)
 {
-	session->jobs[slot] = job;
+	session->deferred[slot] = deferred;
 	session->busy_slots |= UINT64_C(1) << slot;
 	session->under_way++;
 }
@@ -239,7 +242,7 @@ void session_depart(struct session *session, uint32_t slot, struct commit_job *j
 void session_arrive(struct session *session, uint32_t slot)
 {
 	session->busy_slots &= ~(UINT64_C(1) << slot);
-	session->jobs[slot] = NULL;
+	session->deferred[slot] = NULL;
 	session->under_way--;
 	if (!session->dead || session->under_way)
 		return;

@@ -14,9 +14,17 @@
 #include "peer.h"
 #include "state_layout.h"
 
-struct commit_job;
 struct connection;
 struct pool;
+
+/* A request that is answered later, and keeps its slot until then. Embedded in whoever works on it. */
+struct deferred {
+	/*
+	 * The session is over. With `lost` only its connection is: what merely waits has not happened, and ends; what is worked on is brought to
+	 * its end. It arrives (session_arrive) at once, or when the kernel has let go of it.
+	 */
+	void (*cancel)(struct deferred *deferred, bool lost);
+};
 
 struct session {
 	struct pool *pool;
@@ -44,16 +52,16 @@ struct session {
 	uint64_t requests;                /* answered */
 	uint64_t busy_slots;              /* bit n: slot n has a request under way */
 	uint64_t seen[SESSION_SLOTS];     /* highest sequence of each slot, the requests of no consequence included */
-	unsigned under_way;               /* allocations that the committer works on, or that wait for memory */
+	unsigned under_way;               /* requests that are answered later */
 	uint32_t *batches[SESSION_SLOTS]; /* by slot: indexes of the blocks of its last request, if that was a batch; owned */
-	struct commit_job *jobs[SESSION_SLOTS]; /* by slot: cancelled when the session ends */
-	uint32_t goodbye_slot;                  /* whose reply goes out once nothing of the session is left */
-	uint64_t goodbye_sequence;              /* 0: it did not say goodbye */
-	uv_poll_t watch;                        /* of the pidfd */
-	int pidfd;                              /* -1: none */
-	int hold_page;                          /* descriptor of its file, hold_page.h; -1: it has none. See dying.h */
-	bool watching;                          /* `watch` is open or closing */
-	struct session *next;                   /* in the pool's list of lost, awaited, or dead sessions */
+	struct deferred *deferred[SESSION_SLOTS]; /* by slot: cancelled when the session ends */
+	uint32_t goodbye_slot;                    /* whose reply goes out once nothing of the session is left */
+	uint64_t goodbye_sequence;                /* 0: it did not say goodbye */
+	uv_poll_t watch;                          /* of the pidfd */
+	int pidfd;                                /* -1: none */
+	int hold_page;                            /* descriptor of its file, hold_page.h; -1: it has none. See dying.h */
+	bool watching;                            /* `watch` is open or closing */
+	struct session *next;                     /* in the pool's list of lost, awaited, or dead sessions */
 	char program[64];
 };
 
@@ -87,7 +95,7 @@ struct session *session_find(const struct pool *pool, const uint8_t token[16]);
 /* Is this the process that opened it, or adopted it? */
 bool session_is_of(const struct session *session, const struct peer *peer);
 
-/* Its connection ended. The session goes on if its process does; whether it does is looked at now and then. */
+/* Its connection ended, and what waited with it. The session goes on if its process does; whether it does is looked at now and then. */
 void session_lost(struct session *session);
 
 /* Another connection takes the session up; the old one, if it is still there, is closed. */
@@ -114,8 +122,8 @@ void session_forget(struct session *session);
  */
 int session_open_hold_page(struct session *session);
 
-/* Requests that the committer works on, or that wait for withheld memory, by slot: a dead session is kept until the last one has come back. */
-void session_depart(struct session *session, uint32_t slot, struct commit_job *job);
+/* A request is answered later: a dead session is kept until the last one has arrived. */
+void session_depart(struct session *session, uint32_t slot, struct deferred *deferred);
 void session_arrive(struct session *session, uint32_t slot);
 
 #endif

@@ -2,7 +2,7 @@
 /*
  * What lies in a pool's state, `/shmbuddy.POOL.state`: what the daemon must know after a restart and no client may see.
  *
- *     header | extents | references | sessions, each with its request slots
+ *     header | extents | references | links | tickets | leases | sessions, each with its request slots
  *
  * The daemon that serves the pool holds a flock on this object; its descriptor is never given away.
  *
@@ -16,7 +16,7 @@
  *   3. records it makes: written whole, then word = PENDING: to readers they do not exist;
  *      in a batch of frees, each hold that it gives back: word = FREEING: to readers it is still there
  *   4. slot.word = sequence | DECIDED        from here on it has happened
- *   5. PENDING -> LIVE (block, reference, name, in this order), FREEING -> FREE or what is left, or what the body says
+ *   5. PENDING -> LIVE (block, reference, name, ticket, lease, in this order), FREEING -> FREE or what is left, or what the body says
  *   6. slot.word = sequence | DONE           the body is the outcome that a repeated request gets
  *   7. the reply goes out
  *
@@ -26,10 +26,14 @@
  * A process that is killed leaves a prefix of its stores. Killed before 4, the open slot says FILLING: whatever is PENDING becomes
  * FREE, whatever is FREEING becomes LIVE, then the slot becomes EMPTY with the sequence before, and the request, when it is sent
  * again, runs afresh. Killed after 4: step 5 is done once more, which is absolute (a reference's count becomes `next`; the owner
- * becomes nobody if the record still has this id) and changes nothing where it was done already; then 6. Killed after 6: a repeated request
+ * becomes nobody if the record still has this id; a link goes if it is still the one) and changes nothing where it was done already; then 6. Killed after 6: a repeated request
  * gets the outcome. Each store that makes something count goes through commit() (commit.h), and is one aligned word.
  *
- * A refusal has no steps 3 to 5. Taking names away marks nothing: the body says which block, or which name.
+ * A refusal has no steps 3 to 5. Taking names away marks nothing: the body says which block, or which name. So with a ticket that is
+ * revoked or redeemed, and with another deadline of a lease: which record, and what becomes of it.
+ *
+ * What comes to its deadline goes without a slot, by the daemon's own act (expiry.c): a ticket in one store; of a block with a lease first its
+ * names, each in one store, then the lease. After a kill the next daemon finds the deadline passed, and goes on with what is left.
  *
  * A block that lives and is held by nobody is a state that a kill may leave (its last hold went in one store, the block
  * goes in the next): after all is redone, such blocks are freed.
@@ -79,15 +83,14 @@ struct state_header {
 	char pool[64];                      /* name, NUL-terminated */
 	uint64_t view_inode, segment_inode; /* the objects that belong to it: a foreign one must not be taken for ours */
 	uint64_t unit, max_size, extent;    /* bytes */
-	uint64_t references_at, sessions_at, state_size; /* bytes */
-	uint32_t max_blocks, max_names, max_references, max_sessions;
-	uint32_t reserved;
+	uint64_t references_at, links_at, tickets_at, leases_at, sessions_at, state_size; /* bytes */
+	uint32_t max_blocks, max_names, max_references, max_links, max_tickets, max_leases, max_sessions;
 	uint32_t checksum;             /* over the fields between `magic` and this one: what never changes */
 	_Atomic uint64_t size;         /* bytes of the segment that are managed; only ever grows, as growth.c tells */
 	_Atomic uint64_t ids_reserved; /* ids below this one may have been handed out */
 	_Atomic uint64_t lasts;        /* STATE_LASTS, or STATE_EPHEMERAL: as the last daemon was told */
 };
-_Static_assert(sizeof(struct state_header) == 208, "layout");
+_Static_assert(sizeof(struct state_header) == 240, "layout");
 
 /* Far apart, and neither is 0: no damage turns one into the other. Of a pool that is ephemeral the next start makes a new one. */
 #define STATE_LASTS UINT64_C(0x535453414c4d4853)     /* "SHMLASTS" in memory */
@@ -110,6 +113,45 @@ _Static_assert(sizeof(struct reference_record) == 32, "layout");
 #define REFERENCE_NEXT(word) ((uint32_t)((word) >> 16) & 0xffffffu)
 #define REFERENCE_STATE(word) ((enum record_state)((word)&0xffu))
 
+/* One block holds another. 40 bytes. */
+struct link_record {
+	_Atomic uint64_t word; /* enum record_state: FREE, PENDING or LIVE */
+	uint32_t from, to;     /* indexes of the block records: `from` holds `to` */
+	uint64_t from_id, to_id;
+	uint32_t checksum; /* over the four fields above */
+	uint32_t reserved;
+};
+_Static_assert(sizeof(struct link_record) == 40, "layout");
+/* Who may redeem a ticket: any user. No user has this uid, chown(2). */
+#define TICKET_FOR_ALL UINT32_MAX
+
+/* A hold on a block by whoever knows the token, until it is redeemed, revoked or expired. 64 bytes. */
+struct ticket_record {
+	_Atomic uint64_t word; /* record_word: its id comes from the same counter as those of blocks */
+	uint8_t token[16];     /* secret */
+	uint64_t block_id;
+	uint64_t deadline; /* ms, deadlines.h */
+	uint32_t block;    /* index of the block record */
+	uint32_t uid;      /* of the user that made it */
+	uint32_t for_uid;  /* of the user that may redeem it, or TICKET_FOR_ALL */
+	uint32_t checksum; /* over the id and the fields above */
+	uint64_t reserved;
+};
+_Static_assert(sizeof(struct ticket_record) == 64, "layout");
+
+/* A block's time to live: it is held until then. One a block at most. 24 bytes. */
+struct lease_record {
+	_Atomic uint64_t word; /* lease_word(): the deadline is part of it, so that another one is one store */
+	uint64_t block_id;
+	uint32_t block;    /* index of the block record */
+	uint32_t checksum; /* over the two fields above */
+};
+_Static_assert(sizeof(struct lease_record) == 24, "layout");
+
+#define LEASE_DEADLINE_MAX ((UINT64_C(1) << 40) - 1) /* ms: 34 years */
+#define LEASE_DEADLINE(word) ((word) >> 24)          /* ms, deadlines.h */
+#define LEASE_STATE(word) ((enum record_state)((word)&0xffu))
+
 enum slot_phase {
 	SLOT_EMPTY = 0, /* never used */
 	SLOT_FILLING = 1,
@@ -126,14 +168,16 @@ struct slot_record {
 	_Atomic uint64_t word;
 	uint32_t operation; /* enum slot_operation */
 	uint32_t status;    /* 0, or the number of the error that the request got */
-	uint64_t id;        /* of the block, or the first of a batch */
+	uint64_t id;        /* of the block, or the first of a batch; of the name or ticket that is taken away or made alone */
+	uint64_t deadline;  /* what the lease's becomes; 0: it goes */
 	uint32_t block;     /* index of the block record */
 	uint32_t count;     /* blocks in the batch */
 	uint32_t name;      /* name record, plus one */
-	uint32_t reference; /* reference record, plus one */
+	uint32_t reference; /* reference record, or link record, plus one */
 	uint32_t next;      /* what the reference's count becomes */
+	uint32_t ticket;    /* ticket record, plus one */
+	uint32_t lease;     /* lease record, plus one */
 	uint32_t checksum;  /* over the sequence and the fields above */
-	uint64_t reserved[2];
 };
 _Static_assert(sizeof(struct slot_record) == 64, "layout");
 
@@ -149,6 +193,12 @@ enum slot_operation {
 	SLOT_REMOVE = 8,
 	SLOT_ACQUIRE = 9,
 	SLOT_CLONE = 18, /* `block` is the number of the clone's session, `id` its serial number */
+	SLOT_LINK = 16,
+	SLOT_UNLINK = 17,
+	SLOT_SHARE = 10,
+	SLOT_REDEEM = 11,
+	SLOT_RENEW = 15,
+	SLOT_REVOKE = 20,
 };
 
 enum session_state {

@@ -8,7 +8,7 @@
  *   FILLING   its operation has not happened: what is PENDING becomes FREE, what is FREEING becomes LIVE again. The slot becomes EMPTY
  *             with the sequence before, so that the request, sent again, is executed.
  *   DECIDED   it has happened: what is PENDING becomes LIVE, what is FREEING goes, and what the slot's body says by itself (a
- *             reference's count, an owner, a name) is done once more. The slot becomes DONE: sent again, it gets its outcome.
+ *             reference's count, an owner, a name, a ticket, a deadline) is done once more. The slot becomes DONE: sent again, it gets its outcome.
  *
  * The slot is closed last. Killed before that, the next daemon finds it open still, and does the same again: each step sets
  * what it finds to what it must be, and changes nothing the second time.
@@ -21,11 +21,12 @@
  * - the name index: a record linked and not alive, or alive and not linked. Each store of the mending leaves it valid for readers,
  *   who may be looking at it.
  * - a session marked dead: the reaper goes on with it.
+ * - what has come to its deadline: it expires when the pool is served (expiry.c).
  *
  * Growing, where it is asked for, comes last, in tables that are known to be sound (growth.c).
  *
- * Sessions come back without a connection, as lost ones; clones that nobody has adopted are awaited, or over (adoption.c). Whose lock is free, or whose process has ended, or has given its pid to
- * another that started later, is over.
+ * Sessions come back without a connection, as lost ones. Whose lock is free, or whose process has ended, or has given its pid to
+ * another that started later, is over. Clones that nobody has adopted are awaited, or over: adoption.c.
  */
 #include "takeover.h"
 
@@ -105,6 +106,12 @@ int takeover_run(struct pool *pool)
 	if (result == 0)
 		result = recovery_count_records(&pool->names.table, &pool->names.table.used);
 	if (result == 0)
+		result = recovery_count_records(&pool->links.table, &pool->links.table.used);
+	if (result == 0)
+		result = recovery_count_records(&pool->tickets.table, &pool->tickets.table.used);
+	if (result == 0)
+		result = recovery_count_records(&pool->leases.table, &pool->leases.table.used);
+	if (result == 0)
 		result = extents_recover(&pool->extents);
 	if (result == 0)
 		result = recovery_sessions(&recovery);
@@ -116,6 +123,12 @@ int takeover_run(struct pool *pool)
 		result = recovery_references(&recovery);
 	if (result == 0)
 		result = recovery_names(&recovery);
+	if (result == 0)
+		result = recovery_links(&recovery);
+	if (result == 0)
+		result = recovery_tickets(&recovery);
+	if (result == 0)
+		result = recovery_leases(&recovery);
 	if (result == 0)
 		result = take_over_ids(&recovery);
 	if (result < 0)

@@ -3,10 +3,10 @@
  * The hold page of a session, `/shmbuddy.POOL.hold.N`: the blocks that it holds without having asked the daemon. The client maps it
  * read-write; the daemon reads it by pread(2), never maps it, and believes nothing of it but for this one session.
  *
- * A slot is 0, or the id of a block that the session holds once; with HOLD_CLAIMED, one of its threads is about to give that back, together with
- * others, and no other thread may. To take hold, a client
+ * A slot is 0, or the id of a block that the session holds once; with HOLD_CLAIMED, one of its threads is about to take it, or to give it
+ * back together with others, and no other thread may. To take hold, a client
  *
- *   1. changes a slot from 0 to the id, 2. has a full fence, 3. loads the word of the block's record in the view (view_layout.h):
+ *   1. changes a slot from 0 to the id, claimed, 2. has a full fence, 3. loads the word of the block's record in the view (view_layout.h):
  *   4. where the word says that this very block may be held (record_is_holdable), it holds it. Else it lets go, and asks the daemon.
  *
  * To let go, it 1. sets the slot to 0, 2. has a full fence, 3. loads the word: 4. where that says that the daemon waits for it

@@ -4,7 +4,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -67,19 +66,19 @@ int process_parse_start_time(const char *text, size_t length, uint64_t *out_tick
 }
 
 /* time_namespaces(7); kernels before 5.6 know no such thing. */
-static bool boot_is_shifted(void)
+int64_t process_boot_shift(void)
 {
 	char text[256], *rest;
 	size_t length = 0;
 
 	if (read_file(0, "timens_offsets", sizeof(text) - 1, text, &length) < 0)
-		return false;
+		return 0;
 	text[length] = '\0';
 	const char *line = strstr(text, "boottime");
 	if (!line)
-		return false;
+		return 0;
 	long long seconds = strtoll(line + strlen("boottime"), &rest, 10);
-	return seconds || strtoll(rest, NULL, 10);
+	return seconds * 1000000000 + strtoll(rest, NULL, 10);
 }
 
 int process_start_time(pid_t pid, uint64_t *out_ticks)
@@ -87,7 +86,7 @@ int process_start_time(pid_t pid, uint64_t *out_ticks)
 	char text[1024]; /* the first 22 fields need 600 at most */
 	size_t length = 0;
 
-	if (boot_is_shifted())
+	if (process_boot_shift())
 		return -EOPNOTSUPP;
 	int result = read_file(pid, "stat", sizeof(text), text, &length);
 	return result < 0 ? result : process_parse_start_time(text, length, out_ticks);

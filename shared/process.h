@@ -21,7 +21,13 @@
  */
 int process_start_time(pid_t pid, uint64_t *out_ticks);
 
-/* The same from the `length` bytes of a /proc/PID/stat. -EBADMSG: they are not one. */
+/*
+ * By how many nanoseconds CLOCK_BOOTTIME is shifted for the calling process, against what the machine itself shows: its time namespace's
+ * offset, positive where it shows more. 0 where there is none, or none is known.
+ */
+int64_t process_boot_shift(void);
+
+/* What process_start_time finds, from the `length` bytes of a /proc/PID/stat. -EBADMSG: they are not one. */
 int process_parse_start_time(const char *text, size_t length, uint64_t *out_ticks);
 
 /*

@@ -48,6 +48,7 @@
 	X(committed, "bytes of the segment backed by memory of the kernel")                                                     \
 	X(blocks, "live blocks")                                                                                                \
 	X(names, "published names")                                                                                             \
+	X(links, "links by which blocks hold others")                                                                           \
 	X(sessions, "sessions, connected or not")                                                                               \
 	X(block_records, "block records ever used: listings read no further")                                                   \
 	X(name_records, "name records ever used: listings read no further")                                                     \
@@ -56,7 +57,9 @@
 	X(refusals, "allocations refused for want of memory since the pool was made")                                           \
 	X(requests, "requests answered since the pool was made")                                                                \
 	X(sessions_opened, "sessions opened since the pool was made")                                                           \
-	X(sessions_died, "sessions whose process ended without goodbye since the pool was made")
+	X(sessions_died, "sessions whose process ended without goodbye since the pool was made")                                \
+	X(tickets, "tickets that can be redeemed")                                                                              \
+	X(leases, "blocks with a time to live")
 
 struct view_counters {
 #define VIEW_COUNTER_FIELD(name, prose) _Atomic uint64_t name;

@@ -115,11 +115,11 @@ check_tidy() {
 
 # Left out, since cppcheck does not know better: resourceLeak and memleak take CLEANUP_CLOSE and CLEANUP_FREE for leaks;
 # autoVariables objects to a waiter on its caller's stack (clang's analyzer looks whether it outlives the call); readdir is
-# safe in glibc, and readdir_r deprecated; getpwuid is used by the command line, which has one thread; mmap with MAP_FIXED
+# safe in glibc, and readdir_r deprecated; getpwuid and getpwnam are used by the command line, which has one thread; mmap with MAP_FIXED
 # has no result to store, and may well have -1 for a descriptor; NULL is a pointer in every C library for Linux.
 check_cppcheck() {
 	local id suppressed=""
-	for id in resourceLeak memleak autoVariables readdirCalled getpwuidCalled leakReturnValNotUsed invalidFunctionArg \
+	for id in resourceLeak memleak autoVariables readdirCalled getpwuidCalled getpwnamCalled leakReturnValNotUsed invalidFunctionArg \
 		varFuncNullUB; do
 		suppressed="$suppressed --suppress=$id"
 	done
@@ -147,11 +147,13 @@ if [ -n "$all" ]; then
 	check_cppcheck
 	step "clang-tidy"
 	check_tidy
+	step "the model of the holds"
+	tests/model/run.sh 9<&- || fail "the model of the holds"
 	step "a minute of libFuzzer"
 	target=fuzz build fuzz -DCMAKE_C_COMPILER=clang -DSHMB_FUZZ=ON -DSHMB_FUZZ_SECONDS=60 && run fuzz -L fuzz
 	step "all tests under the address and undefined-behaviour sanitizers"
 	if build asan -DSHMB_SANITIZE=address -DSHMB_COMMIT_TRAP=ON; then
-		run asan -LE 'fuzz|demo'
+		run asan -LE 'fuzz|demo|model'
 		step "the storm: 200 kills of the daemon, under the same sanitizers, and 200 with memory that is zeroed"
 		storm asan $((RANDOM * 2)) # the seed says which
 		storm asan $((RANDOM * 2 + 1))
@@ -166,7 +168,8 @@ if [ -n "$all" ]; then
 fi
 
 step "all tests"
-run default "$@"
+# shellcheck disable=SC2086
+run default ${all:+-LE model} "$@"
 
 left_behind
 [ -z "$left" ] || fail "left behind in /dev/shm:$left"

@@ -13,6 +13,9 @@
 #include "json.h"
 #include "size.h"
 
+/* The longest wait: 1000 hours, which fit 32 bits of milliseconds. */
+#define WAIT_MAX_MS (UINT64_C(1000) * 3600 * 1000)
+
 static const char *verb_name(const struct command *command)
 {
 	return command->verb ? command->verb->name : NULL;
@@ -150,6 +153,31 @@ int command_duration(struct command *command, const char *what, const char *text
 		return report_usage(command->verb->name, "the %s '%s' does not fit 64 bits", what, text);
 	if (result < 0)
 		return report_usage(command->verb->name, "the %s '%s' is not a time such as 500ms, 2s or 1m", what, text);
+	return EXIT_DONE;
+}
+
+int command_wait(struct command *command, const char *what, const char *text, uint32_t *out_ms)
+{
+	uint64_t ms = 0;
+	int status = command_duration(command, what, text, &ms);
+
+	if (status == EXIT_DONE && ms > WAIT_MAX_MS)
+		return report_usage(command->verb->name, "the %s '%s' is too long: 1000h at most", what, text);
+	if (status == EXIT_DONE)
+		*out_ms = (uint32_t)ms;
+	return status;
+}
+
+int command_ttl(struct command *command, bool or_none, const char *text, uint64_t *out_ms)
+{
+	uint64_t ms;
+	int status = command_duration(command, "time to live", text, &ms);
+
+	if (status != EXIT_DONE)
+		return status;
+	if (ms > SHMB_TTL_MAX_MS || (ms == 0 && !or_none))
+		return report_usage(command->verb->name, "the time to live must be from 1ms to 720h, which are 30 days");
+	*out_ms = ms;
 	return EXIT_DONE;
 }
 

@@ -72,6 +72,11 @@ int command_size(struct command *command, const char *what, const char *text, ui
 /* Reads an operand or option that is a span of time, in milliseconds. As above. */
 int command_duration(struct command *command, const char *what, const char *text, uint64_t *out_ms);
 
+/* The same for how long to wait: 1000 hours at most. */
+int command_wait(struct command *command, const char *what, const char *text, uint32_t *out_ms);
+/* Reads an option that is a time to live, in milliseconds: 30 days at most, and 0 only where `or_none`. As above. */
+int command_ttl(struct command *command, bool or_none, const char *text, uint64_t *out_ms);
+
 /* Room for a size as command_format_size writes it, 20 digits and a NUL at most. */
 #define COMMAND_SIZE_MAX 24
 

@@ -20,4 +20,7 @@ struct listing {
 /* All of a listing verb's run(). */
 int listing_run(const struct listing *listing, struct command *command, int argc, char **argv);
 
+/* The same after the options, of a verb that has some of its own. */
+int listing_show(const struct listing *listing, struct command *command, const struct table_view *view);
+
 #endif

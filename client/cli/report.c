@@ -83,8 +83,11 @@ static const char *limit_sentence(const shmb_oom *oom)
 	case SHMB_OOM_KERNEL: return "the kernel has no memory for it: /dev/shm or a control group is full";
 	case SHMB_OOM_BLOCKS: return "the pool has as many blocks as its table holds";
 	case SHMB_OOM_SEGMENT:
-	default: return oom->granted == 0 ? "this pool is smaller than that" : "no free run of the segment is long enough";
+	default: break;
 	}
+	if (oom->set_aside)
+		return "what is free is set aside for one who came before, and waits";
+	return oom->granted == 0 ? "this pool is smaller than that" : "no free run of the segment is long enough";
 }
 
 /* Who holds what and what to do about it, below the message. */
@@ -113,7 +116,7 @@ static void report_out_of_memory(const shmb_oom *oom)
 
 		size_format(holder->bytes, bytes);
 		if (holder->session == 0)
-			report_remedy("held by names alone: %s in %" PRIu64 " %s", bytes, holder->blocks, blocks);
+			report_remedy("held by no session: %s in %" PRIu64 " %s", bytes, holder->blocks, blocks);
 		else
 			report_remedy("held by session %" PRIu32 ", %.*s, pid %" PRIu32 ", uid %" PRIu32 ": %s in %" PRIu64 " %s",
 			              holder->session, SHMB_PROGRAM_MAX,
@@ -124,6 +127,8 @@ static void report_out_of_memory(const shmb_oom *oom)
 		report_remedy("try: free blocks that are not needed (`shmbuddy ls`), or start the daemon with a larger table");
 	else if (oom->limit == SHMB_OOM_KERNEL)
 		report_remedy("try: make room in /dev/shm (`df /dev/shm`), or enlarge it (mount -o remount,size=… /dev/shm)");
+	else if (oom->set_aside)
+		report_remedy("try: --wait, to stand in the same line, or free what `shmbuddy ls --sort granted:desc` shows");
 	else if (oom->longest_free > 0)
 		report_remedy("try: ask for %" PRIu64
 		              " bytes or less, free what `shmbuddy ls --sort granted:desc` shows, or start the "

@@ -6,6 +6,8 @@ enum {
 	ALLOC_NAME = COMMAND_FIRST_FREE,
 	ALLOC_ALIGN,
 	ALLOC_TAG,
+	ALLOC_WAIT,
+	ALLOC_TTL,
 };
 
 static int alloc(shmb_session *session, uint64_t size, const shmb_alloc_options *options, bool json)
@@ -16,7 +18,10 @@ static int alloc(shmb_session *session, uint64_t size, const shmb_alloc_options 
 
 	if (result < 0) {
 		size_format(size, text);
-		status = report_failure("alloc", result, "%s under the name '%s'", text, options->name);
+		if (options->name)
+			status = report_failure("alloc", result, "%s under the name '%s'", text, options->name);
+		else
+			status = report_failure("alloc", result, "%s", text);
 		if (result == -SHMB_E_NAME_TAKEN)
 			report_remedy("try: another name, or `shmbuddy free --name '%s'` first", options->name);
 		return status;
@@ -30,6 +35,8 @@ static int alloc_run(struct command *command, int argc, char **argv)
 	static const struct option options[] = {{"name", required_argument, NULL, ALLOC_NAME},
 	                                        {"align", required_argument, NULL, ALLOC_ALIGN},
 	                                        {"tag", required_argument, NULL, ALLOC_TAG},
+	                                        {"wait", required_argument, NULL, ALLOC_WAIT},
+	                                        {"ttl", required_argument, NULL, ALLOC_TTL},
 	                                        {"json", no_argument, NULL, COMMAND_JSON},
 	                                        COMMAND_OPTIONS};
 	shmb_alloc_options wanted = {0};
@@ -47,6 +54,10 @@ static int alloc_run(struct command *command, int argc, char **argv)
 			status = command_size(command, "alignment", optarg, &wanted.alignment);
 		else if (option == ALLOC_TAG)
 			wanted.tag = optarg;
+		else if (option == ALLOC_WAIT)
+			status = command_wait(command, "wait", optarg, &wanted.wait_ms);
+		else if (option == ALLOC_TTL)
+			status = command_ttl(command, false, optarg, &wanted.ttl_ms);
 		else
 			json = true;
 		if (status != EXIT_DONE)
@@ -59,8 +70,8 @@ static int alloc_run(struct command *command, int argc, char **argv)
 		return status;
 	if (wanted.alignment != 0 && (!size_is_power_of_two(wanted.alignment) || wanted.alignment > SHMB_ALIGNMENT_MAX))
 		return report_usage("alloc", "the alignment must be a power of two up to 1G");
-	if (wanted.name == NULL)
-		return report_usage("alloc", "it needs --name: a block that nothing holds is freed when this command ends");
+	if (wanted.name == NULL && wanted.ttl_ms == 0)
+		return report_usage("alloc", "it needs --name or --ttl: a block that nothing holds is freed when this command ends");
 	status = command_connect(command, SHMB_READ_WRITE, &session);
 	if (status != EXIT_DONE)
 		return status;
@@ -71,15 +82,20 @@ static int alloc_run(struct command *command, int argc, char **argv)
 
 const struct verb verb_alloc = {
 	.name = "alloc",
-	.synopsis = "SIZE --name N [--align SIZE] [--tag T] [--json]",
+	.synopsis = "SIZE --name N|--ttl TIME [--align SIZE] [--tag T] [--wait T] [--json]",
 	.summary = "allocate a block by hand",
 	.help = "Allocates a block and prints its id. It must have a name, which holds it until\n"
-			"`shmbuddy free --name N`: nothing else would hold it after this command. SIZE\n"
-			"is a number of bytes, or such as 64K and 1.5G (powers of 1024).\n"
+			"`shmbuddy free --name N`, or a time to live, which holds it until that has\n"
+			"passed: nothing else would hold it after this command. SIZE is a number of\n"
+			"bytes, or such as 64K and 1.5G (powers of 1024).\n"
 			"\n"
 			"      --name N        publish the block under this name\n"
+			"      --ttl TIME      it lives for this long, such as 500ms, 10m or 12h, up to 720h\n"
+			"                      (30 days): then its names go, and it goes with the last\n"
+			"                      program that holds it\n"
 			"      --align SIZE    align it to a power of two, up to 1G\n"
 			"      --tag T         label for listings, up to 15 bytes\n"
+			"      --wait T        wait so long, such as 500ms or 1m, until there is room\n"
 			"      --json          print JSON\n",
 	.run = alloc_run,
 };

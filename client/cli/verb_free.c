@@ -60,8 +60,9 @@ const struct verb verb_free = {
 	.name = "free",
 	.synopsis = "BLOCK | --name N",
 	.summary = "free a block, or take a name away",
-	.help = "Frees a block with all its names, where nothing but names that you published\n"
-			"hold it. With --name takes that one name away; its block is freed where nothing\n"
+	.help = "Frees a block with all its names, where nothing but names that you published,\n"
+			"or the time to live that you gave it, hold it. With --name takes that one name away; its block is freed where "
+			"nothing\n"
 			"else holds it.\n"
 			"\n"
 			"      --name N        take this name away\n",

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A block into a file. write(2) takes the bytes straight out of the block. Looking the name up takes a reference, so the block
- * stays whole until this command ends, even if the name is taken away meanwhile; who may write into it may still do so.
+ * stays whole until this command ends, even if the name is taken away meanwhile; who may write into it may still do so. With a ticket it is
+ * the same, and where writing fails the ticket has been used all the same.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -10,7 +11,13 @@
 
 #include "command.h"
 #include "copy.h"
+#include "input.h"
 #include "output.h"
+
+enum {
+	GET_WAIT = COMMAND_FIRST_FREE,
+	GET_TICKET,
+};
 
 /* To standard output. `wanted`: the reader said -, and gets whatever is in the block on a terminal too. */
 static int get_stream(const shmb_block *block, const char *name, bool wanted)
@@ -19,8 +26,12 @@ static int get_stream(const shmb_block *block, const char *name, bool wanted)
 	int result;
 
 	if (!wanted && isatty(STDOUT_FILENO) == 1 && !copy_is_text(block->data, block->size)) {
-		report("get", "'%s' is not text, and standard output is a terminal", name);
-		report_remedy("try: `shmbuddy get '%s' FILE`, or - as FILE to see it all the same", name);
+		report("get", "%s%s%s is not text, and standard output is a terminal", name ? "'" : "", name ? name : "the block",
+		       name ? "'" : "");
+		if (name)
+			report_remedy("try: `shmbuddy get '%s' FILE`, or - as FILE to see it all the same", name);
+		else
+			report_remedy("say a FILE, or - to see it all the same; the ticket has been used");
 		return EXIT_REFUSED;
 	}
 	progress_start(&progress, "get", block->size);
@@ -51,10 +62,18 @@ static int get_file(const shmb_block *block, const char *path)
 	return EXIT_DONE;
 }
 
-static int get(shmb_session *session, const char *name, const char *path)
+/* `name` is NULL where the block came by a ticket. */
+static int write_out(const shmb_block *block, const char *name, const char *path)
+{
+	if (path == NULL || strcmp(path, "-") == 0)
+		return get_stream(block, name, path != NULL);
+	return get_file(block, path);
+}
+
+static int get(shmb_session *session, const char *name, const char *path, uint32_t wait_ms)
 {
 	shmb_block block;
-	int result = shmb_lookup(session, name, &block), status;
+	int result = shmb_lookup_wait(session, name, wait_ms, &block), status;
 
 	if (result < 0) {
 		status = report_failure("get", result, "name '%s'", name);
@@ -62,38 +81,109 @@ static int get(shmb_session *session, const char *name, const char *path)
 			report_remedy("`shmbuddy names` lists the names there are");
 		return status;
 	}
-	if (path == NULL || strcmp(path, "-") == 0)
-		status = get_stream(&block, name, path != NULL);
-	else
-		status = get_file(&block, path);
-	return status; /* closing the session gives the reference back */
+	return write_out(&block, name, path); /* closing the session gives the reference back */
+}
+
+/* ---- By ticket -------------------------------------------------------------------------------------------------- */
+
+/* All there is, up to `capacity`, without the white space around it. */
+static int read_word(const char *path, size_t capacity, char *out_text)
+{
+	struct input input;
+	size_t length = 0;
+	ssize_t got = 1;
+	int result = input_open(path, &input);
+
+	if (result < 0)
+		return report_system("get", -result, "opening %s", path);
+	while (got > 0 && length < capacity - 1) {
+		got = read(input.fd, out_text + length, capacity - 1 - length);
+		if (got < 0 && errno == EINTR)
+			got = 1;
+		else if (got > 0)
+			length += (size_t)got;
+	}
+	result = errno;
+	input_close(&input);
+	if (got < 0)
+		return report_system("get", result, "reading %s", input.name);
+	while (length > 0 && strchr(" \t\r\n", out_text[length - 1]))
+		length--;
+	out_text[length] = '\0';
+	memmove(out_text, out_text + strspn(out_text, " \t\r\n"), length + 1 - strspn(out_text, " \t\r\n"));
+	return EXIT_DONE;
+}
+
+static int read_ticket(const char *path, shmb_ticket *out_ticket)
+{
+	char text[256];
+	int status = read_word(path, sizeof(text), text), result;
+
+	if (status != EXIT_DONE)
+		return status;
+	result = shmb_ticket_parse(text, out_ticket);
+	return result == 0 ? EXIT_DONE : report_failure("get", result, "the ticket");
+}
+
+static int get_by_ticket(shmb_session *session, shmb_ticket ticket, const char *path)
+{
+	shmb_block block;
+	int result = shmb_redeem(session, ticket, &block);
+
+	if (result < 0)
+		return report_failure("get", result, "the ticket");
+	return write_out(&block, NULL, path);
 }
 
 static int get_run(struct command *command, int argc, char **argv)
 {
-	static const struct option options[] = {COMMAND_OPTIONS};
+	static const struct option options[] = {
+		{"wait", required_argument, NULL, GET_WAIT}, {"ticket", required_argument, NULL, GET_TICKET}, COMMAND_OPTIONS};
+	const char *from = NULL;
 	shmb_session *session;
-	int status;
+	shmb_ticket ticket = {0};
+	uint32_t wait_ms = 0;
+	int option, status = EXIT_DONE, names;
 
-	if (command_next_option(command, argc, argv, ":h", options) != -1) /* it has no options of its own */
-		return command->status;
-	if (argc - optind < 1 || argc - optind > 2)
-		return report_usage("get", "say which name, and perhaps a file");
-	status = command_connect(command, SHMB_READ_ONLY, &session);
+	while ((option = command_next_option(command, argc, argv, ":h", options)) != -1) {
+		if (option == COMMAND_ENDED)
+			return command->status;
+		if (option == GET_TICKET)
+			from = optarg;
+		else
+			status = command_wait(command, "wait", optarg, &wait_ms);
+		if (status != EXIT_DONE)
+			return status;
+	}
+	names = from ? 0 : 1;
+	if (argc - optind < names || argc - optind > names + 1)
+		return report_usage("get", "say which name, or --ticket and where the ticket is, and perhaps a file");
+	if (from && wait_ms)
+		return report_usage("get", "--wait is for names: a ticket's block is there");
+	if (from)
+		status = read_ticket(from, &ticket);
+	if (status == EXIT_DONE)
+		status = command_connect(command, SHMB_READ_ONLY, &session);
 	if (status != EXIT_DONE)
 		return status;
-	status = get(session, argv[optind], argc - optind == 2 ? argv[optind + 1] : NULL);
+	const char *path = argc - optind > names ? argv[optind + names] : NULL;
+	status = from ? get_by_ticket(session, ticket, path) : get(session, argv[optind], path, wait_ms);
 	shmb_close(session);
 	return status;
 }
 
 const struct verb verb_get = {
 	.name = "get",
-	.synopsis = "NAME [FILE]",
+	.synopsis = "NAME [FILE] [--wait T] | --ticket FROM [FILE]",
 	.summary = "get a block's bytes into a file",
 	.help = "Writes what is published under NAME to FILE, or to standard output where there\n"
 			"is none or it is -. A regular file appears, or is replaced, when it is\n"
 			"complete; whatever fails before leaves what was there. Devices and pipes are\n"
-			"written to directly. A terminal gets text only, unless FILE is -.\n",
+			"written to directly. A terminal gets text only, unless FILE is -.\n"
+			"\n"
+			"      --wait T        wait so long, such as 500ms or 1m, for the name\n"
+			"      --ticket FROM   in place of a name: the block of the ticket in the file FROM,\n"
+			"                      or on standard input where that is -; uses the ticket up.\n"
+			"                      A ticket is no argument, for everybody sees those\n",
 	.run = get_run,
 };

@@ -17,7 +17,8 @@ struct portrait {
 	shmb_block_info block;
 	struct name_list names; /* of the whole pool */
 	size_t first, count;    /* which of them are the block's */
-	bool holders_known;     /* not without the daemon */
+	bool holders_known;     /* not without the daemon; nor is its lifetime */
+	shmb_lifetime lifetime;
 	shmb_holder_info *holders;
 	size_t holder_count;
 };
@@ -37,8 +38,13 @@ static int portrait_load(shmb_session *session, uint64_t id, bool offline, struc
 		return report_failure("show", result, "block %" PRIu64, id);
 	if (portrait.holders_known)
 		result = shmb_list_holders(session, id, &portrait.holders, &portrait.holder_count);
-	if (result < 0)
-		return report_failure("show", result, "cannot list the holders of block %" PRIu64, id);
+	if (portrait.holders_known && result == 0)
+		result = shmb_get_lifetime(session, id, &portrait.lifetime);
+	if (result < 0) {
+		int status = report_failure("show", result, "cannot list the holders of block %" PRIu64, id);
+		portrait_deinit(&portrait);
+		return status;
+	}
 	result = name_list_load(session, &portrait.names);
 	if (result < 0) {
 		portrait_deinit(&portrait);
@@ -49,25 +55,58 @@ static int portrait_load(shmb_session *session, uint64_t id, bool offline, struc
 	return EXIT_DONE;
 }
 
+/* Room for the kinds of holders there are, in words. */
+#define HOLDERS_TEXT_MAX 160
+
+/* Adds one kind, "3 tickets", to those that were named: "1 name, 2 sessions". */
+static void add_kind(char text[HOLDERS_TEXT_MAX], uint64_t count, const char *one, const char *many)
+{
+	size_t length = strlen(text);
+
+	if (count)
+		snprintf(text + length, HOLDERS_TEXT_MAX - length, "%s%" PRIu64 " %s", length ? ", " : "", count,
+		         count == 1 ? one : many);
+}
+
 /* Why the block is still there, as a sentence. */
 static void print_reason(const struct portrait *portrait)
 {
-	size_t names = portrait->count, sessions = portrait->holder_count;
-	const char *name_word = names == 1 ? "name" : "names", *session_word = sessions == 1 ? "session" : "sessions";
+	bool timed = portrait->lifetime.expires_ms != 0;
+	char held[HOLDERS_TEXT_MAX] = "";
 
-	if (!portrait->holders_known)
+	if (!portrait->holders_known) {
 		printf("Which sessions hold it is not known without the daemon.\n");
-	else if (names == 0 && sessions == 0)
-		printf("Nothing held it any more at the time of asking: it is being freed.\n");
-	else if (sessions == 0)
-		printf("It lives because of its %zu %s: removing %s frees it.\n", names, name_word, names == 1 ? "it" : "them all");
-	else if (names == 0)
-		printf("It lives because %zu %s %s it: it is freed when %s.\n", sessions, session_word,
-		       sessions == 1 ? "holds" : "hold",
-		       sessions == 1 ? "that one frees it or ends" : "all of them have freed it or ended");
+		return;
+	}
+	if (!timed)
+		add_kind(held, portrait->count, "name", "names");
+	add_kind(held, portrait->holder_count, "session", "sessions");
+	add_kind(held, portrait->lifetime.tickets, "ticket", "tickets");
+	add_kind(held, portrait->lifetime.links, "block, by a link", "blocks, by links");
+	if (timed && !held[0])
+		printf("It lives until its time has passed, and is freed then%s.\n", portrait->count ? ", names and all" : "");
+	else if (timed)
+		printf("It lives until its time has passed%s, and as long as what else holds it: %s.\n",
+		       portrait->count ? ", when its names go" : "", held);
+	else if (held[0])
+		printf("It lives because of what holds it: %s. It is freed when nothing does.\n", held);
 	else
-		printf("It lives because of its %zu %s and the %zu %s that %s it.\n", names, name_word, sessions, session_word,
-		       sessions == 1 ? "holds" : "hold");
+		printf("Nothing held it any more at the time of asking: it is being freed.\n");
+}
+
+static void print_lifetime(const struct portrait *portrait)
+{
+	const shmb_lifetime *lifetime = &portrait->lifetime;
+	char left[AGE_TEXT_MAX];
+
+	if (lifetime->expires_ms) {
+		age_format(lifetime->expires_ms * UINT64_C(1000000), left);
+		printf("expires     in %s\n", left);
+	}
+	if (lifetime->tickets)
+		printf("tickets     %" PRIu64 "\n", lifetime->tickets);
+	if (lifetime->links)
+		printf("links       %" PRIu64 ", from the blocks that hold it\n", lifetime->links);
 }
 
 static void print_holder(const shmb_holder_info *holder)
@@ -109,6 +148,7 @@ static void print_text(const struct command *command, const struct portrait *por
 	}
 	for (size_t i = 0; i < portrait->holder_count; i++)
 		print_holder(&portrait->holders[i]);
+	print_lifetime(portrait);
 	print_reason(portrait);
 }
 
@@ -173,6 +213,14 @@ static void print_json(const struct portrait *portrait)
 		print_json_holders(portrait, &json);
 	else
 		json_text(&json, "holders", NULL);
+	if (portrait->lifetime.expires_ms)
+		json_decimal(&json, "expires", (double)portrait->lifetime.expires_ms / 1e3);
+	else
+		json_text(&json, "expires", NULL);
+	if (portrait->holders_known)
+		json_number(&json, "tickets", portrait->lifetime.tickets);
+	else
+		json_text(&json, "tickets", NULL);
 	json_close(&json, '}');
 }
 

@@ -79,6 +79,8 @@ static void print_json(const shmb_status *status, const struct keeper *keeper, c
 	json_number(&json, "max_names", status->max_names);
 	json_number(&json, "clients", status->clients);
 	json_number(&json, "max_clients", status->max_clients);
+	json_number(&json, "tickets", status->tickets);
+	json_number(&json, "timed_blocks", status->leases);
 	json_number(&json, "allocations", status->allocations);
 	json_number(&json, "frees", status->frees);
 	json_number(&json, "refusals", status->refusals);

@@ -59,6 +59,13 @@ extern "C" {
 /* Largest alignment that an allocation may ask for, in bytes. */
 #define SHMB_ALIGNMENT_MAX (UINT64_C(1) << 30)
 
+/* Longest time to live of a block or a ticket, 30 days, and what a ticket has that is given none, in milliseconds. */
+#define SHMB_TTL_MAX_MS UINT64_C(2592000000)
+#define SHMB_TICKET_TTL_MS UINT64_C(60000)
+
+/* Room for a ticket's text, the NUL included. */
+#define SHMB_TICKET_TEXT_MAX 39
+
 /* Blocks in one batch at most. */
 #define SHMB_BATCH_MAX 4096
 
@@ -87,6 +94,8 @@ enum shmb_error {
 	SHMB_E_CORRUPT = 1020,           /* the pool's tables contradict themselves */
 	SHMB_E_SYSTEM = 1021,            /* the operating system refused */
 	SHMB_E_SESSION_ENDED = 1022,     /* the session is over, though this program lives: see "A lost daemon" above */
+	SHMB_E_NO_SUCH_LINK = 1024,      /* the one block does not hold the other by a link */
+	SHMB_E_NO_SUCH_TICKET = 1023,    /* it was redeemed, has expired, was taken back, or was never given */
 };
 
 /* One session: this program's standing with one pool. Opaque; owned by whoever connected. */
@@ -131,7 +140,7 @@ typedef struct shmb_connect_options {
 	const char *pool;        /* default: the daemon's first pool; offline: "default" */
 	const char *program;     /* shown in listings; default: the name of the running program */
 	enum shmb_access access;
-	uint32_t timeout_ms; /* for each call, connecting included; default 30000; UINT32_MAX: wait for ever */
+	uint32_t timeout_ms; /* for each call, connecting included, on top of its wait_ms; default 30000; UINT32_MAX: for ever */
 	uint32_t
 		reconnect_ms; /* how long after a lost connection calls wait for a daemon; default 30000; UINT32_MAX: for ever. Later
 	                          calls, and with 1 all, make one attempt at once and fail if there is none */
@@ -207,6 +216,8 @@ typedef struct shmb_alloc_options {
 	                       pool; 0: what the size brings by itself, for a block is aligned to the size that is granted */
 	const char *name;   /* published in the same step; NULL: none. Not for batches. */
 	const char *tag;    /* label for listings and profiles, at most SHMB_TAG_MAX bytes of UTF-8; NULL: none */
+	uint32_t wait_ms;   /* how long to wait, in milliseconds, where the segment has no room; 0: not at all. See below */
+	uint64_t ttl_ms;    /* time to live, at most SHMB_TTL_MAX_MS: see shmb_renew; 0: none. Not for batches. */
 } shmb_alloc_options;
 
 /*
@@ -223,8 +234,23 @@ typedef struct shmb_alloc_options {
 SHMB_PUBLIC int shmb_alloc(shmb_session *session, uint64_t size, const shmb_alloc_options *options, shmb_block *out_block);
 
 /*
+ * Waiting for memory (wait_ms, of shmb_alloc and shmb_alloc_batch). Where the segment has no room, the request stands in a line, and is
+ * met as soon as others have freed enough: first come, first served. A request for which there is room may go past others for which
+ * there is not, from within the line or newly come, but each of these is overtaken SHMB_OVERTAKEN_MAX times at most. After that
+ * whatever comes later waits behind it until it is served or its time is over, or, without a wait_ms, is refused with OUT_OF_MEMORY:
+ * what is free is set aside. When the time is over: OUT_OF_MEMORY, whose sentence says how long that was. What would not fit an
+ * empty pool, and what the kernel has no memory for, is refused at once. 16384 requests, for 1048576 blocks, may wait in a
+ * pool; LIMIT where there are more.
+ *
+ * Calls that wait leave an eighth of a session's request slots (60 of them) to those that do not, so that another thread can free
+ * what they wait for; where more threads wait, these stand in line behind them first. When the daemon is lost, a call waits
+ * on with what is left of its time, at the end of the next daemon's line.
+ */
+#define SHMB_OVERTAKEN_MAX 64
+
+/*
  * Gives back one reference that this session holds, whether it came from shmb_alloc, shmb_lookup or shmb_acquire. The block is
- * freed when nothing holds it: no session, no name. Errors: STALE_HANDLE (freed already), NOT_HELD, OTHER_POOL,
+ * freed when nothing holds it: no session, no name, no ticket, no time to live. Errors: STALE_HANDLE (freed already), NOT_HELD, OTHER_POOL,
  * INVALID_ARGUMENT (a handle of zeros), DISCONNECTED, TIMEOUT.
  */
 SHMB_PUBLIC int shmb_free(shmb_session *session, shmb_handle handle);
@@ -241,6 +267,16 @@ SHMB_PUBLIC int shmb_free(shmb_session *session, shmb_handle handle);
 SHMB_PUBLIC int shmb_acquire(shmb_session *session, shmb_handle handle, shmb_block *out_block);
 
 /*
+ * From now on the block `from` holds the block `to`, so that structures of blocks live and die together: `to` lives at least as long as `from`,
+ * whoever holds that. A circle of links holds itself for good. The session holds both. To link what is linked already changes nothing. Errors: STALE_HANDLE, NOT_HELD,
+ * OTHER_POOL, LIMIT (the pool has as many links as it takes), INVALID_ARGUMENT (both are the same), READ_ONLY.
+ */
+SHMB_PUBLIC int shmb_link(shmb_session *session, shmb_handle from, shmb_handle to);
+
+/* Takes a link away; the session holds `from`. `to` is freed where nothing else holds it. Errors: as above, and NO_SUCH_LINK. */
+SHMB_PUBLIC int shmb_unlink(shmb_session *session, shmb_handle from, shmb_handle to);
+
+/*
  * Allocates `count` blocks (1 to SHMB_BATCH_MAX), of sizes[0..count-1] bytes, all or none, in one round trip.
  * `out_blocks` has room for `count`.
  */
@@ -250,8 +286,62 @@ SHMB_PUBLIC int shmb_alloc_batch(shmb_session *session, const uint64_t *sizes, s
 /* Gives back one reference for each handle, all or none, in one round trip. A handle may stand as often as it is held. */
 SHMB_PUBLIC int shmb_free_batch(shmb_session *session, const shmb_handle *handles, size_t count);
 
-/* Frees a block that only names published by this user hold, names included. Errors: NO_SUCH_BLOCK, IN_USE, DENIED, READ_ONLY. */
+/*
+ * Frees a block that only names published by this user hold, and the time to live of one that it allocated, names included. Errors: NO_SUCH_BLOCK, IN_USE, DENIED, READ_ONLY.
+ */
 SHMB_PUBLIC int shmb_remove(shmb_session *session, uint64_t id);
+
+/*
+ * A block with a time to live is held until that has passed, whatever becomes of the session that made it: it lives at least until then. Then
+ * its names go, at once or a moment later: for new readers it is gone. Whoever holds it by a session or a ticket keeps it.
+ *
+ * The block's time to live becomes `ttl_ms` from now on, at most SHMB_TTL_MAX_MS; with 0 it has none any more: its names stay, and nothing but
+ * them and those who hold it keeps it. For the user that allocated the block, and for root, whether they hold it or not; who else holds
+ * it may only make longer what it has (DENIED). Time goes on while the machine sleeps. Errors: STALE_HANDLE, OTHER_POOL, NOT_HELD,
+ * DENIED, LIMIT, READ_ONLY, INVALID_ARGUMENT.
+ */
+SHMB_PUBLIC int shmb_renew(shmb_session *session, shmb_handle handle, uint64_t ttl_ms);
+
+/* ---- Tickets ---------------------------------------------------------------------------------------------------- */
+
+/*
+ * A ticket hands a block to a program that is not connected yet, with no moment at which nobody holds it: it holds the block itself, until it
+ * is redeemed, once, or taken back, or has expired. It outlives the session that made it. Whoever has it gets the block: keep it from
+ * others, from command lines (which everybody sees) and logs.
+ */
+typedef struct shmb_ticket {
+	uint8_t token[16]; /* random */
+} shmb_ticket;
+
+/* Zero-initialise, then set what differs. */
+typedef struct shmb_share_options {
+	uint64_t ttl_ms; /* until it expires, at most SHMB_TTL_MAX_MS; 0: SHMB_TICKET_TTL_MS */
+	bool bound;      /* only the user `uid` may redeem it; else whoever has it */
+	uint32_t uid;
+} shmb_share_options;
+
+/*
+ * Makes a ticket for a block that this session holds. `options` may be NULL. Errors: STALE_HANDLE, OTHER_POOL, NOT_HELD, LIMIT, READ_ONLY,
+ * INVALID_ARGUMENT, SYSTEM; NO_SUCH_TICKET where the daemon was lost over it, and the ticket had gone before its successor could answer.
+ */
+SHMB_PUBLIC int shmb_share(shmb_session *session, shmb_handle handle, const shmb_share_options *options,
+                           shmb_ticket *out_ticket);
+
+/*
+ * Takes a reference to the ticket's block, and uses the ticket up; give the reference back with shmb_free. Read-only sessions may. Errors:
+ * NO_SUCH_TICKET, DENIED (it is another user's), LIMIT.
+ */
+SHMB_PUBLIC int shmb_redeem(shmb_session *session, shmb_ticket ticket, shmb_block *out_block);
+
+/* Takes a ticket back, which this user made; root may take back any. Errors: NO_SUCH_TICKET, DENIED, READ_ONLY. */
+SHMB_PUBLIC int shmb_revoke(shmb_session *session, shmb_ticket ticket);
+
+/*
+ * A ticket as text: 38 characters, without blanks, good in a line, a variable and a file name; one that was mistyped is known as such. No
+ * session is needed. Parsing takes nothing but the ticket's own characters, in either case. Errors: INVALID_ARGUMENT.
+ */
+SHMB_PUBLIC void shmb_ticket_format(shmb_ticket ticket, char out_text[SHMB_TICKET_TEXT_MAX]);
+SHMB_PUBLIC int shmb_ticket_parse(const char *text, shmb_ticket *out_ticket);
 
 /* ---- Addresses -------------------------------------------------------------------------------------------------- */
 
@@ -265,7 +355,7 @@ SHMB_PUBLIC int shmb_offset(shmb_session *session, const void *pointer, uint64_t
 
 /*
  * Names are 1 to SHMB_NAME_MAX bytes of UTF-8 without control characters; those that start with `//` are reserved. A
- * name holds its block: it outlives this session until somebody removes the name.
+ * name holds its block: it outlives this session until somebody removes the name, or the block's time to live has passed.
  */
 
 /* Gives a block that this session holds a name. Errors: NAME_TAKEN, BAD_NAME, STALE_HANDLE, NOT_HELD, LIMIT, READ_ONLY. */
@@ -277,6 +367,12 @@ SHMB_PUBLIC int shmb_unpublish(shmb_session *session, const char *name);
 
 /* Finds a block by its name and takes a reference to it; give it back with shmb_free. Errors: NO_SUCH_NAME, BAD_NAME. */
 SHMB_PUBLIC int shmb_lookup(shmb_session *session, const char *name, shmb_block *out_block);
+
+/*
+ * The same, and where nothing is published under the name, waits up to `timeout_ms` until something is, by itself or together with an
+ * allocation. Errors: NO_SUCH_NAME (nothing was in that time), BAD_NAME, LIMIT (16384 calls wait for names in the pool).
+ */
+SHMB_PUBLIC int shmb_lookup_wait(shmb_session *session, const char *name, uint32_t timeout_ms, shmb_block *out_block);
 
 /* ---- Inspection ------------------------------------------------------------------------------------------------- */
 
@@ -295,6 +391,8 @@ typedef struct shmb_status {
 	uint64_t blocks;       /* live */
 	uint64_t names;        /* published */
 	uint64_t clients;      /* sessions */
+	uint64_t tickets;      /* that can be redeemed */
+	uint64_t leases;       /* blocks with a time to live */
 	uint64_t max_blocks, max_names, max_clients;
 	uint64_t allocations; /* blocks allocated since the pool was made */
 	uint64_t frees;       /* blocks freed since then */
@@ -381,6 +479,16 @@ typedef struct shmb_holder_info {
 SHMB_PUBLIC int shmb_list_clients(shmb_session *session, shmb_client_info **out_clients, size_t *out_count);
 SHMB_PUBLIC int shmb_list_holders(shmb_session *session, uint64_t id, shmb_holder_info **out_holders, size_t *out_count);
 
+/* What holds a block besides sessions and names. */
+typedef struct shmb_lifetime {
+	uint64_t expires_ms; /* milliseconds that are left of its time to live, at least 1; 0: it has none */
+	uint64_t tickets;    /* for it, that can be redeemed */
+	uint64_t links;      /* by which other blocks hold it; 10,000 stands for as many or more */
+} shmb_lifetime;
+
+/* One round trip. Errors: NO_SUCH_BLOCK. */
+SHMB_PUBLIC int shmb_get_lifetime(shmb_session *session, uint64_t id, shmb_lifetime *out_lifetime);
+
 /* ---- Errors ----------------------------------------------------------------------------------------------------- */
 
 /* Name ("SHMB_E_STALE_HANDLE"; "SHMB_OK" for 0) and sentence of a result, negative or positive. Static strings, never NULL. */
@@ -407,9 +515,10 @@ typedef struct shmb_oom {
 	uint64_t free;         /* free in the segment */
 	uint64_t longest_free; /* the largest request that would be met now */
 	uint64_t kernel_free;  /* left in /dev/shm; with SHMB_OOM_KERNEL */
+	bool set_aside;        /* with SHMB_OOM_SEGMENT: there may be room, but for a call that came before and waits */
 	size_t holder_count;   /* of the largest holders, largest first */
 	struct shmb_oom_holder {
-		uint32_t session; /* number; 0: held by names alone */
+		uint32_t session; /* number; 0: held by no session, but by names, tickets, or until a time */
 		uint32_t pid, uid;
 		char program[SHMB_PROGRAM_MAX + 1];
 		uint64_t bytes, blocks;

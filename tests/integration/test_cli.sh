@@ -233,7 +233,7 @@ says "^ *$id +102400 +made *$"
 good ls --sort size:desc
 good show "$id"
 says '^name +hand/made'
-says '^It lives because of its 1 name'
+says '^It lives because of what holds it: 1 name'
 good show "$id" --bytes
 says '^size +102400 '
 good names
@@ -256,7 +256,7 @@ bad 1 "get: name 'nobody': " get nobody
 bad 1 'show: block 999999: ' show 999999
 bad 1 'alloc: 65M under the name .*: ' alloc 65M --name big
 grep -q 'free 63' "$folder/err" || wrong "out of memory does not say what is free"
-grep -q 'held by names alone' "$folder/err" || wrong "out of memory does not say who holds"
+grep -q 'held by no session' "$folder/err" || wrong "out of memory does not say who holds"
 grep -q 'try: ' "$folder/err" || wrong "out of memory has no remedy"
 bad 1 'alloc: .*: ' alloc 18000000000000000000 --name big
 good free "$id"
@@ -264,6 +264,128 @@ good free "$id"
 good alloc 1M --name a/b --align 1M
 good free --name a/b
 empty_pool "after the verbs"
+
+echo "== waiting"
+good alloc 64M --name all
+bad 1 "names: waiting for 'later': nothing was published under this name within 20 ms" names --wait later --timeout 20ms
+bad 1 "get: name 'later': nothing was published under this name within 20 ms" get later --wait 20ms
+bad 1 "alloc: .* within 20 ms: free blocks" alloc 100K --name later --wait 20ms
+helps 'held by no session: 64M'
+bad 1 "put: .* within 20 ms: free blocks" put /etc/passwd --name later --wait 20ms
+bad 1 "alloc: .*would not fit an empty pool either" alloc 65M --name later --wait 1h
+bad 2 'names: --timeout is for --wait' names --timeout 1s
+bad 2 'names: --wait needs the daemon' names --offline --wait later
+bad 2 "names: the timeout '1' is not a time" names --wait later --timeout 1
+bad 2 "get: the wait '1001h' is too long" get later --wait 1001h
+bad 2 "alloc: the wait 'soon' is not a time" alloc 1 --name later --wait soon
+bad 2 "put: the wait 'soon' is not a time" put /etc/passwd --name later --wait soon
+# Each waits for the one before: for room, and for what is put into it.
+"$shmbuddy" put /etc/passwd --name later --wait 1m >"$folder/out" 2>"$folder/err" &
+putter=$!
+"$shmbuddy" get later "$folder/copied" --wait 1m &
+getter=$!
+"$shmbuddy" names --wait later --no-headings -o name,size --bytes >"$folder/named" &
+waiter=$!
+"$shmbuddy" alloc 32M --name half --wait 1m >/dev/null &
+allocator=$!
+for _ in $(seq 1000); do
+	[ "$(field clients status)" -lt 4 ] || break
+	sleep 0.01
+done
+"$shmbuddy" free --name all || wrong "free --name all"
+for process in "$putter" "$getter" "$waiter" "$allocator"; do
+	wait "$process" || wrong "one that waited ends with $?"
+done
+cmp -s /etc/passwd "$folder/copied" || wrong "what was waited for is not what was put"
+grep -q "^later *$(stat -c %s /etc/passwd)$" "$folder/named" || wrong "names --wait says: $(cat "$folder/named")"
+good free --name later
+good free --name half
+empty_pool "after the waiting"
+echo "== tickets"
+# ticket ARGUMENTS…: the ticket that share prints, into $folder/ticket.
+ticket() {
+	good share "$@"
+	says '^shmb1-[0-9a-z]{32}$'
+	cp "$folder/out" "$folder/ticket"
+}
+head -c 100000 /dev/urandom >"$folder/bytes"
+good put "$folder/bytes" --name bytes
+id=$(field id ls)
+ticket --name bytes
+good show "$id"
+says '^tickets +1$'
+says '^It lives because of what holds it: 1 name, 1 ticket\. It is freed when nothing does\.$'
+good free --name bytes
+bad 1 "free: block $id: " free "$id"
+good get --ticket "$folder/ticket" "$folder/copy"
+cmp -s "$folder/bytes" "$folder/copy" || wrong "the bytes that came by a ticket differ"
+bad 1 'get: the ticket: the ticket has been redeemed' get --ticket "$folder/ticket" "$folder/copy"
+empty_pool "after a ticket"
+good put "$folder/bytes" --name bytes
+id=$(field id ls)
+"$shmbuddy" share "$id" --ttl 10m --uid "$(id -un)" | "$shmbuddy" get --ticket - >"$folder/copy" || wrong "a ticket from a pipe"
+cmp -s "$folder/bytes" "$folder/copy" || wrong "the bytes that came by a pipe differ"
+ticket "$id" --uid 4294967294 --ttl 720h
+bad 1 'get: the ticket: the ticket was made for another user' get --ticket "$folder/ticket"
+json share --name bytes --ttl 1s
+says '"expires": 1\b'
+sed 's/shmb1-./shmb1-/' "$folder/ticket" >"$folder/short"
+bad 2 'get: the ticket: a ticket has 38 characters, and this has 37' get --ticket "$folder/short"
+sed 's/shmb1-\(.*\)./shmb1-\1u/' "$folder/ticket" >"$folder/mistyped"
+bad 2 'get: the ticket: the ticket was mistyped' get --ticket "$folder/mistyped"
+bad 2 'get: the ticket: that is no ticket' get --ticket /dev/null
+bad 1 'get: opening ' get --ticket "$folder/nowhere"
+bad 2 'get: say which name, or --ticket' get --ticket - one two
+bad 2 'share: say what' share
+bad 2 'share: say what' share --name bytes 1
+bad 1 'share: block 999999: ' share 999999
+bad 1 "share: name 'nobody': " share --name nobody
+bad 2 'share: there is no user ' share 1 --uid no-such-user
+bad 2 'share: there is no user ' share 1 --uid 4294967295
+bad 2 'share: the time to live must be' share 1 --ttl 0
+bad 2 'share: the time to live must be' share 1 --ttl 721h
+good free --name bytes
+# Of the other user's ticket nobody knows but the daemon.
+stop_daemon
+start_daemon --size 64M
+
+echo "== times to live"
+good alloc 100K --ttl 10m
+id=$(cat "$folder/out")
+good show "$id"
+says '^expires +in (10m|9m)'
+says '^It lives until its time has passed, and is freed then\.$'
+good renew "$id" --ttl 2h
+good show "$id"
+says '^expires +in (2h00m|1h59m)'
+json show "$id"
+says '"tickets": 0'
+good free "$id"
+empty_pool "after a time to live"
+good alloc 100K --ttl 10m --name brief
+id=$(cat "$folder/out")
+good show "$id"
+says '^It lives until its time has passed, and is freed then, names and all\.$'
+[ "$(field timed_blocks status)" = 1 ] || wrong "status counts no block with a time to live"
+good renew "$id" --ttl 1ms
+for _ in $(seq 1000); do
+	[ "$(blocks)" != 0 ] || break
+	sleep 0.01
+done
+empty_pool "after a time to live has passed"
+good alloc 100K --ttl 10m --name lasting
+id=$(cat "$folder/out")
+good renew "$id" --ttl 0
+good show "$id"
+! grep -q '^expires' "$folder/out" || wrong "it still expires"
+good free "$id"
+bad 2 'alloc: it needs --name or --ttl' alloc 64
+bad 2 "alloc: the time to live '5' is not a time" alloc 64 --ttl 5
+bad 2 'alloc: the time to live must be' alloc 64 --ttl 0
+bad 2 'renew: say which block' renew 1
+bad 2 'renew: say which block' renew --ttl 1s
+bad 1 'renew: block 999999: ' renew 999999 --ttl 1s
+empty_pool "after times to live"
 
 echo "== sessions are ended"
 start_holder 1M call

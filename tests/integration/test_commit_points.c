@@ -17,6 +17,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -27,6 +28,7 @@
 #include "tests/support/daemon_fixture.h"
 #include "tests/support/raw_session.h"
 #include "tests/support/recount.h"
+#include "view_layout.h"
 
 #define OK SHMBUDDY__V1__STATUS__OK
 #define SLOT 1
@@ -34,6 +36,8 @@
 #define COMMITS_MAX 1000 /* no operation here has so many: the counting would never end */
 
 static struct daemon_fixture fixture;
+static uint8_t ticket[16];            /* that was shared beforehand, or last */
+static Shmbuddy__V1__Handle last_block; /* the block of the last answer that had one */
 static struct raw_session mine = RAW_SESSION_CLOSED, other = RAW_SESSION_CLOSED;
 static Shmbuddy__V1__Handle block[BLOCKS];
 
@@ -49,7 +53,7 @@ struct operation {
 struct result {
 	Shmbuddy__V1__Status status;
 	uint64_t blocks, size, granted; /* in the answer */
-	uint64_t counted[7];
+	uint64_t counted[10];
 };
 
 /* ---- The operations --------------------------------------------------------------------------------------------- */
@@ -123,6 +127,43 @@ static void prepare_mixed(void)
 	assert_int_equal(raw_session_lookup(&mine, "given", NULL), OK);
 	assert_int_equal(raw_session_free(&other, &block[4]), OK);
 	assert_int_equal(raw_session_unpublish(&other, "given"), OK);
+}
+
+static void link_blocks(unsigned from, unsigned to)
+{
+	assert_int_equal(raw_session_call(&mine, raw_session_link_request(&block[from], &block[to])), OK);
+}
+
+static void prepare_two(void)
+{
+	allocate(&mine, 0, 5000, NULL);
+	allocate(&mine, 1, 300, NULL);
+}
+
+static void prepare_linked(void)
+{
+	prepare_two();
+	link_blocks(0, 1);
+}
+
+/* Only the link holds the second. */
+static void prepare_linked_alone(void)
+{
+	prepare_linked();
+	assert_int_equal(raw_session_free(&mine, &block[1]), OK);
+}
+
+/* 0 holds 1 and 2, both hold 3: all but the first by links alone. */
+static void prepare_diamond(void)
+{
+	for (unsigned i = 0; i < 4; i++)
+		allocate(&mine, i, 100 + 1000 * i, NULL);
+	link_blocks(0, 1);
+	link_blocks(0, 2);
+	link_blocks(1, 3);
+	link_blocks(2, 3);
+	for (unsigned i = 1; i < 4; i++)
+		assert_int_equal(raw_session_free(&mine, &block[i]), OK);
 }
 
 static Shmbuddy__V1__Request *request_allocate(void)
@@ -252,6 +293,16 @@ static Shmbuddy__V1__Request *request_clone(void)
 	return &request;
 }
 
+static Shmbuddy__V1__Request *request_link(void)
+{
+	return raw_session_link_request(&block[0], &block[1]);
+}
+
+static Shmbuddy__V1__Request *request_unlink(void)
+{
+	return raw_session_unlink_request(&block[0], &block[1]);
+}
+
 static Shmbuddy__V1__Request *request_remove(void)
 {
 	static Shmbuddy__V1__Remove message;
@@ -263,6 +314,206 @@ static Shmbuddy__V1__Request *request_remove(void)
 	request.operation_case = SHMBUDDY__V1__REQUEST__OPERATION_REMOVE;
 	request.remove = &message;
 	return &request;
+}
+
+/* ---- Tickets and times to live ---------------------------------------------------------------------------------- */
+
+#define LONG_MS 600000 /* nothing here lives to see it pass */
+
+static Shmbuddy__V1__Request *request_share(void)
+{
+	static Shmbuddy__V1__Share message;
+	static Shmbuddy__V1__Request request;
+
+	message = (Shmbuddy__V1__Share)SHMBUDDY__V1__SHARE__INIT;
+	message.handle = &block[0];
+	message.ttl_ms = LONG_MS;
+	request = (Shmbuddy__V1__Request)SHMBUDDY__V1__REQUEST__INIT;
+	request.operation_case = SHMBUDDY__V1__REQUEST__OPERATION_SHARE;
+	request.share = &message;
+	return &request;
+}
+
+static void share(struct raw_session *session)
+{
+	Shmbuddy__V1__Reply *reply = raw_session_send(session, 0, ++session->sequence, request_share());
+
+	assert_int_equal(reply->status, OK);
+	assert_int_equal(reply->ticket->token.len, sizeof ticket);
+	memcpy(ticket, reply->ticket->token.data, sizeof ticket);
+	shmbuddy__v1__reply__free_unpacked(reply, NULL);
+}
+
+/* The ticket is the last hold. */
+static void prepare_ticket_alone(void)
+{
+	allocate(&other, 0, 5000, NULL);
+	share(&other);
+	assert_int_equal(raw_session_free(&other, &block[0]), OK);
+}
+
+static void prepare_ticket_looked_up(void)
+{
+	prepare_looked_up();
+	share(&other);
+}
+
+static void prepare_ticket_owned(void)
+{
+	prepare_owned();
+	share(&mine);
+}
+
+static Shmbuddy__V1__Request *request_redeem(void)
+{
+	static Shmbuddy__V1__Redeem message;
+	static Shmbuddy__V1__Request request;
+
+	message = (Shmbuddy__V1__Redeem)SHMBUDDY__V1__REDEEM__INIT;
+	message.token = (ProtobufCBinaryData){sizeof ticket, ticket};
+	request = (Shmbuddy__V1__Request)SHMBUDDY__V1__REQUEST__INIT;
+	request.operation_case = SHMBUDDY__V1__REQUEST__OPERATION_REDEEM;
+	request.redeem = &message;
+	return &request;
+}
+
+static Shmbuddy__V1__Request *request_revoke(void)
+{
+	static Shmbuddy__V1__Revoke message;
+	static Shmbuddy__V1__Request request;
+
+	message = (Shmbuddy__V1__Revoke)SHMBUDDY__V1__REVOKE__INIT;
+	message.token = (ProtobufCBinaryData){sizeof ticket, ticket};
+	request = (Shmbuddy__V1__Request)SHMBUDDY__V1__REQUEST__INIT;
+	request.operation_case = SHMBUDDY__V1__REQUEST__OPERATION_REVOKE;
+	request.revoke = &message;
+	return &request;
+}
+
+static Shmbuddy__V1__Request *request_allocate_for(uint64_t ttl_ms, const char *name)
+{
+	Shmbuddy__V1__Request *request = raw_session_allocate_request(5000, name);
+
+	request->allocate->ttl_ms = ttl_ms;
+	return request;
+}
+
+static void allocate_for(struct raw_session *session, unsigned which, uint64_t ttl_ms, const char *name)
+{
+	Shmbuddy__V1__Reply *reply = raw_session_send(session, 0, ++session->sequence, request_allocate_for(ttl_ms, name));
+
+	assert_int_equal(reply->status, OK);
+	block[which] = *reply->block->handle;
+	shmbuddy__v1__reply__free_unpacked(reply, NULL);
+}
+
+static Shmbuddy__V1__Request *request_allocate_leased(void)
+{
+	return request_allocate_for(LONG_MS, "new");
+}
+
+static Shmbuddy__V1__Request *renew(Shmbuddy__V1__Handle *handle, uint64_t ttl_ms)
+{
+	static Shmbuddy__V1__Renew message;
+	static Shmbuddy__V1__Request request;
+
+	message = (Shmbuddy__V1__Renew)SHMBUDDY__V1__RENEW__INIT;
+	message.handle = handle;
+	message.ttl_ms = ttl_ms;
+	request = (Shmbuddy__V1__Request)SHMBUDDY__V1__REQUEST__INIT;
+	request.operation_case = SHMBUDDY__V1__REQUEST__OPERATION_RENEW;
+	request.renew = &message;
+	return &request;
+}
+
+static Shmbuddy__V1__Request *request_renew(void)
+{
+	return renew(&block[0], 2 * LONG_MS);
+}
+
+static Shmbuddy__V1__Request *request_renew_never(void)
+{
+	return renew(&block[0], 0);
+}
+
+static void prepare_leased(void)
+{
+	allocate_for(&mine, 0, LONG_MS, "leased");
+}
+
+/* The lease is the last hold. */
+static void prepare_lease_alone(void)
+{
+	allocate_for(&mine, 0, LONG_MS, NULL);
+	assert_int_equal(raw_session_free(&mine, &block[0]), OK);
+}
+
+static void prepare_lease_and_name_alone(void)
+{
+	prepare_leased();
+	assert_int_equal(raw_session_publish(&mine, &block[0], "second"), OK);
+	assert_int_equal(raw_session_free(&mine, &block[0]), OK);
+}
+
+/* Two names and a lease hold one block, and a session another one as well. A third one is shared when the time has come. */
+static void prepare_to_expire(void)
+{
+	prepare_lease_and_name_alone();
+	allocate_for(&mine, 1, LONG_MS, "held");
+	assert_int_equal(raw_session_publish(&mine, &block[1], "held again"), OK);
+	allocate(&other, 2, 300, NULL);
+}
+
+static bool wait_for_expiry(void)
+{
+	for (int waited = 0; waited < RAW_CLIENT_PATIENCE_MS; waited++) {
+		struct view_counters counters;
+		Shmbuddy__V1__Reply *reply;
+		Shmbuddy__V1__Request *ping = raw_session_ping_request();
+
+		/* The daemon must answer: the counters may be those of one that died. */
+		ping->sequence = ++other.sequence;
+		if (raw_client_call(&other.client, ping, &reply) < 0)
+			return false;
+		shmbuddy__v1__reply__free_unpacked(reply, NULL);
+		assert_int_equal(pread(other.view, &counters, sizeof counters, VIEW_COUNTERS_AT), sizeof counters);
+		if (atomic_load(&counters.tickets) == 0 && atomic_load(&counters.leases) == 0)
+			return true;
+		poll(NULL, 0, 1);
+	}
+	fail_msg("what has come to its deadline does not expire");
+	return false;
+}
+
+/* False: the daemon died. Again, what it is asked for may have gone already. */
+static bool tell(Shmbuddy__V1__Request *request)
+{
+	Shmbuddy__V1__Reply *reply;
+
+	request->sequence = ++other.sequence;
+	if (raw_client_call(&other.client, request, &reply) < 0)
+		return false;
+	assert_true(reply->status == OK || reply->status == SHMBUDDY__V1__STATUS__STALE_HANDLE ||
+	            reply->status == SHMBUDDY__V1__STATUS__NOT_HELD);
+	shmbuddy__v1__reply__free_unpacked(reply, NULL);
+	return true;
+}
+
+/* One block is freed with its names, one loses its names, and one is freed with its ticket. */
+static bool act_expiry(bool again)
+{
+	Shmbuddy__V1__Request *request = request_share();
+
+	(void)again;
+	request->share->handle = &block[2];
+	request->share->ttl_ms = 1;
+	if (!tell(request) || !tell(raw_session_free_request(&block[2])))
+		return false;
+	for (unsigned i = 0; i < 2; i++) {
+		if (!tell(renew(&block[i], 1)))
+			return false;
+	}
+	return wait_for_expiry();
 }
 
 /* ---- The operations that open and end sessions ------------------------------------------------------------------ */
@@ -338,6 +589,39 @@ static bool act_death(bool again)
 	return wait_for_sessions(1);
 }
 
+/* As the view says now. */
+static uint64_t links_counted(void)
+{
+	char path[128];
+	uint64_t links;
+
+	snprintf(path, sizeof path, "/dev/shm/shmbuddy.%s.view", fixture.pool);
+	CLEANUP_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC);
+	assert_int_equal(pread(fd, &links, sizeof links, VIEW_COUNTERS_AT + (off_t)offsetof(struct view_counters, links)),
+	                 sizeof links);
+	return links;
+}
+
+/* What the block held goes after the answer, a link at a time. */
+static bool act_free_diamond(bool again)
+{
+	Shmbuddy__V1__Request *request = raw_session_free_request(&block[0]);
+	Shmbuddy__V1__Reply *reply;
+
+	(void)again;
+	request->slot = SLOT;
+	request->sequence = 1;
+	if (raw_client_call(&mine.client, request, &reply) < 0)
+		return false;
+	assert_int_equal(reply->status, OK);
+	shmbuddy__v1__reply__free_unpacked(reply, NULL);
+	do {
+		if (!wait_for_sessions(2))
+			return false;
+	} while (links_counted() > 0);
+	return true;
+}
+
 /* The session is asked to end, and lets go of its lock as soon as it has heard that: at once, or from the next daemon. */
 static bool act_asked(bool again)
 {
@@ -396,6 +680,75 @@ static bool act_adopt(bool again)
 	return wait_for_sessions(3);
 }
 
+/* ---- The operations that wait for one of another session's ------------------------------------------------------ */
+
+/* Replies to `mine`, up to the one of this slot; whether that of SLOT came along. False: the daemon has died. */
+static bool hear(uint32_t slot, bool *out_answered)
+{
+	Shmbuddy__V1__Reply *reply;
+	bool heard = false;
+
+	while (!heard && raw_client_receive_reply(&mine.client, &reply) == 0) {
+		assert_int_equal(reply->status, OK);
+		heard = reply->slot == slot;
+		*out_answered = *out_answered || reply->slot == SLOT;
+		shmbuddy__v1__reply__free_unpacked(reply, NULL);
+	}
+	return heard;
+}
+
+/* `mine` asks for what it waits for, and `other` does what that is. */
+static bool wait_for(Shmbuddy__V1__Request *wanted, Shmbuddy__V1__Request *(*deed)(void))
+{
+	Shmbuddy__V1__Request *ping = raw_session_ping_request();
+	Shmbuddy__V1__Reply *reply;
+	bool answered = false;
+
+	wanted->slot = SLOT;
+	wanted->sequence = 1;
+	ping->slot = 0;
+	ping->sequence = ++mine.sequence;
+	if (raw_client_send_request(&mine.client, wanted) < 0 || raw_client_send_request(&mine.client, ping) < 0 ||
+	    !hear(0, &answered))
+		return false;
+	Shmbuddy__V1__Request *request = deed();
+	request->slot = SLOT;
+	request->sequence = 1;
+	if (raw_client_call(&other.client, request, &reply) < 0)
+		return false;
+	assert_int_equal(reply->status, OK);
+	shmbuddy__v1__reply__free_unpacked(reply, NULL);
+	return answered || hear(SLOT, &answered);
+}
+
+static void prepare_theirs(void)
+{
+	allocate(&other, 0, 5000, NULL);
+}
+
+static void prepare_all_theirs(void)
+{
+	allocate(&other, 0, 1 << 20, NULL);
+}
+
+static bool act_waiting_lookup(bool again)
+{
+	Shmbuddy__V1__Request *request = raw_session_lookup_request("published");
+
+	(void)again;
+	request->lookup->wait_ms = 60000;
+	return wait_for(request, request_publish);
+}
+
+static bool act_waiting_allocation(bool again)
+{
+	Shmbuddy__V1__Request *request = raw_session_allocate_request(5000, "waited for");
+
+	(void)again;
+	request->allocate->wait_ms = 60000;
+	return wait_for(request, request_free);
+}
+
 static const struct operation operations[] = {
 	{"hello", prepare_nothing, NULL, act_hello},
 	{"allocate", prepare_nothing, request_allocate, NULL},
@@ -421,10 +774,34 @@ static const struct operation operations[] = {
 	{"acquire what is owned", prepare_owned, request_acquire, NULL},
 	{"clone", prepare_mixed, request_clone, NULL},
 	{"adopt a clone", prepare_cloned, NULL, act_adopt},
+	{"link", prepare_two, request_link, NULL},
+	{"link what is linked", prepare_linked, request_link, NULL},
+	{"unlink", prepare_linked, request_unlink, NULL},
+	{"unlink, the last hold", prepare_linked_alone, request_unlink, NULL},
+	{"unlink what is not linked", prepare_two, request_unlink, NULL},
+	{"free what holds others", prepare_diamond, NULL, act_free_diamond},
 	{"remove a block with two names", prepare_two_names_alone, request_remove, NULL},
+	{"allocate with a name and a time to live", prepare_nothing, request_allocate_leased, NULL},
+	{"free, as owner, what has a time to live", prepare_leased, request_free, NULL},
+	{"remove a block with a time to live and two names", prepare_lease_and_name_alone, request_remove, NULL},
+	{"renew", prepare_leased, request_renew, NULL},
+	{"renew what had no time to live", prepare_name_alone, request_renew, NULL},
+	{"renew no more", prepare_lease_and_name_alone, request_renew_never, NULL},
+	{"renew no more, the last hold", prepare_lease_alone, request_renew_never, NULL},
+	{"share", prepare_owned, request_share, NULL},
+	{"share what is not held", prepare_named, request_share, NULL},
+	{"redeem, the last hold", prepare_ticket_alone, request_redeem, NULL},
+	{"redeem what is referred to", prepare_ticket_looked_up, request_redeem, NULL},
+	{"redeem what is owned", prepare_ticket_owned, request_redeem, NULL},
+	{"redeem what is not there", prepare_nothing, request_redeem, NULL},
+	{"revoke", prepare_ticket_owned, request_revoke, NULL},
+	{"revoke, the last hold", prepare_ticket_alone, request_revoke, NULL},
+	{"expire", prepare_to_expire, NULL, act_expiry},
 	{"goodbye", prepare_mixed, NULL, act_goodbye},
 	{"death", prepare_mixed, NULL, act_death},
 	{"ask a session to end", prepare_mixed, NULL, act_asked},
+	{"look up what is published later", prepare_theirs, NULL, act_waiting_lookup},
+	{"allocate what is freed later", prepare_all_theirs, NULL, act_waiting_allocation},
 };
 
 /* ---- Answers and tables ----------------------------------------------------------------------------------------- */
@@ -436,8 +813,11 @@ static void keep_answer(const Shmbuddy__V1__Reply *reply, struct result *out_res
 		out_result->blocks = 1;
 		out_result->size = reply->block->size;
 		out_result->granted = reply->block->granted;
+		last_block = *reply->block->handle;
 	} else if (reply->result_case == SHMBUDDY__V1__REPLY__RESULT_CLONE_TOKEN) {
 		out_result->blocks = reply->clone_token->token.len;
+	} else if (reply->result_case == SHMBUDDY__V1__REPLY__RESULT_TICKET) {
+		memcpy(ticket, reply->ticket->token.data, sizeof ticket);
 	} else if (reply->result_case == SHMBUDDY__V1__REPLY__RESULT_BLOCK_BATCH) {
 		out_result->blocks = reply->block_batch->n_index;
 		for (size_t i = 0; i < reply->block_batch->n_granted; i++) {
@@ -452,8 +832,8 @@ static void keep_tables(struct result *out_result)
 	static struct recount recount;
 
 	recount_pool(fixture.pool, &recount);
-	const uint64_t counted[] = {recount.blocks,   recount.names, recount.references, recount.holds,
-	                            recount.sessions, recount.used,  recount.owned};
+	const uint64_t counted[] = {recount.blocks, recount.names, recount.references, recount.holds,  recount.sessions,
+	                            recount.used,   recount.owned, recount.tickets,    recount.leases, recount.links};
 	_Static_assert(sizeof counted == sizeof out_result->counted, "all of them");
 	memcpy(out_result->counted, counted, sizeof counted);
 }
@@ -535,6 +915,11 @@ static void expect_empty_at_the_end(void)
 		if (block[i].id)
 			raw_session_free(&other, &block[i]);
 	}
+	/* What lives by a time or a ticket, if any does. */
+	raw_session_call(&other, request_revoke());
+	for (unsigned i = 0; i < BLOCKS; i++)
+		raw_session_call(&other, renew(&block[i], 0));
+	raw_session_call(&other, renew(&last_block, 0));
 	recount_pool(fixture.pool, &recount);
 	for (uint64_t i = 0; i < recount.names; i++)
 		assert_int_equal(raw_session_unpublish(&other, recount.name[i]), OK);
@@ -542,6 +927,8 @@ static void expect_empty_at_the_end(void)
 	assert_int_equal(recount.blocks, 0);
 	assert_int_equal(recount.used, 0);
 	assert_int_equal(recount.references, 0);
+	assert_int_equal(recount.tickets, 0);
+	assert_int_equal(recount.leases, 0);
 	assert_int_equal(recount.sessions, 1);
 }
 
@@ -551,6 +938,7 @@ static void prepare(const struct operation *operation)
 {
 	for (unsigned i = 0; i < BLOCKS; i++)
 		block[i] = (Shmbuddy__V1__Handle)SHMBUDDY__V1__HANDLE__INIT;
+	last_block = block[0];
 	daemon_fixture_start_lasting(&fixture, "--size", "1M", "--max-sessions", "8", NULL);
 	raw_session_open(&mine, fixture.socket_path, SHMBUDDY__V1__ACCESS__ACCESS_READ_WRITE);
 	raw_session_open(&other, fixture.socket_path, SHMBUDDY__V1__ACCESS__ACCESS_READ_WRITE);

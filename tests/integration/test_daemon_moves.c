@@ -266,6 +266,42 @@ static void test_another_time(void **state)
 	}
 }
 
+#define FAR_MS 900000 /* less than the clocks differ by */
+
+/* What is to live is not over because the daemon's clock is ahead, and what is over does not live until it is not. */
+static void test_times_to_live_in_another_time(void **state)
+{
+	shmb_block lasting, brief;
+	shmb_lifetime lifetime;
+
+	(void)state;
+	skip_without_namespaces();
+	assert_ok(shmb_alloc(session, 100, &(shmb_alloc_options){.ttl_ms = FAR_MS}, &lasting));
+	assert_ok(shmb_free(session, lasting.handle));
+	daemon_fixture_kill(&fixture);
+	if (!clock_away()) {
+		print_message("skipped: this user, or this kernel, makes no time namespaces\n");
+		skip();
+	}
+	daemon_comes(0, false);
+	clock_back();
+	assert_ok(shmb_get_lifetime(session, lasting.handle.id, &lifetime));
+	assert_true(lifetime.expires_ms > FAR_MS / 2 && lifetime.expires_ms <= FAR_MS);
+	/* With the daemon there, something that expires later than it should not. */
+	assert_ok(shmb_alloc(session, 100, &(shmb_alloc_options){.ttl_ms = 1}, &brief));
+	assert_ok(shmb_free(session, brief.handle));
+	pool_session_await_used(session, lasting.granted);
+	assert_ok(shmb_get_lifetime(session, lasting.handle.id, &lifetime));
+	/* Made there, and left to one that is here. */
+	assert_ok(shmb_alloc(session, 100, &(shmb_alloc_options){.ttl_ms = 50}, &brief));
+	assert_ok(shmb_free(session, brief.handle));
+	daemon_fixture_kill(&fixture);
+	daemon_comes(0, false);
+	pool_session_await_used(session, lasting.granted);
+	assert_ok(shmb_get_lifetime(session, lasting.handle.id, &lifetime));
+	assert_true(lifetime.expires_ms > FAR_MS / 2 && lifetime.expires_ms <= FAR_MS);
+}
+
 /* ---- Tokens ----------------------------------------------------------------------------------------------------- */
 
 #define DENIED SHMBUDDY__V1__STATUS__DENIED
@@ -318,6 +354,7 @@ int main(void)
 		TEST(test_in_and_out),
 		TEST(test_at_random),
 		TEST(test_another_time),
+		TEST(test_times_to_live_in_another_time),
 		TEST(test_token_of_another_user),
 	};
 

@@ -575,7 +575,7 @@ static void test_refused_as_ephemeral(void **state)
 struct listing {
 	struct view_block blocks[LISTED_MAX];
 	struct view_name names[LISTED_MAX];
-	uint64_t references, holds, sessions;
+	uint64_t references, holds, sessions, tickets, leases;
 };
 
 static void list(struct listing *out_listing)
@@ -588,6 +588,8 @@ static void list(struct listing *out_listing)
 	out_listing->references = recount.references;
 	out_listing->holds = recount.holds;
 	out_listing->sessions = recount.sessions;
+	out_listing->tickets = recount.tickets;
+	out_listing->leases = recount.leases;
 	keep(".view", &now);
 	assert_int_equal(view_open(now.bytes, now.size, &view), 0);
 	for (uint32_t i = 0; i < LISTED_MAX; i++)
@@ -655,13 +657,31 @@ static void flip_all(const char *suffix, uint64_t at, size_t size, const char *k
 	restart();
 }
 
-/* A block that is owned and named, one that is named and held by reference, and a slot with an outcome. */
+/* The block lives for an hour, and there is a ticket for it. */
+static void share_and_renew(Shmbuddy__V1__Handle *handle)
+{
+	Shmbuddy__V1__Request request = SHMBUDDY__V1__REQUEST__INIT;
+	Shmbuddy__V1__Share share = SHMBUDDY__V1__SHARE__INIT;
+	Shmbuddy__V1__Renew renew = SHMBUDDY__V1__RENEW__INIT;
+
+	share.handle = renew.handle = handle;
+	share.ttl_ms = renew.ttl_ms = 3600000;
+	request.operation_case = SHMBUDDY__V1__REQUEST__OPERATION_SHARE;
+	request.share = &share;
+	assert_int_equal(raw_session_call(&mine, &request), OK);
+	request.operation_case = SHMBUDDY__V1__REQUEST__OPERATION_RENEW;
+	request.renew = &renew;
+	assert_int_equal(raw_session_call(&mine, &request), OK);
+}
+
+/* A block that is owned, named, shared by a ticket and leased, one that is named and held by reference, and a slot with an outcome. */
 static void make_records(void)
 {
 	Shmbuddy__V1__Handle handle;
 	uint64_t offset;
 
-	make_named("owned", 'o', &offset);
+	handle = make_named("owned", 'o', &offset);
+	share_and_renew(&handle);
 	handle = make_named("shared", 's', &offset);
 	assert_int_equal(raw_session_lookup(&mine, "shared", NULL), OK);
 	assert_int_equal(raw_session_free(&mine, &handle), OK);
@@ -699,6 +719,20 @@ static void test_flipped_reference(void **state)
 	(void)state;
 	make_records();
 	flip_all(".state", state_header()->references_at, sizeof(struct reference_record), "reference record 0 ");
+}
+
+static void test_flipped_ticket(void **state)
+{
+	(void)state;
+	make_records();
+	flip_all(".state", state_header()->tickets_at, sizeof(struct ticket_record), "ticket record 0 ");
+}
+
+static void test_flipped_lease(void **state)
+{
+	(void)state;
+	make_records();
+	flip_all(".state", state_header()->leases_at, sizeof(struct lease_record), "lease record 0 ");
 }
 
 static uint64_t session_at(void)
@@ -913,6 +947,8 @@ int main(void)
 		TEST(test_flipped_block),
 		TEST(test_flipped_name),
 		TEST(test_flipped_reference),
+		TEST(test_flipped_ticket),
+		TEST(test_flipped_lease),
 		TEST(test_flipped_session),
 		TEST(test_flipped_slot),
 		TEST(test_flipped_state_header),

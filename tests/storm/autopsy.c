@@ -53,14 +53,20 @@ static unsigned marked_in_view(const uint8_t *bytes)
 	return marked;
 }
 
-static unsigned marked_references(const uint8_t *bytes)
+static unsigned marked_in_state(const uint8_t *bytes)
 {
 	const struct state_header *header = (const struct state_header *)(const void *)bytes;
 	const struct reference_record *records = (const struct reference_record *)(const void *)(bytes + header->references_at);
+	const struct ticket_record *tickets = (const struct ticket_record *)(const void *)(bytes + header->tickets_at);
+	const struct lease_record *leases = (const struct lease_record *)(const void *)(bytes + header->leases_at);
 	unsigned marked = 0;
 
 	for (uint32_t i = 0; i < header->max_references; i++)
 		marked += is_marked(REFERENCE_STATE(atomic_load(&records[i].word)));
+	for (uint32_t i = 0; i < header->max_tickets; i++)
+		marked += is_marked(record_state(atomic_load(&tickets[i].word)));
+	for (uint32_t i = 0; i < header->max_leases; i++)
+		marked += is_marked(LEASE_STATE(atomic_load(&leases[i].word)));
 	return marked;
 }
 
@@ -94,7 +100,7 @@ void autopsy_of(const char *pool, struct autopsy *out_autopsy)
 	struct autopsy autopsy = {0};
 	const struct slot_record *slot = find_slot(state, &autopsy);
 
-	autopsy.marked = marked_in_view(view) + marked_references(state);
+	autopsy.marked = marked_in_view(view) + marked_in_state(state);
 	if (slot) {
 		bool decided = SLOT_PHASE(atomic_load(&slot->word)) == SLOT_DECIDED;
 		autopsy.open = true;
@@ -134,15 +140,20 @@ void histogram_print(const struct histogram *histogram)
 		[SLOT_UNPUBLISH] = "unpublish",
 		[SLOT_LOOKUP] = "look up",
 		[SLOT_REMOVE] = "remove",
+		[SLOT_ACQUIRE] = "acquire",
+		[SLOT_SHARE] = "share",
+		[SLOT_REDEEM] = "redeem",
+		[SLOT_RENEW] = "renew",
+		[SLOT_REVOKE] = "revoke",
 	};
 
 	printf("where the daemon fell     begun   marked  decided  applied\n");
 	for (unsigned i = 0; i < AUTOPSY_OPERATIONS; i++) {
 		const unsigned *row = histogram->open[i];
-		if (i == SLOT_NOTHING && !(row[0] + row[1] + row[2] + row[3]))
+		if ((i == SLOT_NOTHING || !names[i]) && !(row[0] + row[1] + row[2] + row[3]))
 			continue;
-		printf("  %-20s %8u %8u %8u %8u\n", names[i], row[AUTOPSY_BEGUN], row[AUTOPSY_MARKED], row[AUTOPSY_DECIDED],
-		       row[AUTOPSY_APPLIED]);
+		printf("  %-20s %8u %8u %8u %8u\n", names[i] ? names[i] : "(unknown)", row[AUTOPSY_BEGUN], row[AUTOPSY_MARKED],
+		       row[AUTOPSY_DECIDED], row[AUTOPSY_APPLIED]);
 	}
 	printf("  no slot open: %u while a dead client's holds were dropped, %u else\n", histogram->dying, histogram->idle);
 }

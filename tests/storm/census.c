@@ -92,16 +92,22 @@ static void end_clones(const char *socket_path)
 	shmb_close(session);
 }
 
-/* At rest when nobody is left but those who are to be: what a dead session held is gone before the session is. */
-static void await_sessions(const struct pool_objects *objects, uint64_t sessions)
+/*
+ * At rest when nobody is left but those who are to be, what a dead session held being gone before the session is; and when no ticket and no
+ * time to live is left, which do not last long here.
+ */
+static void await_rest(const struct pool_objects *objects, uint64_t sessions)
 {
 	for (int waited = 0; waited < PATIENCE_MS; waited++) {
-		if (atomic_load(&objects->view.counters->sessions) == sessions)
+		const struct view_counters *counters = objects->view.counters;
+		if (atomic_load(&counters->sessions) == sessions && !atomic_load(&counters->tickets) &&
+		    !atomic_load(&counters->leases))
 			return;
 		poll(NULL, 0, 1);
 	}
-	fail_msg("there are %" PRIu64 " sessions, and should be %" PRIu64, atomic_load(&objects->view.counters->sessions),
-	         sessions);
+	fail_msg("there are %" PRIu64 " sessions, and should be %" PRIu64 "; %" PRIu64 " tickets and %" PRIu64 " leases",
+	         atomic_load(&objects->view.counters->sessions), sessions, atomic_load(&objects->view.counters->tickets),
+	         atomic_load(&objects->view.counters->leases));
 }
 
 static unsigned member_of_process(const struct crew *crew, uint32_t pid)
@@ -247,7 +253,7 @@ void census_take(const char *pool, const struct crew *crew, struct census *out_c
 	memset(expected, 0, sizeof expected);
 	end_clones(crew->members[0].birth.socket_path);
 	open_pool(pool, &objects);
-	await_sessions(&objects, CREW_MEMBERS);
+	await_rest(&objects, CREW_MEMBERS);
 	recount_pool(pool, &recount);
 	count_found(pool, &objects, crew, found);
 	for (unsigned i = 0; i < CREW_MEMBERS; i++) {
@@ -276,7 +282,7 @@ void census_take_empty(const char *pool)
 	struct pool_objects objects;
 
 	open_pool(pool, &objects);
-	await_sessions(&objects, 0);
+	await_rest(&objects, 0);
 	recount_pool(pool, &recount);
 	assert_int_equal(recount.blocks, 0);
 	assert_int_equal(recount.names, 0);

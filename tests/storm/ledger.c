@@ -84,18 +84,64 @@ bool ledger_glimpse(struct ledger_name *name, struct ledger_glimpse *out_glimpse
 	return true;
 }
 
+static enum ticket_state state_of(uint64_t word)
+{
+	return (enum ticket_state)(word & 0xff);
+}
+
+struct ledger_ticket *ledger_vacant_ticket(struct seat *seat)
+{
+	for (unsigned i = 0; i < LEDGER_TICKETS; i++)
+		if (state_of(atomic_load(&seat->tickets[i].word)) == TICKET_NONE)
+			return &seat->tickets[i];
+	return NULL;
+}
+
+void ledger_offer(struct ledger_ticket *entry, const struct ledger_offer *offer)
+{
+	entry->offer = *offer;
+	atomic_store(&entry->word, NAME_WORD(NAME_SERIAL(atomic_load(&entry->word)), TICKET_OFFERED));
+}
+
+bool ledger_take_offer(struct ledger_ticket *entry, struct ledger_offer *out_offer)
+{
+	uint64_t word = atomic_load(&entry->word), serial = NAME_SERIAL(word);
+
+	if (state_of(word) != TICKET_OFFERED ||
+	    !atomic_compare_exchange_strong(&entry->word, &word, NAME_WORD(serial, TICKET_TAKEN)))
+		return false;
+	*out_offer = entry->offer;
+	atomic_store(&entry->word, NAME_WORD(serial, TICKET_NONE));
+	return true;
+}
+
 void ledger_bury(struct seat *seat)
 {
 	for (unsigned i = 0; i < LEDGER_HOLDS; i++)
 		atomic_store(&seat->holds[i].state, HOLD_NONE);
+	for (unsigned i = 0; i < LEDGER_TICKETS; i++) {
+		uint64_t word = atomic_load(&seat->tickets[i].word);
+		if (state_of(word) == TICKET_SHARING)
+			atomic_store(&seat->tickets[i].word, NAME_WORD(NAME_SERIAL(word), TICKET_NONE));
+	}
 	atomic_store(&seat->called_ns, 0);
 	atomic_store(&seat->parked, false);
 }
 
-uint64_t ledger_now_ns(void)
+static uint64_t clock_ns(clockid_t clock)
 {
 	struct timespec now;
 
-	clock_gettime(CLOCK_MONOTONIC, &now);
+	clock_gettime(clock, &now);
 	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+uint64_t ledger_now_ns(void)
+{
+	return clock_ns(CLOCK_MONOTONIC);
+}
+
+uint64_t ledger_boot_ns(void)
+{
+	return clock_ns(CLOCK_BOOTTIME);
 }

@@ -25,6 +25,10 @@
 #define LEDGER_HOLDS 160
 #define LEDGER_NAMES 32
 #define LEDGER_NAME_TEXT 32
+#define LEDGER_TICKETS 8
+
+/* In a seed: the block has a time to live, or had one. */
+#define LEDGER_TIMED (UINT64_C(1) << 47)
 
 enum hold_state {
 	HOLD_NONE,
@@ -61,6 +65,27 @@ struct ledger_name {
 	_Atomic bool filled;         /* its bytes are written */
 };
 
+enum ticket_state {
+	TICKET_NONE,
+	TICKET_SHARING, /* it may be there */
+	TICKET_OFFERED, /* it is there, for whoever takes it first */
+	TICKET_TAKEN,   /* it is just being taken: for ever, by one who is killed right then */
+};
+
+/* What is to be had by a ticket. */
+struct ledger_offer {
+	shmb_ticket ticket;
+	uint64_t until;      /* nanoseconds of CLOCK_BOOTTIME: before that it has not expired */
+	uint64_t size, seed; /* of the block */
+	bool filled;
+};
+
+/* One ticket. Any seat may take it: from OFFERED by TAKEN to NONE. */
+struct ledger_ticket {
+	_Atomic uint64_t word; /* NAME_WORD, with an enum ticket_state */
+	struct ledger_offer offer;
+};
+
 /* What the driver tells a client, at all of its seats. */
 enum command {
 	COMMAND_RUN,
@@ -80,6 +105,7 @@ struct seat {
 	_Atomic uint64_t out_of_memory;
 	struct ledger_hold holds[LEDGER_HOLDS];
 	struct ledger_name names[LEDGER_NAMES];
+	struct ledger_ticket tickets[LEDGER_TICKETS];
 };
 
 struct ledger {
@@ -110,9 +136,15 @@ struct ledger_glimpse {
 };
 bool ledger_glimpse(struct ledger_name *name, struct ledger_glimpse *out_glimpse);
 
+/* The same for tickets. Makes an offer of one that is SHARING; takes one that is OFFERED, false: it is not, or another seat was first. */
+struct ledger_ticket *ledger_vacant_ticket(struct seat *seat);
+void ledger_offer(struct ledger_ticket *entry, const struct ledger_offer *offer);
+bool ledger_take_offer(struct ledger_ticket *entry, struct ledger_offer *out_offer);
+
 /* The client has died: its holds are void, and it waits for nothing. For the driver. */
 void ledger_bury(struct seat *seat);
 
-uint64_t ledger_now_ns(void); /* monotonic */
+uint64_t ledger_now_ns(void);  /* monotonic */
+uint64_t ledger_boot_ns(void); /* CLOCK_BOOTTIME */
 
 #endif

@@ -2,7 +2,8 @@
 /*
  * The operations that a client of the storm does at random. Each is a line of OPERATIONS and a function: it writes into the
  * ledger what it is about to ask, calls the library by CLIENT_CALL, judges the answer, and writes that down. Another one takes a
- * line here, and a function in the room of its noun (operation_blocks.c, operation_names.c, operation_looks.c, operation_forks.c).
+ * line here, and a function in the room of its noun (operation_blocks.c, operation_names.c, operation_tickets.c, operation_looks.c,
+ * operation_forks.c).
  */
 #ifndef TESTS_STORM_OPERATION_H
 #define TESTS_STORM_OPERATION_H
@@ -26,12 +27,20 @@ struct client;
 	X(remove, 6, false)                                                                                                     \
 	X(lookup, 24, true)                                                                                                     \
 	X(acquire, 12, true)                                                                                                    \
+	X(link, 4, false)                                                                                                       \
+	X(unlink, 2, false)                                                                                                     \
 	X(verify, 8, true)                                                                                                      \
 	X(find, 8, true)                                                                                                        \
 	X(walk, 1, true)                                                                                                        \
+	X(allocate_wait, 4, false)                                                                                              \
+	X(lookup_wait, 4, true)                                                                                                 \
 	X(list, 1, true)                                                                                                        \
 	X(fork, 1, true)                                                                                                        \
-	X(ping, 2, true)
+	X(ping, 2, true)                                                                                                        \
+	X(share, 16, false)                                                                                                     \
+	X(redeem, 20, true)                                                                                                     \
+	X(revoke, 2, false)                                                                                                     \
+	X(renew, 8, false)
 
 enum operation_number {
 #define OPERATION_NUMBER(name, weight, read_only) OPERATION_##name,

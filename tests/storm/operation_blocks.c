@@ -6,6 +6,7 @@
 #include "tests/support/pattern.h"
 
 #define BATCH_MAX 64
+#define WAIT_MS_MAX 20
 
 /* 1 byte to 256 KiB: mostly small ones, and large ones often enough that the pool is full now and then. */
 static uint64_t draw_size(struct client *client)
@@ -80,6 +81,11 @@ bool operation_allocate(struct client *client)
 
 	if (!hold)
 		return operation_free(client);
+	if (pattern_below(&client->random, 4) == 0) {
+		options.ttl_ms = 1 + pattern_below(&client->random, 300);
+		hold->seed |= LEDGER_TIMED;
+		hold->secret = false; /* it may still be there when this seat has given it back */
+	}
 	if (pattern_below(&client->random, 8) == 0)
 		options.alignment = UINT64_C(1) << pattern_below(&client->random, 17);
 	int result = CLIENT_CALL(client, shmb_alloc(client->session, hold->size, &options, &block));
@@ -88,6 +94,24 @@ bool operation_allocate(struct client *client)
 		return true;
 	}
 	CLIENT_EXPECT(client, !options.alignment || block.offset % options.alignment == 0);
+	take_block(client, hold, &block);
+	return true;
+}
+
+/* The same, and waits a while where there is no room. */
+bool operation_allocate_wait(struct client *client)
+{
+	struct ledger_hold *hold = ask_hold(client, draw_size(client));
+	shmb_alloc_options options = {.tag = "storm", .wait_ms = 1 + (uint32_t)pattern_below(&client->random, WAIT_MS_MAX)};
+	shmb_block block;
+
+	if (!hold)
+		return operation_free(client);
+	int result = CLIENT_CALL(client, shmb_alloc(client->session, hold->size, &options, &block));
+	if (is_refused(client, result)) {
+		atomic_store(&hold->state, HOLD_NONE);
+		return true;
+	}
 	take_block(client, hold, &block);
 	return true;
 }
@@ -198,6 +222,40 @@ bool operation_acquire(struct client *client)
 	hold->handle = block.handle;
 	hold->offset = block.offset;
 	atomic_store(&hold->state, HOLD_HELD);
+	return true;
+}
+
+/* Two blocks that this client holds, the older one first: so that no circle of links ever holds itself. */
+static bool two_holds(struct client *client, struct ledger_hold **out_from, struct ledger_hold **out_to)
+{
+	struct ledger_hold *one = client_any_hold(client), *other = client_any_hold(client);
+
+	if (!one || one->handle.id == other->handle.id)
+		return false;
+	*out_from = one->handle.id < other->handle.id ? one : other;
+	*out_to = *out_from == one ? other : one;
+	return true;
+}
+
+bool operation_link(struct client *client)
+{
+	struct ledger_hold *from, *to;
+
+	if (!two_holds(client, &from, &to))
+		return false;
+	to->secret = false; /* given back, it may still be there */
+	CLIENT_EXPECT(client, CLIENT_CALL(client, shmb_link(client->session, from->handle, to->handle)) == 0);
+	return true;
+}
+
+bool operation_unlink(struct client *client)
+{
+	struct ledger_hold *from, *to;
+
+	if (!two_holds(client, &from, &to))
+		return false;
+	int result = CLIENT_CALL(client, shmb_unlink(client->session, from->handle, to->handle));
+	CLIENT_EXPECT(client, result == 0 || result == -SHMB_E_NO_SUCH_LINK);
 	return true;
 }
 

@@ -7,6 +7,8 @@
 #include "tests/support/pattern.h"
 
 #define POPULAR_NAMES 2 /* of each seat */
+#define WAIT_MS_MAX 10
+#define NEXT_SERIALS 3 /* that another seat may give to a name */
 
 /* A published name of this seat; NULL: there is none. */
 static struct ledger_name *any_name(struct client *client)
@@ -24,10 +26,10 @@ static void set_state(struct ledger_name *name, enum name_state state)
 	atomic_store(&name->word, NAME_WORD(NAME_SERIAL(atomic_load(&name->word)), state));
 }
 
-/* Is the block one that this seat has made? */
+/* Is the block one that this seat has made, and that stays with its name? */
 static bool is_own(const struct client *client, const struct ledger_hold *hold)
 {
-	return hold->filled && hold->seed >> 48 == client->seat->number + 1u;
+	return hold->filled && hold->seed >> 48 == client->seat->number + 1u && !(hold->seed & LEDGER_TIMED);
 }
 
 bool operation_publish(struct client *client)
@@ -142,6 +144,47 @@ bool operation_lookup(struct client *client)
 	CLIENT_EXPECT(client, block.size == hold->size && block.data == shmb_pointer(client->session, block.offset));
 	hold->handle = block.handle;
 	hold->offset = block.offset;
+	atomic_store(&hold->state, HOLD_HELD);
+	client_verify(client, hold);
+	return true;
+}
+
+/*
+ * Waits for a name that another seat may be about to publish. Where it does, the ledger says what its block is, unless that seat has taken
+ * the name away since.
+ */
+bool operation_lookup_wait(struct client *client)
+{
+	uint64_t ahead = 1 + pattern_below(&client->random, LEDGER_SEATS - 1);
+	struct seat *seat = &client->ledger->seats[(client->seat->number + ahead) % LEDGER_SEATS];
+	uint64_t serial = atomic_load(&seat->serial) + 1 + pattern_below(&client->random, NEXT_SERIALS);
+	uint32_t wait_ms = 1 + (uint32_t)pattern_below(&client->random, WAIT_MS_MAX);
+	struct ledger_hold *hold = ledger_vacant_hold(client->seat);
+	struct ledger_name *name;
+	struct ledger_glimpse glimpse;
+	char text[LEDGER_NAME_TEXT];
+	shmb_block block;
+
+	if (!hold)
+		return operation_free(client);
+	ledger_name_text(seat, serial, text);
+	*hold = (struct ledger_hold){.filled = false};
+	atomic_store(&hold->state, HOLD_ASKED);
+	int result = CLIENT_CALL(client, shmb_lookup_wait(client->session, text, wait_ms, &block));
+	if (result < 0) {
+		CLIENT_EXPECT(client, result == -SHMB_E_NO_SUCH_NAME);
+		atomic_store(&hold->state, HOLD_NONE);
+		return true;
+	}
+	hold->handle = block.handle;
+	hold->offset = block.offset;
+	hold->size = block.size;
+	if (ledger_find_name(client->ledger, text, &name) && ledger_glimpse(name, &glimpse) &&
+	    NAME_SERIAL(glimpse.word) == serial) {
+		CLIENT_EXPECT(client, block.size == glimpse.size);
+		hold->seed = glimpse.seed;
+		hold->filled = glimpse.filled;
+	}
 	atomic_store(&hold->state, HOLD_HELD);
 	client_verify(client, hold);
 	return true;

@@ -4,7 +4,7 @@
 
 packages_build="cmake make gcc libc6-dev pkg-config libuv1-dev libprotobuf-c-dev protobuf-c-compiler libsmartcols-dev
 	libsystemd-dev libcmocka-dev"
-packages_all="clang libclang-rt-dev|libclang-rt-14-dev g++ clang-format clang-tidy cppcheck systemd dbus util-linux"
+packages_all="clang libclang-rt-dev|libclang-rt-14-dev g++ clang-format clang-tidy cppcheck systemd dbus util-linux spin"
 
 packages_installed() {
 	[ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]

@@ -74,6 +74,32 @@ Shmbuddy__V1__Request *raw_session_acquire_request(const Shmbuddy__V1__Handle *h
 	return &request;
 }
 
+Shmbuddy__V1__Request *raw_session_link_request(const Shmbuddy__V1__Handle *from, const Shmbuddy__V1__Handle *to)
+{
+	static Shmbuddy__V1__Link link;
+	static Shmbuddy__V1__Handle ends[2];
+	REQUEST(link, LINK, link);
+	link = (Shmbuddy__V1__Link)SHMBUDDY__V1__LINK__INIT;
+	ends[0] = *from;
+	ends[1] = *to;
+	link.from = &ends[0];
+	link.to = &ends[1];
+	return &request;
+}
+
+Shmbuddy__V1__Request *raw_session_unlink_request(const Shmbuddy__V1__Handle *from, const Shmbuddy__V1__Handle *to)
+{
+	static Shmbuddy__V1__Unlink unlink;
+	static Shmbuddy__V1__Handle ends[2];
+	REQUEST(unlink, UNLINK, unlink);
+	unlink = (Shmbuddy__V1__Unlink)SHMBUDDY__V1__UNLINK__INIT;
+	ends[0] = *from;
+	ends[1] = *to;
+	unlink.from = &ends[0];
+	unlink.to = &ends[1];
+	return &request;
+}
+
 Shmbuddy__V1__Request *raw_session_publish_request(const Shmbuddy__V1__Handle *handle, const char *name)
 {
 	static Shmbuddy__V1__Publish publish;

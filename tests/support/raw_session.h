@@ -79,6 +79,8 @@ Shmbuddy__V1__Request *raw_session_allocate_request(uint64_t size, const char *n
 Shmbuddy__V1__Request *raw_session_free_request(const Shmbuddy__V1__Handle *handle);
 Shmbuddy__V1__Request *raw_session_lookup_request(const char *name);
 Shmbuddy__V1__Request *raw_session_acquire_request(const Shmbuddy__V1__Handle *handle);
+Shmbuddy__V1__Request *raw_session_link_request(const Shmbuddy__V1__Handle *from, const Shmbuddy__V1__Handle *to);
+Shmbuddy__V1__Request *raw_session_unlink_request(const Shmbuddy__V1__Handle *from, const Shmbuddy__V1__Handle *to);
 Shmbuddy__V1__Request *raw_session_publish_request(const Shmbuddy__V1__Handle *handle, const char *name);
 
 #endif

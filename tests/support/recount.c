@@ -107,6 +107,69 @@ static void count_references(int state, const struct state_header *header, const
 	}
 }
 
+static void count_links(int state, const struct state_header *header, const struct view_block *blocks, bool *held,
+                        struct recount *recount)
+{
+	static struct link_record records[RECOUNT_RECORDS_MAX];
+
+	read_records(state, header->links_at, header->max_links, sizeof records[0], records);
+	for (uint32_t i = 0; i < RECOUNT_RECORDS_MAX; i++) {
+		const struct link_record *record = &records[i];
+		uint64_t word = atomic_load(&record->word);
+		assert_true(word == RECORD_FREE || word == RECORD_LIVE);
+		if (word == RECORD_FREE)
+			continue;
+		assert_true(record->from < RECOUNT_RECORDS_MAX && record->to < RECOUNT_RECORDS_MAX);
+		assert_true(blocks[record->from].granted && blocks[record->from].id == record->from_id);
+		assert_true(blocks[record->to].granted && blocks[record->to].id == record->to_id);
+		held[record->to] = true;
+		recount->links++;
+	}
+}
+
+static void hold(const struct view_block *blocks, bool *held, uint32_t block, uint64_t id)
+{
+	assert_true(block < RECOUNT_RECORDS_MAX);
+	assert_true(blocks[block].granted && blocks[block].id == id);
+	held[block] = true;
+}
+
+static void count_tickets(int state, const struct state_header *header, const struct view_block *blocks, bool *held,
+                          struct recount *recount)
+{
+	static struct ticket_record records[RECOUNT_RECORDS_MAX];
+
+	read_records(state, header->tickets_at, header->max_tickets, sizeof records[0], records);
+	for (uint32_t i = 0; i < RECOUNT_RECORDS_MAX; i++) {
+		enum record_state found = record_state(atomic_load(&records[i].word));
+		assert_true(found == RECORD_FREE || found == RECORD_LIVE);
+		if (found == RECORD_FREE)
+			continue;
+		hold(blocks, held, records[i].block, records[i].block_id);
+		recount->tickets++;
+	}
+}
+
+static void count_leases(int state, const struct state_header *header, const struct view_block *blocks, bool *held,
+                         struct recount *recount)
+{
+	static struct lease_record records[RECOUNT_RECORDS_MAX];
+	static bool leased[RECOUNT_RECORDS_MAX];
+
+	memset(leased, 0, sizeof leased);
+	read_records(state, header->leases_at, header->max_leases, sizeof records[0], records);
+	for (uint32_t i = 0; i < RECOUNT_RECORDS_MAX; i++) {
+		uint64_t word = atomic_load(&records[i].word);
+		if (LEASE_STATE(word) == RECORD_FREE)
+			continue;
+		assert_int_equal(LEASE_STATE(word), RECORD_LIVE);
+		hold(blocks, held, records[i].block, records[i].block_id);
+		assert_false(leased[records[i].block]);
+		leased[records[i].block] = true;
+		recount->leases++;
+	}
+}
+
 static void count_sessions(int state, const struct state_header *header, struct recount *recount)
 {
 	struct session_record *record = malloc(sizeof *record);
@@ -160,11 +223,26 @@ static void count_hold_pages(const char *pool, const struct state_header *header
 	}
 }
 
+/* Links from blocks that are free, on their way to go. */
+static bool has_loose_links(int state, const struct state_header *header, const struct view *view)
+{
+	static struct link_record records[RECOUNT_RECORDS_MAX];
+
+	read_records(state, header->links_at, header->max_links, sizeof records[0], records);
+	for (uint32_t i = 0; i < RECOUNT_RECORDS_MAX; i++) {
+		if (atomic_load(&records[i].word) == RECORD_LIVE && records[i].from < view->header->max_blocks &&
+		    record_id(atomic_load(&view->blocks[records[i].from].word)) == records[i].from_id &&
+		    !record_is_live(atomic_load(&view->blocks[records[i].from].word)))
+			return true;
+	}
+	return false;
+}
+
 /*
- * What only hold pages held is freed a moment after its last hold, or, where the daemon was killed before it was told, a second or two: waits for
+ * What only hold pages held is freed a moment after its last hold, and what only links held after what held it; or, where the daemon was killed before it was told, a second or two: waits for
  * that. What does not come to rest shows in what follows.
  */
-static void await_looks(const char *pool, const struct state_header *header, const struct view *view)
+static void await_rest(const char *pool, int state, const struct state_header *header, const struct view *view)
 {
 	static bool held[RECOUNT_RECORDS_MAX];
 	static struct recount ignored;
@@ -175,10 +253,10 @@ static void await_looks(const char *pool, const struct state_header *header, con
 		memset(held, 0, sizeof held);
 		count_hold_pages(pool, header, view, held, &ignored);
 		for (uint32_t i = 0; i < records; i++) {
-			enum record_state state = record_state(atomic_load(&view->blocks[i].word));
-			rests = rests && state != RECORD_DYING && (state != RECORD_ORPHAN || held[i]);
+			enum record_state now = record_state(atomic_load(&view->blocks[i].word));
+			rests = rests && now != RECORD_DYING && (now != RECORD_ORPHAN || held[i]);
 		}
-		if (rests)
+		if (rests && !has_loose_links(state, header, view))
 			return;
 		poll(NULL, 0, 1);
 	}
@@ -203,16 +281,22 @@ void recount_pool(const char *pool, struct recount *out_recount)
 	assert_int_equal(view_open(base, (uint64_t)status.st_size, &view), 0);
 	assert_int_equal(pread(state, &header, sizeof header, 0), sizeof header);
 
-	await_looks(pool, &header, &view);
+	await_rest(pool, state, &header, &view);
 	count_blocks(&view, blocks, held, out_recount);
 	count_hold_pages(pool, &header, &view, held, out_recount);
 	count_names(&view, blocks, held, out_recount);
 	count_references(state, &header, blocks, held, out_recount);
+	count_links(state, &header, blocks, held, out_recount);
+	count_tickets(state, &header, blocks, held, out_recount);
+	count_leases(state, &header, blocks, held, out_recount);
 	count_sessions(state, &header, out_recount);
 	for (uint32_t i = 0; i < RECOUNT_RECORDS_MAX; i++)
 		assert_true(!blocks[i].granted || held[i]);
 	assert_int_equal(atomic_load(&view.counters->blocks), out_recount->blocks);
 	assert_int_equal(atomic_load(&view.counters->names), out_recount->names);
+	assert_int_equal(atomic_load(&view.counters->links), out_recount->links);
+	assert_int_equal(atomic_load(&view.counters->tickets), out_recount->tickets);
+	assert_int_equal(atomic_load(&view.counters->leases), out_recount->leases);
 	assert_int_equal(atomic_load(&view.counters->sessions), out_recount->sessions);
 	assert_int_equal(atomic_load(&view.counters->used), out_recount->used);
 	assert_int_equal(atomic_load(&view.counters->requested), out_recount->requested);

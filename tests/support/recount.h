@@ -17,10 +17,12 @@
 
 struct recount {
 	uint64_t blocks, names, references, holds; /* holds: all references, each as often as it counts */
-	uint64_t pages, page_holds;                /* hold pages, and what they hold */
+	uint64_t links;
+	uint64_t pages, page_holds; /* hold pages, and what they hold */
 	uint64_t sessions;
 	uint64_t used, requested; /* bytes */
 	uint64_t owned;           /* blocks with an owner */
+	uint64_t tickets, leases;
 	char name[RECOUNT_RECORDS_MAX][64];
 };
 

@@ -121,11 +121,11 @@ static void test_states(void **state)
 	set_word(RECORD_DYING, true);
 	assert_true(holds_release(&session, handle));
 	assert_true(told());
-	/* Another life of the record. */
+	/* Another life of the record, which cannot be while it is held: that is the daemon's to answer. */
 	set_word(RECORD_LIVE, true);
 	assert_true(holds_acquire(&session, handle, &block));
 	object.blocks[2].word = record_word(50, 0, RECORD_ORPHAN) | RECORD_SHARED;
-	assert_true(holds_release(&session, handle));
+	assert_false(holds_release(&session, handle));
 	assert_false(told());
 }
 
@@ -140,9 +140,17 @@ static void test_wrong_handles(void **state)
 		assert_false(holds_acquire(&session, wrong[i], &block));
 		assert_int_equal(used(), 0);
 	}
+	/* Nor is a hold given back by half a handle. */
+	const shmb_handle *half = &wrong[1];
+	uint16_t slot;
 	assert_true(holds_acquire(&session, handle, &block));
-	assert_false(holds_release(&session, wrong[2]));
-	assert_int_equal(used(), 1);
+	for (; half < wrong + sizeof wrong / sizeof wrong[0]; half++) {
+		assert_false(holds_release(&session, *half));
+		holds_claim(&session, half, 1, &slot);
+		assert_int_equal(slot, HOLD_SLOTS);
+		assert_int_equal(used(), 1);
+	}
+	assert_true(holds_release(&session, handle));
 }
 
 /* What a record cannot say, and what the daemon wants to say first. */

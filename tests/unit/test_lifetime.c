@@ -115,6 +115,37 @@ static uint32_t publish(uint32_t block, const char *name)
 	return index;
 }
 
+static uint32_t share(uint32_t block)
+{
+	struct tickets *tickets = &fixture.pool.tickets;
+	uint8_t token[TICKET_TOKEN_SIZE];
+	uint32_t index;
+
+	assert_int_equal(tickets_draw(tickets, token), 0);
+	assert_int_equal(table_take(&tickets->table, &index), 0);
+	tickets_write(tickets, index,
+	              &(struct ticket_content){.id = pool_take_ids(&fixture.pool, 1),
+	                                       .block_id = id_of(block),
+	                                       .block = block,
+	                                       .deadline = 1000,
+	                                       .token = token});
+	lifetime_add_ticket(&fixture.pool, index);
+	assert_int_equal(tickets_find(tickets, token), index + 1);
+	return index;
+}
+
+static uint32_t lease(uint32_t block)
+{
+	struct leases *leases = &fixture.pool.leases;
+	uint32_t index;
+
+	assert_int_equal(table_take(&leases->table, &index), 0);
+	leases_write(leases, index, block, id_of(block), 1000);
+	lifetime_add_lease(&fixture.pool, index, 1000);
+	lifetime_renew_lease(&fixture.pool, index, 2000);
+	return index;
+}
+
 static struct handle handle_of(uint32_t block)
 {
 	return (struct handle){.id = id_of(block), .index = block, .incarnation = fixture.pool.incarnation};
@@ -126,6 +157,9 @@ static void assert_empty(void)
 
 	assert_int_equal(pool->block_count, 0);
 	assert_int_equal(pool->name_count, 0);
+	assert_int_equal(pool->tickets.count, 0);
+	assert_int_equal(pool->leases.count, 0);
+	assert_null(deadline_heap_first(&pool->deadlines.heap));
 	assert_int_equal(pool->requested, 0);
 	assert_int_equal(pool->unowned_blocks, 0);
 	assert_int_equal(pool->unowned_bytes, 0);
@@ -142,27 +176,64 @@ static void assert_empty(void)
 
 /* ---- By hand ---- */
 
-/* Owner, reference and name go in every order; the block goes with the last of them, and not before. */
+enum { OWNER, REFERENCE, NAME, TICKET, LEASE, HOLDS };
+
+/* Order number n, of the HOLDS! that there are: its digits in the factorial base say which of those that are left comes next. */
+static void order_of(unsigned n, unsigned out_order[HOLDS])
+{
+	unsigned left[HOLDS] = {OWNER, REFERENCE, NAME, TICKET, LEASE};
+
+	for (unsigned k = 0, count = HOLDS; k < HOLDS; k++, count--) {
+		unsigned at = n % count;
+		n /= count;
+		out_order[k] = left[at];
+		memmove(&left[at], &left[at + 1], (count - at - 1) * sizeof left[0]);
+	}
+}
+
+struct holds {
+	uint32_t block, reference, name, ticket, lease;
+};
+
+static void drop(struct session *owner, struct session *user, unsigned which, const struct holds *holds)
+{
+	switch (which) {
+	case OWNER: lifetime_drop_owner(owner, holds->block); break;
+	case REFERENCE:
+		lifetime_set_reference(user, holds->reference, 0);
+		assert_int_equal(lifetime_find_reference(user, holds->block), 0);
+		break;
+	case NAME: lifetime_drop_name(&fixture.pool, holds->name); break;
+	case TICKET: lifetime_drop_ticket(&fixture.pool, holds->ticket); break;
+	case LEASE: lifetime_drop_lease(&fixture.pool, holds->lease); break;
+	}
+}
+
+/* Owner, reference, name, ticket and lease go in every order; the block goes with the last of them, and not before. */
 static void test_every_order(void **state)
 {
-	static const int orders[6][3] = {{0, 1, 2}, {0, 2, 1}, {1, 0, 2}, {1, 2, 0}, {2, 0, 1}, {2, 1, 0}};
 	const struct pool *pool = &fixture.pool;
 	struct session *owner = &fixture.sessions[0], *user = &fixture.sessions[1];
 	struct view_block seen;
 
 	(void)state;
-	for (size_t i = 0; i < 6; i++) {
-		uint32_t block = 0;
+	for (unsigned i = 0; i < 120; i++) {
+		unsigned order[HOLDS];
+		struct holds holds = {0};
 		bool owned = true;
-		assert_int_equal(allocate(owner, 100, &block), 0);
-		uint64_t id = id_of(block);
-		struct handle handle = handle_of(block);
-		uint32_t reference = refer(user, block), name = publish(block, "name");
+		order_of(i, order);
+		assert_int_equal(allocate(owner, 100, &holds.block), 0);
+		uint64_t id = id_of(holds.block);
+		struct handle handle = handle_of(holds.block);
+		holds.reference = refer(user, holds.block);
+		holds.name = publish(holds.block, "name");
+		holds.ticket = share(holds.block);
+		holds.lease = lease(holds.block);
 		uint64_t frees = pool->counters->frees;
-		for (size_t k = 0; k < 3; k++) {
-			assert_true(blocks_is_live(&pool->blocks, block, id));
+		for (size_t k = 0; k < HOLDS; k++) {
+			assert_true(blocks_is_live(&pool->blocks, holds.block, id));
 			assert_int_equal(lifetime_find_block(pool, &handle), 0);
-			assert_int_equal(view_read_block(&fixture.view, block, &seen), 1);
+			assert_int_equal(view_read_block(&fixture.view, holds.block, &seen), 1);
 			assert_int_equal(seen.owner, owned ? owner->number : 0);
 			assert_int_equal(pool->unowned_blocks, !owned);
 			assert_int_equal(pool->unowned_bytes, owned ? 0 : 128);
@@ -171,17 +242,10 @@ static void test_every_order(void **state)
 			assert_int_equal(pool->counters->frees, frees);
 			assert_int_equal(owner->bytes, owned ? 128 : 0);
 			assert_int_equal(owner->block_count, owned);
-			if (orders[i][k] == 0) {
-				lifetime_drop_owner(owner, block);
-				owned = false;
-			} else if (orders[i][k] == 1) {
-				lifetime_set_reference(user, reference, 0);
-				assert_int_equal(lifetime_find_reference(user, block), 0);
-			} else {
-				lifetime_drop_name(&fixture.pool, name);
-			}
+			drop(owner, user, order[k], &holds);
+			owned = owned && order[k] != OWNER;
 		}
-		assert_false(blocks_is_live(&pool->blocks, block, id));
+		assert_false(blocks_is_live(&pool->blocks, holds.block, id));
 		assert_int_equal(lifetime_find_block(pool, &handle), ERROR_STALE_HANDLE);
 		assert_int_equal(pool->counters->frees, frees + 1);
 		assert_empty();

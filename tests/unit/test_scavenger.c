@@ -270,22 +270,32 @@ static void test_odd_sizes(void **state)
 	}
 }
 
-/* It lets whoever waits for memory go first. */
-static void looked(struct withheld_waiter *waiter)
+/* It lets whoever waits for what is on its way back go first; who waits for others is no reason to keep memory. */
+static bool never_take(struct waiter *waiter)
 {
 	(void)waiter;
+	return false;
+}
+
+static void ignore_end(struct waiter *waiter, int result)
+{
+	(void)waiter;
+	(void)result;
 }
 
 static void test_waits_for_waiters(void **state)
 {
-	struct withheld_waiter waiter = {.look = looked};
+	struct waiter waiter = {.take = never_take, .ended = ignore_end}, patient = waiter;
 	struct pool *pool = &fixture.pool;
 
 	(void)state;
 	open_pool(1 << 20, 64);
 	struct commit_range range = allocate(64 << 10), other = allocate(64 << 10);
 	withheld_keep(&pool->withheld, other.length / 64);
-	assert_true(withheld_wait(&pool->withheld, &waiter));
+	assert_int_equal(demand_add(&waiter.demand, BUDDY_UNITS_MAX, 1), 0); /* there is no such room */
+	assert_int_equal(demand_add(&patient.demand, BUDDY_UNITS_MAX, 1), 0);
+	assert_int_equal(wait_queue_join(&pool->wait_queue, &waiter, 0), 0);
+	assert_int_equal(wait_queue_join(&pool->wait_queue, &patient, 1000000), 0);
 	scavenger_start(&fixture.reclaim.scavenger, 1, 0);
 	reclaim_release(&fixture.reclaim, &range);
 	while (fixture.reclaim.scavenger.state != SCAVENGER_WALKS)
@@ -293,6 +303,9 @@ static void test_waits_for_waiters(void **state)
 	uv_run(&fixture.loop, UV_RUN_ONCE);
 	assert_int_equal(fixture.reclaim.scavenger.idle.count, 0);
 	withheld_give(&pool->withheld, other.offset / 64, other.length / 64);
+	while (fixture.reclaim.scavenger.state != SCAVENGER_ASLEEP)
+		uv_run(&fixture.loop, UV_RUN_ONCE);
+	assert_true(wait_queue_leave(&patient));
 	run();
 	assert_all_given_back();
 	close_pool();

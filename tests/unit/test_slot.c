@@ -42,7 +42,7 @@ static enum slot_turn turn(void **state, uint32_t index, uint64_t sequence)
 
 static uint32_t checksum_at(const struct slot_record *record, uint64_t sequence)
 {
-	return checksum_of(&record->operation, 36) ^ (uint32_t)sequence;
+	return checksum_of(&record->operation, 52) ^ (uint32_t)sequence;
 }
 
 static void test_numbers(void **state)

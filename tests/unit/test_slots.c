@@ -165,6 +165,54 @@ static void test_forgotten(void **state)
 	assert_null(slots.slot[1].frame);
 }
 
+/* Calls that wait for something leave an eighth of the slots, one at least, to the others, who go past them. */
+static void test_calls_that_wait(void **state)
+{
+	uint32_t wait_ms = 1000;
+
+	(void)state;
+	slots.count = 3;
+	for (unsigned i = 0; i < 4; i++)
+		calls[i].wait_ms = &wait_ms;
+	claim(0, 6);
+	assert_int_equal(calls[1].state, CALL_GRANTED);
+	assert_int_equal(calls[2].state, CALL_WAITING);
+	assert_int_equal(calls[3].state, CALL_WAITING);
+	assert_int_equal(calls[4].slot, 2);
+	assert_int_equal(calls[4].state, CALL_GRANTED);
+	assert_int_equal(calls[5].state, CALL_WAITING); /* for any */
+	slots_release(&slots, 2);
+	assert_int_equal(calls[5].slot, 2);
+	assert_int_equal(calls[5].state, CALL_GRANTED);
+	slots_release(&slots, 2);
+	assert_false(slots_is_busy(&slots, 2)); /* though two stand in line */
+	assert_int_equal(calls[2].state, CALL_WAITING);
+	slots_claim(&slots, &calls[6]);
+	assert_int_equal(calls[6].slot, 2);
+	slots_release(&slots, 0);
+	assert_int_equal(calls[2].slot, 0);
+	assert_int_equal(calls[2].state, CALL_GRANTED);
+	assert_int_equal(slots.waiting, 2);
+	slots_fail(&slots, false, ERROR_DISCONNECTED, "gone");
+	assert_int_equal(slots.waiting, 0);
+	/* Of 60, all but eight; where there is but one, it is for all. */
+	slots.count = 60;
+	for (unsigned i = 0; i < 52; i++) {
+		call_init(&calls[0], NULL);
+		calls[0].wait_ms = &wait_ms;
+		slots_claim(&slots, &calls[0]);
+		assert_int_equal(calls[0].state, CALL_GRANTED);
+	}
+	call_init(&calls[1], NULL);
+	calls[1].wait_ms = &wait_ms;
+	slots_claim(&slots, &calls[1]);
+	assert_int_equal(calls[1].state, CALL_WAITING);
+	memset(&slots, 0, sizeof slots);
+	slots.count = 1;
+	slots_claim(&slots, &calls[2]);
+	assert_int_equal(calls[2].state, CALL_GRANTED);
+}
+
 int main(void)
 {
 #define TEST(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
@@ -175,6 +223,7 @@ int main(void)
 		TEST(test_fail_all),
 		TEST(test_all_of_them),
 		TEST(test_forgotten),
+		TEST(test_calls_that_wait),
 	};
 
 	return cmocka_run_group_tests_name("slots", tests, NULL, NULL);
