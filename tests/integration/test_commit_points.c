@@ -36,7 +36,7 @@
 #define COMMITS_MAX 1000 /* no operation here has so many: the counting would never end */
 
 static struct daemon_fixture fixture;
-static uint8_t ticket[16];            /* that was shared beforehand, or last */
+static uint8_t ticket[16];              /* that was shared beforehand, or last */
 static Shmbuddy__V1__Handle last_block; /* the block of the last answer that had one */
 static struct raw_session mine = RAW_SESSION_CLOSED, other = RAW_SESSION_CLOSED;
 static Shmbuddy__V1__Handle block[BLOCKS];
