@@ -48,6 +48,11 @@ static int take_new(struct hello_call *hello_call, const Shmbuddy__V1__Welcome *
 		refuse(hello_call, "it needs three descriptors");
 		return hello_call->result;
 	}
+	if (hello->adopt && (welcome->incarnation != hello->incarnation ||
+	                     memcmp(welcome->token.data, hello->token, sizeof hello->token) != 0)) {
+		refuse(hello_call, "it is another session's");
+		return hello_call->result;
+	}
 	r = mapping_open(hello->mapping, welcome, hello->access != SHMB_READ_ONLY);
 	if (r < 0)
 		return r;
@@ -195,7 +200,8 @@ int hello_exchange(struct hello *hello, struct exchange *exchange, int64_t deadl
 	body.program = (char *)(uintptr_t)hello->program;
 	body.access =
 		hello->access == SHMB_READ_ONLY ? SHMBUDDY__V1__ACCESS__ACCESS_READ_ONLY : SHMBUDDY__V1__ACCESS__ACCESS_READ_WRITE;
-	if (!hello->mapping)
+	body.adopt = hello->adopt;
+	if (!hello->mapping || hello->adopt)
 		body.token = (ProtobufCBinaryData){sizeof hello->token, hello->token};
 	request.operation_case = SHMBUDDY__V1__REQUEST__OPERATION_HELLO;
 	request.hello = &body;

@@ -26,7 +26,8 @@
 
 void hold_page_init(struct holds *holds)
 {
-	*holds = (struct holds){.fd = -1};
+	memset(holds, 0, sizeof *holds);
+	holds->fd = -1;
 }
 
 static void close_socket(struct shmb_session *session)

@@ -69,7 +69,7 @@ static void let_go(struct shmb_session *session, shmb_handle handle)
 }
 
 /* Step 1 of taking hold; NULL: no slot is free. It is claimed: nobody else may change it. */
-static _Atomic uint64_t *take_slot(struct hold_page *page, uint64_t id)
+static _Atomic uint64_t *take_slot(struct holds *holds, struct hold_page *page, shmb_handle handle)
 {
 	unsigned first = home_slot();
 
@@ -77,9 +77,11 @@ static _Atomic uint64_t *take_slot(struct hold_page *page, uint64_t id)
 		_Atomic uint64_t *slot = &page->slots[first + i < HOLD_SLOTS ? first + i : first + i - HOLD_SLOTS];
 		uint64_t none = 0;
 		if (atomic_load_explicit(slot, memory_order_relaxed) == 0 &&
-		    atomic_compare_exchange_strong_explicit(slot, &none, id | HOLD_CLAIMED, memory_order_relaxed,
-		                                            memory_order_relaxed))
+		    atomic_compare_exchange_strong_explicit(slot, &none, handle.id | HOLD_CLAIMED, memory_order_relaxed,
+		                                            memory_order_relaxed)) {
+			atomic_store_explicit(&holds->indexes[slot - page->slots], handle.index, memory_order_relaxed);
 			return slot;
+		}
 	}
 	return NULL;
 }
@@ -113,7 +115,7 @@ bool holds_acquire(struct shmb_session *session, shmb_handle handle, shmb_block 
 	uint64_t now = atomic_load_explicit(word, memory_order_relaxed);
 	if (record_id(now) != handle.id || !record_is_holdable(now))
 		return false;
-	_Atomic uint64_t *slot = take_slot(page, handle.id);
+	_Atomic uint64_t *slot = take_slot(&session->holds, page, handle);
 	if (!slot)
 		return false;
 	atomic_thread_fence(memory_order_seq_cst);
@@ -206,4 +208,21 @@ void holds_settle(struct shmb_session *session, const shmb_handle *handles, size
 		if (!keep)
 			let_go(session, handles[k]);
 	}
+}
+
+/* Which record a slot's block has is known from its index, where that is of this block: a thread may just be taking the slot. */
+size_t holds_list(struct shmb_session *session, shmb_handle *out_handles)
+{
+	struct hold_page *page = atomic_load_explicit(&session->holds.page, memory_order_acquire);
+	const struct view *view = &session->mapping->view;
+	size_t count = 0;
+
+	for (unsigned i = 0; page && i < HOLD_SLOTS; i++) {
+		uint64_t id = atomic_load_explicit(&page->slots[i], memory_order_relaxed) & ~HOLD_CLAIMED;
+		uint32_t index = atomic_load_explicit(&session->holds.indexes[i], memory_order_relaxed);
+		if (id && index < inspect_block_records(view) &&
+		    record_id(atomic_load_explicit(&view->blocks[index].word, memory_order_relaxed)) == id)
+			out_handles[count++] = (shmb_handle){.id = id, .index = index, .incarnation = session->incarnation};
+	}
+	return count;
 }

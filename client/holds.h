@@ -15,10 +15,11 @@
 struct shmb_session;
 
 struct holds {
-	struct hold_page *_Atomic page; /* NULL: none, or of no use any more */
-	struct hold_page *mapped;       /* to be unmapped; NULL: none. Guarded by the session's mutex */
-	int fd;                         /* the socket on which the page is asked for; -1: none. Guarded by the mutex */
-	_Atomic uint32_t misses;        /* acquisitions that the daemon was asked for since the page was last asked for */
+	struct hold_page *_Atomic page;       /* NULL: none, or of no use any more */
+	struct hold_page *mapped;             /* to be unmapped; NULL: none. Guarded by the session's mutex */
+	_Atomic uint32_t indexes[HOLD_SLOTS]; /* by slot: the record of the block that it holds, or last held */
+	int fd;                               /* the socket on which the page is asked for; -1: none. Guarded by the mutex */
+	_Atomic uint32_t misses;              /* acquisitions that the daemon was asked for since the page was last asked for */
 };
 
 /* True: the block is held once more, and `*out_block` is written. */
@@ -34,5 +35,11 @@ bool holds_release(struct shmb_session *session, shmb_handle handle);
  */
 void holds_claim(struct shmb_session *session, const shmb_handle *handles, size_t count, uint16_t *out_slots);
 void holds_settle(struct shmb_session *session, const shmb_handle *handles, size_t count, const uint16_t *slots, bool keep);
+
+/*
+ * What the page holds now, a handle for each slot that holds something, HOLD_SLOTS at most; how many. What is acquired or released meanwhile may
+ * be missing, or not held any more.
+ */
+size_t holds_list(struct shmb_session *session, shmb_handle *out_handles);
 
 #endif

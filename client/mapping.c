@@ -160,6 +160,31 @@ static int reserve(struct mapping *mapping, size_t length, size_t alignment)
 	return 0;
 }
 
+/* Takes over the addresses that the former mapping keeps: pointers of the process that forked this one are good again. */
+static int take_over(struct mapping *mapping, size_t length, size_t alignment)
+{
+	const struct mapping *former = mapping->former;
+
+	if (!mapping_is_reserved(former))
+		return last_error_set(ERROR_SYSTEM, "the pool's addresses in the process that forked this one are not free here");
+	if (former->length != length || former->alignment != alignment)
+		return contradiction("the pool has another size than the one that was cloned");
+	mapping->base = former->base;
+	mapping->length = length;
+	mapping->alignment = alignment;
+	return 0;
+}
+
+/* It did not come to that: the addresses are the former mapping's again, and inaccessible. */
+static void give_back(struct mapping *mapping)
+{
+	if (!mapping->adopting || !mapping->base)
+		return;
+	if (!forbid(mapping, true))
+		mapping->former->base = NULL;
+	mapping->base = NULL;
+}
+
 static int map_segment(struct mapping *mapping, const Shmbuddy__V1__Welcome *welcome, bool writable)
 {
 	uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE), present = 0, length, alignment;
@@ -180,14 +205,20 @@ static int map_segment(struct mapping *mapping, const Shmbuddy__V1__Welcome *wel
 		alignment = MAPPING_ALIGNMENT_MIN;
 	if (alignment > SHMB_ALIGNMENT_MAX)
 		alignment = SHMB_ALIGNMENT_MAX;
-	r = reserve(mapping, length, alignment);
+	r = mapping->adopting ? take_over(mapping, length, alignment) : reserve(mapping, length, alignment);
 	if (r < 0)
 		return r;
 	if (mmap(mapping->base, length, writable ? PROT_READ | PROT_WRITE : PROT_READ, MAP_SHARED | MAP_FIXED,
 	         mapping->fds[MAPPING_SEGMENT], 0) == MAP_FAILED)
-		return last_error_system(errno, "cannot map the pool's %zu bytes", (size_t)length);
-	if (madvise(mapping->base, length, MADV_DONTFORK) < 0)
-		return last_error_system(errno, "cannot keep the pool's mapping from children");
+		r = last_error_system(errno, "cannot map the pool's %zu bytes", (size_t)length);
+	else if (madvise(mapping->base, length, MADV_DONTFORK) < 0)
+		r = last_error_system(errno, "cannot keep the pool's mapping from children");
+	if (r < 0) {
+		give_back(mapping);
+		return r;
+	}
+	if (mapping->adopting)
+		mapping->former->base = NULL;
 	mapping->shared = true;
 	mapping->max_size = welcome->max_size;
 	close_descriptor(&mapping->fds[MAPPING_SEGMENT]);

@@ -35,8 +35,15 @@ struct mapping {
 	void *view_base;              /* NULL: not mapped */
 	size_t view_length;
 	struct view view;       /* of view_base */
+	bool adopting;          /* the segment goes where `former` keeps its addresses reserved, which become this one's */
 	struct mapping *former; /* the session's mapping in the process that forked this one, newest first */
 };
+
+/* Are its addresses kept for whoever maps the segment there again? In a child, of its parent's mapping. */
+static inline bool mapping_is_reserved(const struct mapping *mapping)
+{
+	return mapping && mapping->base && !mapping->shared;
+}
 
 /* Without descriptors, nothing mapped. NULL: no memory. */
 struct mapping *mapping_new(void);

@@ -67,6 +67,7 @@ static void in_child(struct fork_guard *guard, bool orderly)
 	if (session->mapping)
 		mapping_in_child(session->mapping, orderly);
 	hold_page_in_child(&session->holds);
+	session->clone = NULL;                     /* that of a thread which is not here */
 	exchange_condition_init(&session->opened); /* those who waited on it are the parent's threads */
 	atomic_store(&session->state, SESSION_INHERITED);
 	exchange_after_fork(&session->exchange, orderly);
@@ -137,6 +138,11 @@ static int session_open(struct shmb_session *session, int64_t until, int64_t dea
 		pthread_mutex_unlock(&session->exchange.mutex);
 	}
 	hello.mapping = session->mapping;
+	if (session->clone) {
+		hello.adopt = hello.mapping->adopting = true;
+		hello.incarnation = session->clone->incarnation;
+		memcpy(hello.token, session->clone->token, sizeof hello.token);
+	}
 	r = until ? join_by(session, &hello, deadline_now(), until, deadline) : join(session, &hello, deadline);
 	if (r < 0) {
 		remove_mapping(session);
@@ -155,6 +161,15 @@ static int session_open(struct shmb_session *session, int64_t until, int64_t dea
 }
 
 /* ---- Entering --------------------------------------------------------------------------------------------------- */
+
+/* This thread has opened it, or could not. */
+static void session_opened(struct shmb_session *session, int result)
+{
+	pthread_mutex_lock(&session->exchange.mutex);
+	atomic_store(&session->state, result < 0 ? SESSION_INHERITED : SESSION_OPEN);
+	pthread_cond_broadcast(&session->opened);
+	pthread_mutex_unlock(&session->exchange.mutex);
+}
 
 /* Opens a session that is not open, or waits for the thread that does. `until`: how long to look for a daemon. */
 static int session_reopen(struct shmb_session *session, int64_t until, int64_t deadline)
@@ -179,10 +194,38 @@ static int session_reopen(struct shmb_session *session, int64_t until, int64_t d
 		return last_error_set(ERROR_TIMEOUT, "the daemon did not answer within %u ms", session->timeout_ms);
 
 	r = session->access == SHMB_OFFLINE ? session_open_offline(session) : session_open(session, until, deadline);
+	session_opened(session, r);
+	return r;
+}
+
+/* Under the mutex, before the session is opened by this thread. */
+static int may_adopt(const struct shmb_session *session)
+{
+	if (atomic_load(&session->state) != SESSION_INHERITED)
+		return last_error_set(ERROR_INVALID_ARGUMENT,
+		                      "a clone is adopted by the first call on a session that a child has inherited");
+	if (!mapping_is_reserved(session->mapping))
+		return last_error_set(ERROR_SYSTEM, "the pool's addresses in the process that forked this one are not free here");
+	return 0;
+}
+
+int session_adopt(struct shmb_session *session, const shmb_clone_token *token)
+{
+	int64_t deadline = deadline_in(session->timeout_ms);
+	int r;
+
+	fork_guard_check();
 	pthread_mutex_lock(&session->exchange.mutex);
-	atomic_store(&session->state, r < 0 ? SESSION_INHERITED : SESSION_OPEN);
-	pthread_cond_broadcast(&session->opened);
+	r = may_adopt(session);
+	if (r == 0)
+		atomic_store(&session->state, SESSION_OPENING);
 	pthread_mutex_unlock(&session->exchange.mutex);
+	if (r < 0)
+		return r;
+	session->clone = token;
+	r = session_open(session, deadline_in(session->reconnect_ms), deadline);
+	session->clone = NULL;
+	session_opened(session, r);
 	return r;
 }
 

@@ -36,6 +36,8 @@ struct shmb_session {
 	uint32_t timeout_ms;
 	uint32_t reconnect_ms;
 
+	const shmb_clone_token *clone; /* to be adopted by the thread that opens the session; NULL: a session of its own */
+
 	/* Fixed while open. */
 	struct mapping *mapping; /* NULL: none yet. While inherited: the parent's, only to be kept reserved */
 	uint32_t number;         /* from 1 */
@@ -56,5 +58,8 @@ int session_enter_view(struct shmb_session *session);
 
 /* session_enter, then the round trip, which takes timeout_ms at most, and what the call waits. The call's result, which is also the thread's last error where negative. */
 int session_perform(struct shmb_session *session, struct call *call, Shmbuddy__V1__Request *request);
+
+/* Opens a session that the process has inherited as the clone that the token is of: see shmb_adopt. */
+int session_adopt(struct shmb_session *session, const shmb_clone_token *token);
 
 #endif

@@ -7,6 +7,7 @@
 
 #include <stdbool.h>
 
+#include "adoption.h"
 #include "arena.h"
 #include "connection.h"
 #include "daemon.h"
@@ -32,6 +33,7 @@ static const struct operation operations[] = {
 	OPERATION(UNPUBLISH) = {request_unpublish, true, SLOT_UNPUBLISH},
 	OPERATION(LOOKUP) = {request_lookup, false, SLOT_LOOKUP},
 	OPERATION(ACQUIRE) = {request_acquire, false, SLOT_ACQUIRE},
+	OPERATION(CLONE) = {request_clone, false, SLOT_CLONE},
 	OPERATION(LINK) = {request_link, true, SLOT_LINK},
 	OPERATION(UNLINK) = {request_unlink, true, SLOT_UNLINK},
 	OPERATION(SHARE) = {request_share, true, SLOT_SHARE},
@@ -70,6 +72,7 @@ static void handle(struct request *request, const struct operation *operation)
 		         "the request's slot is busy or does not exist, or its sequence was used: the connection ends");
 		return;
 	}
+	adoption_confirm(session);
 	session->requests++;
 	pool_count(&session->pool->counters->requests, 1);
 	if (turn == SLOT_TURN_REPEAT) {

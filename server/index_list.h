@@ -33,4 +33,11 @@ static inline void index_list_remove(struct index_link *links, uint32_t *head, u
 	links[index] = (struct index_link){0, 0};
 }
 
+/* Before a record leaves its list: whoever walks that list with pauses, and would come to the record next, goes on behind it. */
+static inline void index_list_step_over(const struct index_link *links, uint32_t *walk, uint32_t index)
+{
+	if (*walk == index + 1)
+		*walk = links[index].next;
+}
+
 #endif

@@ -107,6 +107,7 @@ void lifetime_drop_owner(struct session *session, uint32_t index)
 	struct pool *pool = session->pool;
 	const struct block_body *body = blocks_body(&pool->blocks, index);
 
+	index_list_step_over(pool->blocks.owned, &session->walk_blocks, index);
 	index_list_remove(pool->blocks.owned, &session->blocks, index);
 	session->block_count--;
 	session->held -= lifetime_find_reference(session, index) == 0;
@@ -139,6 +140,22 @@ void lifetime_add_reference(struct session *session, uint32_t index)
 	dying_revive(session->pool, session->pool->references.records[index].block);
 }
 
+int lifetime_copy_hold(struct session *copy, uint32_t block)
+{
+	struct pool *pool = copy->pool;
+	uint32_t reference;
+
+	if (lifetime_find_reference(copy, block))
+		return 0;
+	if (table_take(&pool->references.table, &reference) < 0)
+		return ERROR_LIMIT;
+	blocks_share(&pool->blocks, block);
+	references_write_live(&pool->references, reference, copy->number, block, record_id(blocks_word(&pool->blocks, block)));
+	lifetime_adopt_reference(copy, reference);
+	dying_revive(pool, block);
+	return 0;
+}
+
 void lifetime_set_reference(struct session *session, uint32_t index, uint32_t count)
 {
 	struct pool *pool = session->pool;
@@ -151,6 +168,7 @@ void lifetime_set_reference(struct session *session, uint32_t index, uint32_t co
 	references_set(&pool->references, index, 0, 0, RECORD_FREE);
 	pair_index_remove(&pool->references.by_holder, index);
 	index_list_remove(pool->references.of_block, &pool->blocks.references[block], index);
+	index_list_step_over(pool->references.of_session, &session->walk_references, index);
 	index_list_remove(pool->references.of_session, &session->references, index);
 	session->reference_count--;
 	session->held -= blocks_body(&pool->blocks, block)->owner != session->number;

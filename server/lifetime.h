@@ -50,6 +50,12 @@ void lifetime_drop_owner(struct session *session, uint32_t block);
 /* After a pending reference was decided. */
 void lifetime_add_reference(struct session *session, uint32_t reference);
 
+/*
+ * A session that is a clone under way holds a live block too, once; nothing where it does already. One store makes it count, without a slot.
+ * 0, or ERROR_LIMIT: there are no more references.
+ */
+int lifetime_copy_hold(struct session *copy, uint32_t block);
+
 /* The reference's count becomes `count`; with 0 it is gone. */
 void lifetime_set_reference(struct session *session, uint32_t reference, uint32_t count);
 

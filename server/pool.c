@@ -254,6 +254,8 @@ static int make_tables(struct pool *pool)
 		withheld_init(&pool->withheld, &pool->buddy, &pool->wait_queue);
 		result = dying_init(&pool->dying, pool, state->max_blocks);
 	}
+	if (result == 0)
+		result = clones_init(&pool->clones, pool);
 	if (result == 0) {
 		const uint32_t capacity[] = {[DEADLINE_TICKET] = state->max_tickets, [DEADLINE_LEASE] = state->max_leases};
 		result = deadlines_init(&pool->deadlines, pool->loop, capacity);
@@ -381,6 +383,7 @@ void pool_close(struct pool *pool)
 	name_waiters_deinit(&pool->name_waiters);
 	timeouts_deinit(&pool->timeouts);
 	dying_close(&pool->dying);
+	clones_close(&pool->clones);
 	deadlines_close(&pool->deadlines);
 	sessions_deinit(&pool->sessions);
 	dying_deinit(&pool->dying);

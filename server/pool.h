@@ -15,6 +15,7 @@
 
 #include "blocks.h"
 #include "buddy.h"
+#include "clone.h"
 #include "committer.h"
 #include "deadlines.h"
 #include "dying.h"
@@ -81,6 +82,7 @@ struct pool {
 	struct name_waiters name_waiters;
 	struct dying dying;
 	struct sessions sessions;
+	struct clones clones;
 	struct reclaim *reclaim; /* what becomes of freed memory: the daemon makes it after the pool */
 
 	uint64_t next_id;

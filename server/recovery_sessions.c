@@ -8,6 +8,7 @@
 
 #include "reply.h"
 #include "session.h"
+#include "session_record.h"
 #include "slot.h"
 
 /* At most one slot of the pool is open. */
@@ -41,7 +42,9 @@ static int adopt(struct recovery *recovery, uint32_t number)
 	/* The serial too: it says which lock tells that its process lives. */
 	if (record->checksum != session_record_checksum(record, word >> 8))
 		return recovery_contradiction(recovery, "session", number, "has a wrong checksum");
-	if (record->access > 1 || !memchr(record->program, 0, sizeof record->program))
+	if (!session_record_is_sound(record))
+		return recovery_contradiction(recovery, "session", number, "was adopted, and by whom has a wrong checksum");
+	if (record->access > (SESSION_READ_ONLY | SESSION_CLONE) || !memchr(record->program, 0, sizeof record->program))
 		return recovery_contradiction(recovery, "session", number, "says what no session says");
 	int result = look_at_slots(recovery, number);
 	if (result == 0)
@@ -70,6 +73,9 @@ int recovery_sessions(struct recovery *recovery)
 		case SESSION_FREE: table_give(&sessions->table, number); break;
 		case SESSION_LIVE:
 		case SESSION_ASKED:
+		case SESSION_CLONING:
+		case SESSION_CLONED:
+		case SESSION_ADOPTED:
 		case SESSION_DEAD: result = adopt(recovery, number); break;
 		default: return recovery_contradiction(recovery, "session", number, "is in a state that does not exist");
 		}

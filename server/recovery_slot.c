@@ -48,6 +48,19 @@ static int redo_acquisition(struct recovery *recovery, const struct slot_record 
 	return 0;
 }
 
+/* It was whole before the slot decided. */
+static int redo_clone(struct recovery *recovery, const struct slot_record *slot)
+{
+	struct sessions *sessions = &recovery->pool->sessions;
+
+	if (slot->block == 0 || slot->block >= sessions->table.used)
+		return recovery_contradiction(recovery, "slot", recovery->open_session, "makes a session that does not exist");
+	struct session_record *record = &sessions->records[slot->block];
+	if (atomic_load_explicit(&record->word, memory_order_relaxed) == (slot->id << 8 | SESSION_CLONING))
+		commit(&record->word, slot->id << 8 | SESSION_CLONED);
+	return 0;
+}
+
 static int redo_unlink(struct recovery *recovery, const struct slot_record *slot)
 {
 	struct links *links = &recovery->pool->links;
@@ -127,6 +140,7 @@ int recovery_open_slot(struct recovery *recovery)
 	case SLOT_FREE: return redo_free(recovery, slot);
 	case SLOT_LOOKUP:
 	case SLOT_ACQUIRE: return redo_acquisition(recovery, slot);
+	case SLOT_CLONE: return redo_clone(recovery, slot);
 	case SLOT_UNPUBLISH:
 		if (slot->name == 0 || slot->name > pool->names.table.used)
 			return recovery_contradiction(recovery, "slot", recovery->open_session,

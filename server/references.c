@@ -46,7 +46,8 @@ uint32_t reference_checksum(const struct reference_record *record)
 	return checksum_of(first, (size_t)((const uint8_t *)&record->checksum - first));
 }
 
-void references_write(struct references *references, uint32_t index, uint32_t session, uint32_t block, uint64_t block_id)
+static void write_record(struct references *references, uint32_t index, uint32_t session, uint32_t block, uint64_t block_id,
+                         enum record_state state)
 {
 	struct reference_record *record = &references->records[index];
 
@@ -54,7 +55,18 @@ void references_write(struct references *references, uint32_t index, uint32_t se
 	record->session = session;
 	record->block_id = block_id;
 	record->checksum = reference_checksum(record);
-	commit(&record->word, REFERENCE_WORD(1, 1, RECORD_PENDING));
+	commit(&record->word, REFERENCE_WORD(1, 1, state));
+}
+
+void references_write(struct references *references, uint32_t index, uint32_t session, uint32_t block, uint64_t block_id)
+{
+	write_record(references, index, session, block, block_id, RECORD_PENDING);
+}
+
+void references_write_live(struct references *references, uint32_t index, uint32_t session, uint32_t block,
+                           uint64_t block_id)
+{
+	write_record(references, index, session, block, block_id, RECORD_LIVE);
 }
 
 void references_set(struct references *references, uint32_t index, uint32_t count, uint32_t next, enum record_state state)

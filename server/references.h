@@ -27,6 +27,10 @@ void references_deinit(struct references *references);
 /* Writes a reference with count 1, PENDING, at an index from table_take. */
 void references_write(struct references *references, uint32_t index, uint32_t session, uint32_t block, uint64_t block_id);
 
+/* The same LIVE at once, for a session that is nobody's yet. */
+void references_write_live(struct references *references, uint32_t index, uint32_t session, uint32_t block,
+                           uint64_t block_id);
+
 /* Over what never changes in a reference's life. */
 uint32_t reference_checksum(const struct reference_record *record);
 

@@ -11,6 +11,7 @@
 #include "errors.h"
 #include "frame.h"
 #include "pool.h"
+#include "session.h"
 
 void reply_send(struct connection *connection, const Shmbuddy__V1__Reply *reply)
 {
@@ -67,6 +68,20 @@ void reply_block(struct connection *connection, uint32_t slot, uint64_t sequence
 	reply.sequence = sequence;
 	reply.result_case = SHMBUDDY__V1__REPLY__RESULT_BLOCK;
 	reply.block = &block;
+	reply_send(connection, &reply);
+}
+
+void reply_clone_token(struct connection *connection, uint32_t slot, uint64_t sequence, const struct session *copy)
+{
+	Shmbuddy__V1__Reply reply = SHMBUDDY__V1__REPLY__INIT;
+	Shmbuddy__V1__CloneToken token = SHMBUDDY__V1__CLONE_TOKEN__INIT;
+
+	token.session = copy->number;
+	token.token = (ProtobufCBinaryData){sizeof copy->record->token, copy->record->token};
+	reply.slot = slot;
+	reply.sequence = sequence;
+	reply.result_case = SHMBUDDY__V1__REPLY__RESULT_CLONE_TOKEN;
+	reply.clone_token = &token;
 	reply_send(connection, &reply);
 }
 

@@ -9,6 +9,7 @@
 
 struct connection;
 struct pool;
+struct session;
 
 /* In a batch's outcome, the index of a block that has been freed since. */
 #define REPLY_NO_BLOCK UINT32_MAX
@@ -23,6 +24,8 @@ __attribute__((format(printf, 5, 6))) void reply_status(struct connection *conne
 /* The result of an allocation or a look-up: the block at this index. */
 void reply_block(struct connection *connection, uint32_t slot, uint64_t sequence, const struct pool *pool, uint32_t index);
 
+/* The result of Clone. */
+void reply_clone_token(struct connection *connection, uint32_t slot, uint64_t sequence, const struct session *copy);
 /* The result of a share: a ticket's token, 16 bytes. */
 void reply_ticket(struct connection *connection, uint32_t slot, uint64_t sequence, const uint8_t *token);
 

@@ -36,6 +36,7 @@ void request_publish(struct request *request);
 void request_unpublish(struct request *request);
 void request_lookup(struct request *request);
 void request_acquire(struct request *request);
+void request_clone(struct request *request);
 void request_link(struct request *request);
 void request_unlink(struct request *request);
 void request_share(struct request *request);

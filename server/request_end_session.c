@@ -72,6 +72,13 @@ void request_end_session(struct request *request)
 		              number, session->record->uid);
 		return;
 	}
+	if (session->unadopted) {
+		/* Nobody has mapped anything for it, and nobody could be told. */
+		log_warning("session %" PRIu32 " (%s, a clone): user %" PRIu32 " wants it ended", number, session->program, uid);
+		request_reply(request, 0, NULL);
+		session_end(session, "it was a clone, and is not to be adopted");
+		return;
+	}
 	bool again = session->asked_to_end && !message->kill;
 	if (!again)
 		log_warning("session %" PRIu32 " (%s, pid %" PRIu32 "): user %" PRIu32 " wants it %s", number, session->program,

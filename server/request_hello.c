@@ -13,6 +13,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "adoption.h"
 #include "cleanup.h"
 #include "connection.h"
 #include "daemon.h"
@@ -141,6 +142,38 @@ static void resume(struct request *request, const Shmbuddy__V1__Hello *hello)
 	reply_welcome(request, session);
 }
 
+/* A clone becomes the session of this process, with descriptors as for a new one; asked again by the same process, once more. */
+static void adopt(struct request *request, const Shmbuddy__V1__Hello *hello)
+{
+	struct connection *connection = request->connection;
+	struct session *session = NULL;
+
+	if (hello->token.len == sizeof session->record->token)
+		session = session_find(&request->daemon->pool, hello->token.data);
+	if (!session) {
+		refuse_over(request, "there is no clone with this token: it was not adopted in time, or has ended since");
+		return;
+	}
+	if (session->asked_to_end) {
+		refuse_over(request, "an administrator has ended the session");
+		return;
+	}
+	if (!adoption_take(session, &connection->peer)) {
+		refuse(request, ERROR_DENIED, "the clone with this token belongs to another user, or a process has adopted it");
+		return;
+	}
+	session_found(session, connection);
+	peer_deinit(&connection->peer);
+	listener_greeted(&request->daemon->listener, connection);
+	int result = send_welcome(request, session);
+	if (result == 0)
+		return;
+	say_why_not(request, session, result);
+	connection_flush(connection);
+	if (connection->session)
+		connection_end(connection); /* it may try again: session_lost */
+}
+
 void request_hello(struct request *request)
 {
 	const Shmbuddy__V1__Hello *hello = request->message->hello;
@@ -176,6 +209,10 @@ void request_hello(struct request *request)
 		refuse(request, result == -ESRCH ? ERROR_DENIED : ERROR_SYSTEM,
 		       result == -ESRCH ? "the process that connected is not the one that says hello, or has ended"
 		                        : "the daemon cannot watch the client's process");
+		return;
+	}
+	if (hello->adopt) {
+		adopt(request, hello);
 		return;
 	}
 	if (hello->token.len) {

@@ -18,6 +18,17 @@ static void repeat_batch(struct request *request, const struct slot_record *reco
 	                  record->count);
 }
 
+/* The clone, unless it has ended. */
+static void repeat_clone(struct request *request, const struct slot_record *record)
+{
+	const struct session *copy = request->pool->sessions.by_number[record->block];
+
+	if (copy && copy->serial == record->id && !copy->dead)
+		reply_clone_token(request->connection, request->slot.index, request->slot.sequence, copy);
+	else
+		request_reply(request, ERROR_LIMIT, "nobody adopted the clone in time: clone the session again");
+}
+
 /* The token, as long as there is that ticket; its record may have another by now. */
 static void repeat_share(struct request *request, const struct slot_record *record)
 {
@@ -39,6 +50,8 @@ void request_repeat(struct request *request)
 		request_reply(request, (int)record->status, NULL);
 	} else if (record->operation == SLOT_ALLOCATE_BATCH) {
 		repeat_batch(request, record);
+	} else if (record->operation == SLOT_CLONE) {
+		repeat_clone(request, record);
 	} else if (record->operation == SLOT_SHARE) {
 		repeat_share(request, record);
 	} else if (record->operation == SLOT_ALLOCATE || record->operation == SLOT_LOOKUP || record->operation == SLOT_ACQUIRE ||

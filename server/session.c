@@ -18,6 +18,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "adoption.h"
 #include "clock.h"
 #include "commit.h"
 #include "connection.h"
@@ -27,12 +28,22 @@
 #include "pool.h"
 #include "random.h"
 #include "reaper.h"
+#include "session_record.h"
 
 /* Milliseconds between looks at the locks of lost sessions: their end is to be known within 10. */
 #define LOST_INTERVAL 5
 
 /* The looks take at most one part in so many of the daemon's time: a client may have made them dear with locks of its own. */
 #define LOST_SHARE 50
+
+/* Its lock is free. */
+static void let_go(struct session *session, const char *why)
+{
+	if (session->adopting)
+		adoption_await(session); /* its process may not have got it yet */
+	else
+		session_end(session, why);
+}
 
 static void look_at_lost(uv_timer_t *timer)
 {
@@ -43,7 +54,7 @@ static void look_at_lost(uv_timer_t *timer)
 	while (session) {
 		struct session *next = session->next; /* session_end takes it off the list */
 		if (liveness_lock_is_free(&session->pool->view, session->serial))
-			session_end(session, "its process let go of it");
+			let_go(session, "its process let go of it");
 		session = next;
 	}
 	uint64_t pause = (uv_hrtime() - start) * LOST_SHARE / 1000000;
@@ -85,7 +96,7 @@ void session_lost(struct session *session)
 		return;
 	}
 	if (liveness_lock_is_free(&session->pool->view, session->serial)) {
-		session_end(session, "its process let go of it");
+		let_go(session, "its process let go of it");
 		return;
 	}
 	log_info("session %" PRIu32 " (%s, pid %" PRIu32 "): connection lost, its process lives: kept", session->number,
@@ -125,6 +136,7 @@ void session_found(struct session *session, struct connection *connection)
 		sessions_unlink(&session->pool->sessions.lost, session);
 		session->lost = false;
 	}
+	adoption_has_come(session);
 	/* One whose pid meant nothing to this daemon has been known by its lock alone. */
 	if (session->pidfd < 0 && !session->watching && peer->pidfd >= 0 && watch(session, peer->pidfd) == 0)
 		peer->pidfd = -1;
@@ -137,7 +149,8 @@ void session_found(struct session *session, struct connection *connection)
 		old->session = NULL;
 		connection_close(old);
 	}
-	log_info("session %" PRIu32 " (%s): connected again", session->number, session->program);
+	if (!session->adopting)
+		log_info("session %" PRIu32 " (%s): connected again", session->number, session->program);
 }
 
 void session_ask(struct session *session)
@@ -179,8 +192,10 @@ void session_end(struct session *session, const char *why)
 	         session->number, session->program, session->pid, why, session->block_count, session->reference_count);
 	if (session->watching)
 		uv_poll_stop(&session->watch);
+	adoption_has_come(session);
 	if (!session->goodbye_sequence) {
-		pool_count(&session->pool->counters->sessions_died, 1);
+		if (!session->unadopted)
+			pool_count(&session->pool->counters->sessions_died, 1);
 		if (session->lost)
 			sessions_unlink(&sessions->lost, session);
 		struct connection *connection = session->connection;
@@ -205,6 +220,7 @@ void session_forget(struct session *session)
 	session->connection = NULL;
 	if (session->lost)
 		sessions_unlink(&session->pool->sessions.lost, session);
+	adoption_has_come(session);
 	if (session->watching)
 		uv_poll_stop(&session->watch);
 	if (connection) {
@@ -234,26 +250,6 @@ void session_arrive(struct session *session, uint32_t slot)
 		reaper_bury(session);
 	else
 		reaper_add(session);
-}
-
-static void write_record(struct session *session, const struct session_request *request)
-{
-	struct session_record *record = session->record;
-	const struct peer *peer = request->peer;
-
-	memset(record->slots, 0, sizeof record->slots);
-	atomic_store_explicit(&record->hold_page, 0, memory_order_relaxed);
-	record->start_time = peer->start_time;
-	record->opened_ns = clock_realtime_ns();
-	record->uid = peer->uid;
-	record->gid = peer->gid;
-	record->pid = peer->pid;
-	record->pid_namespace = session->pool->sessions.pid_namespace;
-	record->access = request->read_only;
-	memset(record->program, 0, sizeof record->program);
-	memcpy(record->program, session->program, strlen(session->program));
-	record->checksum = session_record_checksum(record, session->serial);
-	commit(&record->word, session->serial << 8 | SESSION_LIVE);
 }
 
 /* A session around its record, not yet to be found by its number. */
@@ -307,7 +303,7 @@ int session_open(struct pool *pool, const struct session_request *request, struc
 		reaper_bury(session);
 		return result;
 	}
-	write_record(session, request);
+	session_record_open(session, request->peer);
 	add_session(session);
 	pool_count(&pool->counters->sessions_opened, 1);
 	*out_session = session;
@@ -319,7 +315,7 @@ static bool pid_counts(const struct session *session)
 {
 	uint32_t here = session->pool->sessions.pid_namespace;
 
-	return here && here == session->record->pid_namespace;
+	return here && here == session_record_process(session->record).pid_namespace;
 }
 
 /* What a former daemon made. Of a dead session it may be gone already. */
@@ -351,8 +347,8 @@ int session_adopt(struct pool *pool, uint32_t number)
 	session->dead = (word & 0xff) == SESSION_DEAD;
 	session->asked_to_end = (word & 0xff) == SESSION_ASKED;
 	session->adopted = true;
-	session->pid = pid_counts(session) ? session->record->pid : 0;
-	session->read_only = session->record->access;
+	session->pid = pid_counts(session) ? session_record_process(session->record).pid : 0;
+	session->read_only = session->record->access & SESSION_READ_ONLY;
 	memcpy(session->program, session->record->program, sizeof session->program);
 	for (uint32_t i = 0; i < SESSION_SLOTS; i++)
 		session->seen[i] = SLOT_SEQUENCE(atomic_load_explicit(&session->record->slots[i].word, memory_order_relaxed));
@@ -362,13 +358,16 @@ int session_adopt(struct pool *pool, uint32_t number)
 
 void session_wake(struct session *session)
 {
-	struct peer peer = {.pid = session->pid, .start_time = session->record->start_time, .pidfd = -1};
+	uint64_t start_time = session_record_process(session->record).start_time;
+	struct peer peer = {.pid = session->pid, .start_time = start_time, .pidfd = -1};
 	int result = -EOPNOTSUPP;
 
 	if (session->dead) {
 		reaper_add(session);
 		return;
 	}
+	if (adoption_wake(session))
+		return;
 	if (peer.pid && peer.start_time)
 		result = peer_find(&peer);
 	if (result == 0)
@@ -376,9 +375,38 @@ void session_wake(struct session *session)
 	if (result == -ESRCH)
 		session_end(session, "its process ended while there was no daemon");
 	else if (liveness_lock_is_free(&session->pool->view, session->serial))
-		session_end(session, "its process let go of it while there was no daemon");
+		let_go(session, "its process let go of it while there was no daemon");
 	else
 		lose(session);
+}
+
+int session_open_clone(const struct session *parent, struct session **out_copy)
+{
+	struct sessions *sessions = &parent->pool->sessions;
+	uint32_t number;
+	int result = table_take(&sessions->table, &number);
+
+	if (result < 0)
+		return result;
+	struct session *copy = make_session(parent->pool, number);
+	if (!copy)
+		result = -ENOMEM;
+	if (result == 0)
+		result = random_bytes(copy->record->token, sizeof copy->record->token);
+	if (result < 0) {
+		table_give(&sessions->table, number);
+		free(copy);
+		return result;
+	}
+	copy->serial = ++sessions->serial;
+	copy->read_only = parent->read_only;
+	copy->unadopted = true;
+	memcpy(copy->program, parent->program, sizeof copy->program);
+	session_record_clone(copy, parent);
+	add_session(copy);
+	pool_count(&parent->pool->counters->sessions_opened, 1);
+	*out_copy = copy;
+	return 0;
 }
 
 struct session *session_find(const struct pool *pool, const uint8_t token[16])
@@ -399,12 +427,12 @@ struct session *session_find(const struct pool *pool, const uint8_t token[16])
 
 bool session_is_of(const struct session *session, const struct peer *peer)
 {
-	const struct session_record *record = session->record;
+	struct session_process process = session_record_process(session->record);
 
-	if (record->uid != peer->uid)
+	if (session->record->uid != peer->uid || session->unadopted)
 		return false;
 	/* Where its pid means nothing any more the token has to do, once. */
 	if (!session->pid && !pid_counts(session))
 		return true;
-	return session->pid == peer->pid && (record->start_time == peer->start_time || !record->start_time || !peer->start_time);
+	return session->pid == peer->pid && (process.start_time == peer->start_time || !process.start_time || !peer->start_time);
 }

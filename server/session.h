@@ -35,12 +35,17 @@ struct session {
 	uint64_t serial; /* never given to another session of the pool */
 	bool read_only;
 	bool lost;
-	bool adopted;      /* a former daemon opened it, and it has not connected since */
-	bool asked_to_end; /* see session_ask */
+	bool adopted;           /* a former daemon opened it, and it has not connected since */
+	bool asked_to_end;      /* see session_ask */
+	bool unadopted;         /* a clone without a process: adoption.h */
+	bool adopting;          /* a clone whose process has not been heard of since it adopted it */
+	bool awaited;           /* that process has to come until then: */
+	uint64_t awaited_until; /* uv_now() */
 	bool dead;
-	bool forgotten;      /* the daemon stops: dead in private, not in its record */
-	uint32_t blocks;     /* head of the list of the blocks that it allocated and holds */
-	uint32_t references; /* head of the list of its references */
+	bool forgotten;                        /* the daemon stops: dead in private, not in its record */
+	uint32_t blocks;                       /* head of the list of the blocks that it allocated and holds */
+	uint32_t references;                   /* head of the list of its references */
+	uint32_t walk_blocks, walk_references; /* where a clone of the session that is under way has come to in them */
 	uint64_t block_count, reference_count;
 	uint64_t held;                    /* blocks that it holds in one way or the other, each once */
 	uint64_t bytes;                   /* set aside for its `blocks` */
@@ -56,7 +61,7 @@ struct session {
 	int pidfd;                                /* -1: none */
 	int hold_page;                            /* descriptor of its file, hold_page.h; -1: it has none. See dying.h */
 	bool watching;                            /* `watch` is open or closing */
-	struct session *next;                     /* in the pool's list of lost, or of dead, sessions */
+	struct session *next;                     /* in the pool's list of lost, awaited, or dead sessions */
 	char program[64];
 };
 
@@ -73,6 +78,11 @@ struct session_request {
 int session_open(struct pool *pool, const struct session_request *request, struct session **out_session);
 
 /*
+ * Opens a clone of a session, without a process, for whoever fills it: CLONING. Errors as above, but for -ESRCH. adoption.h has what follows.
+ */
+int session_open_clone(const struct session *parent, struct session **out_copy);
+
+/*
  * For recovery: the session of a record that a former daemon left, without a connection. -ENOMEM; -ENOENT, -EPERM: its hold page is gone. Once all that it holds is known,
  * wake it: it is lost from then on, or over if its process is gone.
  */
@@ -82,7 +92,7 @@ void session_wake(struct session *session);
 /* The live session that this token belongs to, or NULL. */
 struct session *session_find(const struct pool *pool, const uint8_t token[16]);
 
-/* Is this the process that opened it? */
+/* Is this the process that opened it, or adopted it? */
 bool session_is_of(const struct session *session, const struct peer *peer);
 
 /* Its connection ended, and what waited with it. The session goes on if its process does; whether it does is looked at now and then. */

@@ -25,11 +25,13 @@ int sessions_init(struct sessions *sessions, uv_loop_t *loop, const struct share
 	if (result == 0)
 		result = uv_timer_init(loop, &sessions->lost_timer);
 	if (result == 0)
+		result = uv_timer_init(loop, &sessions->awaited_timer);
+	if (result == 0)
 		result = uv_idle_init(loop, &sessions->reaper);
 	if (result == 0)
 		pid_namespace(&sessions->pid_namespace); /* without /proc pids are not believed */
 	sessions->loop = result == 0 ? loop : NULL;
-	sessions->lost_timer.data = sessions->reaper.data = sessions;
+	sessions->lost_timer.data = sessions->awaited_timer.data = sessions->reaper.data = sessions;
 	if (result < 0)
 		sessions_deinit(sessions);
 	return result;
@@ -39,6 +41,7 @@ void sessions_deinit(struct sessions *sessions)
 {
 	if (sessions->loop) {
 		uv_close((uv_handle_t *)&sessions->lost_timer, NULL);
+		uv_close((uv_handle_t *)&sessions->awaited_timer, NULL);
 		uv_close((uv_handle_t *)&sessions->reaper, NULL);
 		uv_run(sessions->loop, UV_RUN_DEFAULT);
 	}

@@ -22,8 +22,10 @@ struct sessions {
 	uint64_t serial;            /* of the last one opened */
 	uint32_t pid_namespace;     /* of this daemon; 0: not known */
 	struct session *lost;       /* without a connection: their locks are looked at */
+	struct session *awaited;    /* whose process has to come within a time: adoption.h */
 	struct session *dead;       /* with remains: the reaper drops them */
 	uv_timer_t lost_timer;      /* runs while there are lost sessions */
+	uv_timer_t awaited_timer;   /* runs while there are awaited sessions */
 	uv_idle_t reaper;           /* runs while there are dead sessions */
 	uv_loop_t *loop;            /* NULL: not initialised */
 };

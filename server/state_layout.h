@@ -47,6 +47,11 @@
  * slots are zeroed before the new life begins, and its record never changes during a life. A token is good for the process
  * that it was given to, and no other.
  *
+ * A clone (clone.c) is a session whose process comes later. Its record says CLONING while references are made for it, LIVE one by one: a
+ * daemon that finds it so ends it. The slot that asked for it decides, session.word = CLONED, and the slot is done. Then some process adopts
+ * it: `adopter` is filled in, and session.word = ADOPTED makes it count. It is LIVE when that process has been heard of since: until then
+ * a lock that is free may be one that it has not got yet.
+ *
  * Sequences rise in each slot. One below the recorded one is never executed. The sequence is part of the body's checksum, and the
  * serial number part of the session's. Hello, goodbye, ping and the listings record nothing. Session number 0 is nobody, and the
  * daemon's own page of slots.
@@ -187,6 +192,7 @@ enum slot_operation {
 	SLOT_LOOKUP = 7,
 	SLOT_REMOVE = 8,
 	SLOT_ACQUIRE = 9,
+	SLOT_CLONE = 18, /* `block` is the number of the clone's session, `id` its serial number */
 	SLOT_LINK = 16,
 	SLOT_UNLINK = 17,
 	SLOT_SHARE = 10,
@@ -198,9 +204,25 @@ enum slot_operation {
 enum session_state {
 	SESSION_FREE = 0,
 	SESSION_LIVE = 1,
-	SESSION_DEAD = 2,  /* its process is gone; what it held is being dropped */
-	SESSION_ASKED = 3, /* lives, and is to be told to end: an administrator wants it */
+	SESSION_DEAD = 2,    /* its process is gone; what it held is being dropped */
+	SESSION_ASKED = 3,   /* lives, and is to be told to end: an administrator wants it */
+	SESSION_CLONING = 4, /* a clone that is not whole yet: nobody's */
+	SESSION_CLONED = 5,  /* a clone that waits for a process to adopt it */
+	SESSION_ADOPTED = 6, /* its process is known, and may not have got its lock yet */
 };
+
+/* Bits of a session's `access`. */
+#define SESSION_READ_ONLY 1u
+#define SESSION_CLONE 2u /* its process is `adopter` from ADOPTED on, and there is none before */
+
+/* The process of a session that was cloned. */
+struct session_adopter {
+	uint64_t start_time; /* as in session_record, and so are the next two */
+	uint32_t pid, pid_namespace;
+	uint32_t checksum; /* over the serial number and the fields above */
+	uint32_t reserved;
+};
+_Static_assert(sizeof(struct session_adopter) == 24, "layout");
 
 #define SESSION_SLOTS 60
 
@@ -211,12 +233,13 @@ struct session_record {
 	uint64_t start_time; /* of the process, in clock ticks since boot */
 	uint64_t opened_ns;  /* since 1970-01-01 UTC */
 	uint32_t uid, gid, pid;
-	uint32_t access;
+	uint32_t access; /* SESSION_READ_ONLY, SESSION_CLONE */
 	char program[64];
 	uint32_t pid_namespace;     /* inode of the daemon's when the session was opened: only there `pid` means something */
 	uint32_t checksum;          /* over the serial number and the fields above */
 	_Atomic uint64_t hold_page; /* inode of its hold page, set before the client gets it; 0: it has none */
-	uint64_t reserved[15];
+	struct session_adopter adopter;
+	uint64_t reserved[12];
 	struct slot_record slots[SESSION_SLOTS];
 };
 _Static_assert(offsetof(struct session_record, slots) == 256, "layout");

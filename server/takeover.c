@@ -26,7 +26,7 @@
  * Growing, where it is asked for, comes last, in tables that are known to be sound (growth.c).
  *
  * Sessions come back without a connection, as lost ones. Whose lock is free, or whose process has ended, or has given its pid to
- * another that started later, is over.
+ * another that started later, is over. Clones that nobody has adopted are awaited, or over: adoption.c.
  */
 #include "takeover.h"
 
@@ -79,7 +79,8 @@ static int abandon(struct pool *pool, int result)
 		number = session->number;
 		reaper_bury(session);
 	}
-	pool->sessions.lost = pool->sessions.dead = NULL; /* they were in these lists */
+	pool->sessions.lost = pool->sessions.awaited = pool->sessions.dead = NULL; /* they were in these lists */
+	uv_timer_stop(&pool->sessions.awaited_timer);
 	return result;
 }
 

@@ -19,8 +19,8 @@
  * shared memory can still be read, as it was last written. Calls that ask the daemon wait for the next one to come up (reconnect_ms,
  * within their timeout), take the session up again by themselves, and send what was not answered once more; each request takes
  * effect exactly once. When no daemon comes in time, the call fails with DISCONNECTED; what it asked for may have been done, and the next
- * call tries again. With SESSION_ENDED (but of shmb_end_session) the session is over for good: its blocks are not its own any more, and their addresses fault;
- * only shmb_close is left. That happens when an administrator ends it, when the program has closed descriptors that are not its own, and
+ * call tries again. With SESSION_ENDED (but of shmb_end_session and shmb_adopt) the session is over for good: its blocks are not
+ * its own any more, and their addresses fault; only shmb_close is left. That happens when an administrator ends it, when the program has closed descriptors that are not its own, and
  * when the pool was made anew (--ephemeral, --discard): in that case what was mapped stays accessible until shmb_close.
  *
  * Threads: a session may be used from any number of threads at a time, except that shmb_close must be the last call on
@@ -31,7 +31,7 @@
  *
  * Fork: a child inherits neither the mappings nor the session. Its first call on an inherited session opens one of its
  * own; blocks that the parent held stay the parent's (SHMB_E_NOT_HELD), and their addresses fault in the child. Call
- * shmb_lookup, or ask the parent, to share a block with a child.
+ * shmb_lookup, or ask the parent, to share a block with a child. A server that forks its workers clones its session for them: shmb_clone.
  */
 #ifndef SHMBUDDY_H
 #define SHMBUDDY_H
@@ -172,6 +172,39 @@ SHMB_PUBLIC int shmb_end_session(shmb_session *session, uint32_t number, bool ki
 
 /* This session's own number in listings; in a child, that of the child's own session. No round trip. */
 SHMB_PUBLIC int shmb_session_number(shmb_session *session, uint32_t *out_number);
+
+/*
+ * A copy of a session, for one process that the session's own has forked: by value. Secret: whoever shows it first, as the same
+ * user, gets what it holds.
+ */
+typedef struct shmb_clone_token {
+	uint8_t token[16];
+	uint32_t session;     /* its number, as in listings; of no process until it is adopted */
+	uint32_t incarnation; /* of the pool */
+} shmb_clone_token;
+
+/*
+ * For servers that prepare blocks, and then fork workers which use them. In the parent, shmb_clone makes a copy of the session, which
+ * holds each block that the session holds, once; after fork, the child's first call on the session is shmb_adopt. From then on the copy
+ * is the child's session, at the parent's addresses: pointers into the pool are good there. The child gives its holds back by
+ * shmb_free, and keeps them whatever becomes of the parent. One clone for each child:
+ *
+ *     shmb_clone(session, &clone);
+ *     if (fork() == 0) { shmb_adopt(session, clone); … }
+ *
+ * Other threads go on meanwhile: what they acquire or free during shmb_clone may or may not be in the copy. A clone that nobody
+ * adopts within 10 seconds ends; so nothing leaks where the fork fails, or the child dies. It outlives its parent, and its daemon:
+ * the next one waits as long again. It is adopted once, by a process of the parent's user, of whatever generation, that has made
+ * no other call on the session. A user has at most 64 clones that wait.
+ *
+ * Errors of shmb_clone: LIMIT (too many clones that wait, or sessions, or references; or the daemon was lost, and the clone ended
+ * before the next one could answer), DENIED (an administrator has ended the clone). Of shmb_adopt, after which the session is
+ * inherited as before: SESSION_ENDED (the clone has ended), DENIED (another process has adopted it, or this one's user is another),
+ * INVALID_ARGUMENT (the session is this process's own already), SYSTEM (something else lies at the addresses, which can only be
+ * after a bare clone(2)), and those of shmb_connect.
+ */
+SHMB_PUBLIC int shmb_clone(shmb_session *session, shmb_clone_token *out_clone);
+SHMB_PUBLIC int shmb_adopt(shmb_session *session, shmb_clone_token clone);
 
 /* Is the daemon there? One round trip. Errors: DISCONNECTED, TIMEOUT. */
 SHMB_PUBLIC int shmb_ping(shmb_session *session);

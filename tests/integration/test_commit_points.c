@@ -272,6 +272,27 @@ static Shmbuddy__V1__Request *request_acquire(void)
 	return raw_session_acquire_request(&block[0]);
 }
 
+static Shmbuddy__V1__Request *request_clone(void)
+{
+	static Shmbuddy__V1__Clone message;
+	static Shmbuddy__V1__Request request;
+	static uint64_t id;
+	static uint32_t index;
+
+	/* One of another's too, as if by a hold page. */
+	id = block[2].id;
+	index = block[2].index;
+	message = (Shmbuddy__V1__Clone)SHMBUDDY__V1__CLONE__INIT;
+	message.incarnation = block[2].incarnation;
+	message.n_id = message.n_index = 1;
+	message.id = &id;
+	message.index = &index;
+	request = (Shmbuddy__V1__Request)SHMBUDDY__V1__REQUEST__INIT;
+	request.operation_case = SHMBUDDY__V1__REQUEST__OPERATION_CLONE;
+	request.clone = &message;
+	return &request;
+}
+
 static Shmbuddy__V1__Request *request_link(void)
 {
 	return raw_session_link_request(&block[0], &block[1]);
@@ -621,6 +642,44 @@ static bool act_asked(bool again)
 	return wait_for_sessions(1);
 }
 
+static struct raw_session clone = RAW_SESSION_CLOSED;
+
+static void prepare_cloned(void)
+{
+	Shmbuddy__V1__Reply *reply;
+
+	prepare_mixed();
+	clone = RAW_SESSION_CLOSED;
+	reply = raw_session_send(&mine, 2, 1, request_clone());
+	assert_int_equal(reply->status, OK);
+	clone.number = reply->clone_token->session;
+	memcpy(clone.token, reply->clone_token->token.data, sizeof clone.token);
+	shmbuddy__v1__reply__free_unpacked(reply, NULL);
+}
+
+/* Nobody knows how far a hello has come that was not answered: it is said again. What holds its lock takes the session up as any other. */
+static bool act_adopt(bool again)
+{
+	Shmbuddy__V1__Status status;
+
+	if (again && clone.lock >= 0) {
+		assert_int_equal(raw_session_resume(&clone, fixture.socket_path), OK);
+	} else {
+		if (raw_session_adopt(&clone, fixture.socket_path, &status) < 0)
+			return false;
+		assert_int_equal(status, OK);
+	}
+	clone.sequence++;
+	Shmbuddy__V1__Request *ping = raw_session_ping_request();
+	Shmbuddy__V1__Reply *reply;
+	ping->sequence = clone.sequence;
+	if (raw_client_call(&clone.client, ping, &reply) < 0)
+		return false;
+	assert_int_equal(reply->status, OK);
+	shmbuddy__v1__reply__free_unpacked(reply, NULL);
+	return wait_for_sessions(3);
+}
+
 /* ---- The operations that wait for one of another session's ------------------------------------------------------ */
 
 /* Replies to `mine`, up to the one of this slot; whether that of SLOT came along. False: the daemon has died. */
@@ -713,6 +772,8 @@ static const struct operation operations[] = {
 	{"acquire", prepare_named, request_acquire, NULL},
 	{"acquire again", prepare_looked_up, request_acquire, NULL},
 	{"acquire what is owned", prepare_owned, request_acquire, NULL},
+	{"clone", prepare_mixed, request_clone, NULL},
+	{"adopt a clone", prepare_cloned, NULL, act_adopt},
 	{"link", prepare_two, request_link, NULL},
 	{"link what is linked", prepare_linked, request_link, NULL},
 	{"unlink", prepare_linked, request_unlink, NULL},
@@ -753,6 +814,8 @@ static void keep_answer(const Shmbuddy__V1__Reply *reply, struct result *out_res
 		out_result->size = reply->block->size;
 		out_result->granted = reply->block->granted;
 		last_block = *reply->block->handle;
+	} else if (reply->result_case == SHMBUDDY__V1__REPLY__RESULT_CLONE_TOKEN) {
+		out_result->blocks = reply->clone_token->token.len;
 	} else if (reply->result_case == SHMBUDDY__V1__REPLY__RESULT_TICKET) {
 		memcpy(ticket, reply->ticket->token.data, sizeof ticket);
 	} else if (reply->result_case == SHMBUDDY__V1__REPLY__RESULT_BLOCK_BATCH) {
@@ -817,6 +880,20 @@ static bool perform(const struct operation *operation, bool again, struct result
 	return true;
 }
 
+/* What nobody has adopted: all but `other` are over, or will be by themselves. */
+static void end_clones(void)
+{
+	Shmbuddy__V1__EndSession message = SHMBUDDY__V1__END_SESSION__INIT;
+	Shmbuddy__V1__Request request = SHMBUDDY__V1__REQUEST__INIT;
+
+	request.operation_case = SHMBUDDY__V1__REQUEST__OPERATION_END_SESSION;
+	request.end_session = &message;
+	for (message.session = 1; message.session <= 4; message.session++) {
+		if (message.session != other.number)
+			raw_session_call(&other, &request);
+	}
+}
+
 /* All is given back, and nothing is left. */
 static void expect_empty_at_the_end(void)
 {
@@ -831,6 +908,8 @@ static void expect_empty_at_the_end(void)
 		assert_int_equal(mine.sequence, sequence + 3);
 	}
 	raw_session_close(&mine);
+	raw_session_close(&clone);
+	end_clones();
 	assert_true(wait_for_sessions(1));
 	for (unsigned i = 0; i < BLOCKS; i++) {
 		if (block[i].id)
@@ -900,6 +979,7 @@ static void finish(void)
 {
 	raw_session_close(&mine);
 	raw_session_close(&other);
+	raw_session_close(&clone);
 	daemon_fixture_stop(&fixture);
 }
 
@@ -981,6 +1061,7 @@ static int teardown(void **state)
 	unsetenv("SHMB_COMMIT_TRAP");
 	raw_session_close(&mine);
 	raw_session_close(&other);
+	raw_session_close(&clone);
 	fixture.killed = true; /* a test that failed in the middle */
 	daemon_fixture_stop(&fixture);
 	return 0;

@@ -73,6 +73,26 @@ static void close_pool(const struct pool_objects *objects)
 /* ---- What the pool says ----------------------------------------------------------------------------------------- */
 
 /*
+ * What a client asked for and did not live to see adopted: ended, so that nobody waits for that. Everybody else is at rest, and no clone is
+ * on its way to anybody.
+ */
+static void end_clones(const char *socket_path)
+{
+	shmb_session *session;
+	shmb_client_info *clients;
+	size_t count;
+
+	assert_int_equal(shmb_connect(&(shmb_connect_options){.socket_path = socket_path}, &session), 0);
+	assert_int_equal(shmb_list_clients(session, &clients, &count), 0);
+	for (size_t i = 0; i < count; i++) {
+		if (clients[i].pid == 0 && !clients[i].connected)
+			shmb_end_session(session, clients[i].session, false); /* it may have ended by itself */
+	}
+	free(clients);
+	shmb_close(session);
+}
+
+/*
  * At rest when nobody is left but those who are to be, what a dead session held being gone before the session is; and when no ticket and no
  * time to live is left, which do not last long here.
  */
@@ -231,6 +251,7 @@ void census_take(const char *pool, const struct crew *crew, struct census *out_c
 
 	memset(found, 0, sizeof found);
 	memset(expected, 0, sizeof expected);
+	end_clones(crew->members[0].birth.socket_path);
 	open_pool(pool, &objects);
 	await_rest(&objects, CREW_MEMBERS);
 	recount_pool(pool, &recount);

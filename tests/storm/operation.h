@@ -2,12 +2,14 @@
 /*
  * The operations that a client of the storm does at random. Each is a line of OPERATIONS and a function: it writes into the
  * ledger what it is about to ask, calls the library by CLIENT_CALL, judges the answer, and writes that down. Another one takes a
- * line here, and a function in the room of its noun (operation_blocks.c, operation_names.c, operation_tickets.c, operation_looks.c).
+ * line here, and a function in the room of its noun (operation_blocks.c, operation_names.c, operation_tickets.c, operation_looks.c,
+ * operation_forks.c).
  */
 #ifndef TESTS_STORM_OPERATION_H
 #define TESTS_STORM_OPERATION_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 struct client;
 
@@ -33,6 +35,7 @@ struct client;
 	X(allocate_wait, 4, false)                                                                                              \
 	X(lookup_wait, 4, true)                                                                                                 \
 	X(list, 1, true)                                                                                                        \
+	X(fork, 1, true)                                                                                                        \
 	X(ping, 2, true)                                                                                                        \
 	X(share, 16, false)                                                                                                     \
 	X(redeem, 20, true)                                                                                                     \
@@ -57,6 +60,13 @@ extern const struct operation operations[OPERATION_COUNT];
 #define OPERATION_PERFORM(name, weight, read_only) bool operation_##name(struct client *client);
 OPERATIONS(OPERATION_PERFORM)
 #undef OPERATION_PERFORM
+
+/*
+ * A clone of the session holds what any seat of the client holds, or has held: has there been one since the mark was taken? A process's own,
+ * any thread.
+ */
+uint64_t operation_clone_mark(void);
+bool operation_was_cloned(uint64_t mark);
 
 /* Draws one that the client may do, does it, and counts it. */
 void operation_draw(struct client *client);

@@ -259,11 +259,14 @@ bool operation_unlink(struct client *client)
 	return true;
 }
 
-/* Nobody but this seat can have held it, so it is gone for good. */
+/* Nobody but this seat can have held it, so it is gone for good; or a clone has held it, and may still. */
 bool operation_free_again(struct client *client)
 {
+	uint64_t mark = operation_clone_mark();
+
 	if (!client->gone.id)
 		return false;
-	CLIENT_EXPECT(client, CLIENT_CALL(client, shmb_free(client->session, client->gone)) == -SHMB_E_STALE_HANDLE);
+	int result = CLIENT_CALL(client, shmb_free(client->session, client->gone));
+	CLIENT_EXPECT(client, result == -SHMB_E_STALE_HANDLE || (result == -SHMB_E_NOT_HELD && operation_was_cloned(mark)));
 	return true;
 }

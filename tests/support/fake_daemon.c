@@ -216,9 +216,12 @@ static void send_welcome(int fd, const Shmbuddy__V1__Request *request)
 	welcome.protocol_version = strange == STRANGE_VERSION ? 2 : 1;
 	welcome.session = next_session++;
 	token[15] = (uint8_t)welcome.session; /* what resume() goes by */
+	if (request->hello->adopt && request->hello->token.len == sizeof token)
+		memcpy(token, request->hello->token.data, sizeof token);
+	token[0] ^= strange == STRANGE_OTHER_TOKEN;
 	welcome.token.data = token;
 	welcome.token.len = strange == STRANGE_NO_TOKEN ? 0 : 16;
-	welcome.incarnation = FAKE_INCARNATION;
+	welcome.incarnation = FAKE_INCARNATION + (strange == STRANGE_OTHER_LIFE);
 	welcome.access = request->hello->access;
 	welcome.unit = 64;
 	welcome.size = welcome.max_size = strange == STRANGE_HUGE ? UINT64_MAX : shared->size;
@@ -347,6 +350,8 @@ static void answer(int fd, const Shmbuddy__V1__Request *request)
 	Shmbuddy__V1__Block block = SHMBUDDY__V1__BLOCK__INIT;
 	Shmbuddy__V1__BlockBatch batch = SHMBUDDY__V1__BLOCK_BATCH__INIT;
 	Shmbuddy__V1__OutOfMemory oom = SHMBUDDY__V1__OUT_OF_MEMORY__INIT;
+	Shmbuddy__V1__CloneToken clone = SHMBUDDY__V1__CLONE_TOKEN__INIT;
+	uint8_t token[16] = "a clone's token";
 	Shmbuddy__V1__Usage usage = SHMBUDDY__V1__USAGE__INIT, *usages[8];
 	char text[2000], program[] = "hog\x01";
 	int strange = shared->mode == FAKE_STRANGE ? shared->strange : STRANGE_NOTHING;
@@ -378,6 +383,15 @@ static void answer(int fd, const Shmbuddy__V1__Request *request)
 		reply.result_case = SHMBUDDY__V1__REPLY__RESULT_BLOCK_BATCH;
 		reply.block_batch = &batch;
 		allocate_batch(request, &reply);
+		break;
+	case SHMBUDDY__V1__REQUEST__OPERATION_CLONE:
+		clone.session = strange == STRANGE_NUMBER ? 0 : next_session++;
+		clone.token.data = token;
+		clone.token.len = sizeof token - (strange == STRANGE_SHORT_TOKEN);
+		if (strange == STRANGE_NO_RESULT)
+			break;
+		reply.result_case = SHMBUDDY__V1__REPLY__RESULT_CLONE_TOKEN;
+		reply.clone_token = &clone;
 		break;
 	case SHMBUDDY__V1__REQUEST__OPERATION_FREE:
 		shared->last_freed = request->free->handle->id;
@@ -451,7 +465,7 @@ static bool lose(struct client *client, const Shmbuddy__V1__Request *request)
 {
 	bool hello = request->operation_case == SHMBUDDY__V1__REQUEST__OPERATION_HELLO;
 
-	if (hello && request->hello->token.len) {
+	if (hello && request->hello->token.len && !request->hello->adopt) {
 		if (!resume(client->fd, request))
 			drop(client);
 		return true;

@@ -37,7 +37,9 @@ enum fake_strange {
 	STRANGE_HUGE,
 	STRANGE_PIPE,
 	STRANGE_NO_RESULT,
-	STRANGE_REFUSED, /* NO_SUCH_POOL with a text */
+	STRANGE_REFUSED,     /* NO_SUCH_POOL with a text */
+	STRANGE_OTHER_TOKEN, /* than the one that was to be adopted */
+	STRANGE_OTHER_LIFE,  /* of the pool */
 	/* of other replies */
 	STRANGE_STATUS, /* a status that nobody knows */
 	STRANGE_SLOT,
@@ -46,8 +48,10 @@ enum fake_strange {
 	STRANGE_OUTSIDE, /* a block beyond the end */
 	STRANGE_SMALL,   /* granted less than asked for */
 	STRANGE_INCARNATION,
-	STRANGE_COUNT,     /* of a batch */
-	STRANGE_SAME_PAGE, /* of a listing, for ever */
+	STRANGE_COUNT,       /* of a batch */
+	STRANGE_SAME_PAGE,   /* of a listing, for ever */
+	STRANGE_SHORT_TOKEN, /* of a clone */
+	STRANGE_NUMBER,      /* of a clone: none */
 	STRANGE_OOM,
 	STRANGE_TEXT,       /* not UTF-8, and long */
 	STRANGE_UNREADABLE, /* slot 0, sequence 0, PROTOCOL */

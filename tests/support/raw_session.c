@@ -121,8 +121,26 @@ static void close_descriptor(int *fd)
 	*fd = -1;
 }
 
-/* On a fresh connection. */
-static Shmbuddy__V1__Status say_hello(struct raw_session *session, Shmbuddy__V1__Access access, bool with_token)
+enum way { OPENING, RESUMING, ADOPTING };
+
+static void take_welcome(struct raw_session *session, const Shmbuddy__V1__Welcome *welcome, enum way way)
+{
+	assert_int_equal(welcome->token.len, sizeof session->token);
+	memcpy(session->token, welcome->token.data, sizeof session->token);
+	session->number = welcome->session;
+	session->incarnation = welcome->incarnation;
+	session->slots = welcome->slots;
+	session->size = welcome->size;
+	if (way == RESUMING)
+		return;
+	assert_int_equal(raw_client_take_descriptor(&session->client, &session->segment), 0);
+	assert_int_equal(raw_client_take_descriptor(&session->client, &session->view), 0);
+	assert_int_equal(raw_client_take_descriptor(&session->client, &session->lock), 0);
+}
+
+/* On a fresh connection. A negative errno: the daemon ended. */
+static int try_hello(struct raw_session *session, Shmbuddy__V1__Access access, enum way way,
+                     Shmbuddy__V1__Status *out_status)
 {
 	Shmbuddy__V1__Hello message = SHMBUDDY__V1__HELLO__INIT;
 	REQUEST(hello, HELLO, message);
@@ -131,29 +149,30 @@ static Shmbuddy__V1__Status say_hello(struct raw_session *session, Shmbuddy__V1_
 	message.protocol_version = 1;
 	message.program = text_of("raw_session");
 	message.access = access;
-	if (with_token)
+	message.adopt = way == ADOPTING;
+	if (way != OPENING)
 		message.token = (ProtobufCBinaryData){sizeof session->token, session->token};
 	request.sequence = 1;
-	assert_int_equal(raw_client_call(&session->client, &request, &reply), 0);
-	Shmbuddy__V1__Status status = reply->status;
-	if (status == SHMBUDDY__V1__STATUS__OK) {
+	int result = raw_client_call(&session->client, &request, &reply);
+	if (result < 0)
+		return result;
+	*out_status = reply->status;
+	if (reply->status == SHMBUDDY__V1__STATUS__OK) {
 		assert_int_equal(reply->result_case, SHMBUDDY__V1__REPLY__RESULT_WELCOME);
-		assert_int_equal(reply->welcome->token.len, sizeof session->token);
-		memcpy(session->token, reply->welcome->token.data, sizeof session->token);
-		session->number = reply->welcome->session;
-		session->incarnation = reply->welcome->incarnation;
-		session->slots = reply->welcome->slots;
-		session->size = reply->welcome->size;
-		if (!with_token) {
-			assert_int_equal(raw_client_take_descriptor(&session->client, &session->segment), 0);
-			assert_int_equal(raw_client_take_descriptor(&session->client, &session->view), 0);
-			assert_int_equal(raw_client_take_descriptor(&session->client, &session->lock), 0);
-		}
-	} else if (status == SHMBUDDY__V1__STATUS__SESSION_ENDED) {
+		take_welcome(session, reply->welcome, way);
+	} else if (reply->status == SHMBUDDY__V1__STATUS__SESSION_ENDED) {
 		assert_non_null(reply->session_over);
 		session->incarnation = reply->session_over->incarnation;
 	}
 	shmbuddy__v1__reply__free_unpacked(reply, NULL);
+	return 0;
+}
+
+static Shmbuddy__V1__Status say_hello(struct raw_session *session, Shmbuddy__V1__Access access, enum way way)
+{
+	Shmbuddy__V1__Status status = SHMBUDDY__V1__STATUS__PROTOCOL;
+
+	assert_int_equal(try_hello(session, access, way, &status), 0);
 	return status;
 }
 
@@ -161,14 +180,21 @@ void raw_session_open(struct raw_session *session, const char *socket_path, Shmb
 {
 	*session = RAW_SESSION_CLOSED;
 	assert_int_equal(raw_client_open(&session->client, socket_path), 0);
-	assert_int_equal(say_hello(session, access, false), SHMBUDDY__V1__STATUS__OK);
+	assert_int_equal(say_hello(session, access, OPENING), SHMBUDDY__V1__STATUS__OK);
 }
 
 Shmbuddy__V1__Status raw_session_resume(struct raw_session *session, const char *socket_path)
 {
 	raw_session_disconnect(session);
 	assert_int_equal(raw_client_open(&session->client, socket_path), 0);
-	return say_hello(session, SHMBUDDY__V1__ACCESS__ACCESS_READ_WRITE, true);
+	return say_hello(session, SHMBUDDY__V1__ACCESS__ACCESS_READ_WRITE, RESUMING);
+}
+
+int raw_session_adopt(struct raw_session *session, const char *socket_path, Shmbuddy__V1__Status *out_status)
+{
+	raw_session_close(session);
+	assert_int_equal(raw_client_open(&session->client, socket_path), 0);
+	return try_hello(session, SHMBUDDY__V1__ACCESS__ACCESS_READ_WRITE, ADOPTING, out_status);
 }
 
 void raw_session_disconnect(struct raw_session *session)

@@ -36,6 +36,12 @@ void raw_session_open(struct raw_session *session, const char *socket_path, Shmb
  */
 Shmbuddy__V1__Status raw_session_resume(struct raw_session *session, const char *socket_path);
 
+/*
+ * Adopts a clone whose token is set, on a new connection: `*out_status` is the answer's, and with OK the session is as if it were opened. A
+ * negative errno: the daemon ended before it answered.
+ */
+int raw_session_adopt(struct raw_session *session, const char *socket_path, Shmbuddy__V1__Status *out_status);
+
 /* Ends the connection alone: process, lock and mappings stay. */
 void raw_session_disconnect(struct raw_session *session);
 

@@ -179,8 +179,8 @@ static void count_sessions(int state, const struct state_header *header, struct 
 		assert_int_equal(pread(state, record, sizeof *record, (off_t)(header->sessions_at + i * sizeof *record)),
 		                 sizeof *record);
 		uint64_t word = atomic_load(&record->word) & 0xff;
-		assert_true(word == SESSION_FREE || word == SESSION_LIVE);
-		recount->sessions += word == SESSION_LIVE;
+		assert_true(word == SESSION_FREE || word == SESSION_LIVE || word == SESSION_CLONED || word == SESSION_ADOPTED);
+		recount->sessions += word != SESSION_FREE;
 		if (word == SESSION_FREE)
 			continue;
 		for (unsigned k = 0; k < SESSION_SLOTS; k++) {
