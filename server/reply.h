@@ -5,6 +5,7 @@
 
 #include <stdint.h>
 
+#include "names.h"
 #include "shmbuddy.pb-c.h"
 
 struct connection;
@@ -22,6 +23,10 @@ __attribute__((format(printf, 5, 6))) void reply_status(struct connection *conne
 
 /* The result of an allocation or a look-up: the block at this index. */
 void reply_block(struct connection *connection, uint32_t slot, uint64_t sequence, const struct pool *pool, uint32_t index);
+
+/* The same for a range of a block; one of zeros is the whole. */
+void reply_range(struct connection *connection, uint32_t slot, uint64_t sequence, const struct pool *pool, uint32_t index,
+                 struct name_range range);
 
 /* The result of a share: a ticket's token, 16 bytes. */
 void reply_ticket(struct connection *connection, uint32_t slot, uint64_t sequence, const uint8_t *token);

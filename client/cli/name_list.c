@@ -50,6 +50,11 @@ size_t name_list_of_block(const struct name_list *list, uint64_t block, size_t *
 	return low - first;
 }
 
+bool name_list_is_range(const shmb_name_info *name, const shmb_block_info *block)
+{
+	return name->offset != 0 || name->length != block->size;
+}
+
 void name_list_deinit(struct name_list *list)
 {
 	free(list->items);

@@ -3,6 +3,7 @@
 #ifndef CLI_NAME_LIST_H
 #define CLI_NAME_LIST_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -26,6 +27,9 @@ void name_list_sort(struct name_list *list);
 
 /* How many names the block has; they stand one after the other from `*out_first` on, which may lie behind the last. */
 size_t name_list_of_block(const struct name_list *list, uint64_t block, size_t *out_first);
+
+/* Does the name stand for less than the whole of its block? */
+bool name_list_is_range(const shmb_name_info *name, const shmb_block_info *block);
 
 void name_list_deinit(struct name_list *list);
 
