@@ -10,6 +10,10 @@ static int compare(const void *left, const void *right)
 
 	if (a->block != b->block)
 		return a->block < b->block ? -1 : 1;
+	if (a->offset != b->offset)
+		return a->offset < b->offset ? -1 : 1;
+	if (a->length != b->length)
+		return a->length > b->length ? -1 : 1;
 	return strcmp(a->name, b->name);
 }
 

@@ -10,7 +10,7 @@
 #include "shmbuddy.h"
 
 struct name_list {
-	shmb_name_info *items; /* by block, then by name */
+	shmb_name_info *items; /* by block, then by place in it, the whole before a part of it, then by name */
 	size_t count;
 };
 

@@ -472,12 +472,14 @@ says '^name +part, for 3 from 4 on, published'
 says '^name +tail, for 6 from 4 on, published'
 says '^name +other, published'
 json show "$second"
+good ls --no-headings -o id,name
+says "^ *$second +cam/left \\+3 *$"
 good names --no-headings --bytes -o name,block,offset,size --sort name 'part'
 says "^part +$second +4 +3 *$"
 good free --name cam/left
 good free --name other
 good ls --bytes --no-headings -o id,name
-says "^ *$second +part \[4\+3\] \+1 *$"
+says "^ *$second +tail \[4\+6\] \+1 *$"
 json ls
 bad 1 "name: name 'mic' for block $second: " name "$second" mic
 grep -q -- '--replace' "$folder/err" || wrong "the remedy does not say --replace"
