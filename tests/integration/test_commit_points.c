@@ -53,7 +53,7 @@ struct operation {
 struct result {
 	Shmbuddy__V1__Status status;
 	uint64_t blocks, size, granted; /* in the answer */
-	uint64_t counted[10];
+	uint64_t counted[11];
 };
 
 /* ---- The operations --------------------------------------------------------------------------------------------- */
@@ -833,8 +833,9 @@ static void keep_tables(struct result *out_result)
 	static struct recount recount;
 
 	recount_pool(fixture.pool, &recount);
-	const uint64_t counted[] = {recount.blocks, recount.names, recount.references, recount.holds,  recount.sessions,
-	                            recount.used,   recount.owned, recount.tickets,    recount.leases, recount.links};
+	const uint64_t counted[] = {recount.blocks,   recount.names, recount.references, recount.holds,
+	                            recount.sessions, recount.used,  recount.owned,      recount.tickets,
+	                            recount.leases,   recount.links, recount.named};
 	_Static_assert(sizeof counted == sizeof out_result->counted, "all of them");
 	memcpy(out_result->counted, counted, sizeof counted);
 }

@@ -235,7 +235,7 @@ static void look_for_ever(const struct fixture *fixture, _Atomic uint32_t *done,
 
 static void test_replaced_under_readers(void **state)
 {
-	enum { READERS = 2, TIMES = 100000 };
+	enum { READERS = 2, TIMES = 100000, LOOKS = 200000 };
 	struct fixture *fixture = *state;
 	_Atomic uint32_t *shared =
 		mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0); /* done, and the looks of each */
@@ -262,7 +262,7 @@ static void test_replaced_under_readers(void **state)
 			look_for_ever(fixture, &shared[0], &shared[1 + i]);
 		}
 	}
-	/* Replaced a hundred thousand times, and on until each reader has looked a thousand times meanwhile, or has failed. */
+	/* Replaced a hundred thousand times, and on until each reader has looked twice as often meanwhile, or has failed. */
 	uint32_t from[READERS], times = 0;
 	for (int i = 0; i < READERS; i++)
 		from[i] = atomic_load(&shared[1 + i]);
@@ -271,7 +271,7 @@ static void test_replaced_under_readers(void **state)
 		enough = true;
 		for (int i = 0; i < READERS; i++)
 			enough =
-				enough && (atomic_load(&shared[1 + i]) - from[i] >= 1000 || waitpid(readers[i], NULL, WNOHANG | WNOWAIT));
+				enough && (atomic_load(&shared[1 + i]) - from[i] >= LOOKS || waitpid(readers[i], NULL, WNOHANG | WNOWAIT));
 	}
 	atomic_store(&shared[0], 1);
 	for (int i = 0; i < READERS; i++) {
