@@ -7,9 +7,9 @@
  *
  * A name that is replaced keeps its record and its place in the index. What it is to stand for goes into the body that does not count
  * (step 3), and the slot's `next` says which one that is, plus one (step 2). After the decision one store, of the record's word,
- * flips the body and brings the id of the new publication: a reader has the old block or the new one, never none, and no record more is needed,
- * so that a pool full of names can replace them. Then the new block is in the lists, and the old one's end begins, where nothing else
- * holds it. Whoever holds it keeps it.
+ * flips the body and brings the id of the new publication: a reader has the old block or the new one, never none. No record more
+ * is needed, so that a pool full of names can replace them. Then the new block is in the lists, and the old one's end begins,
+ * where nothing else holds it. Whoever holds it keeps it.
  *
  * A kill before the decision leaves a body that does not count and is overwritten next time. One between decision and flip: recovery
  * compares the word with `next`, and flips (recovery_names.c, which comes after the blocks: a block that was allocated with the

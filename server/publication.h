@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A name on its way to a block, as part of a request that publishes or allocates: a new name, or one that is replaced. The parts of the
- * request's steps (state_layout.h) that are about the name. Loop thread only.
+ * A name on its way to a block, as part of a request that publishes or allocates: a new name, or one that is replaced. The
+ * parts of the request's steps (state_layout.h) that are about the name. Loop thread only.
  */
 #ifndef SERVER_PUBLICATION_H
 #define SERVER_PUBLICATION_H
@@ -34,7 +34,7 @@ struct publication {
 #define PUBLICATION_TEXT_MAX 128
 int publication_check(const struct pool *pool, const struct publication_wish *wish, char out_text[PUBLICATION_TEXT_MAX]);
 
-/* The same, and takes a record where one is needed, so that nothing can fail any more. Also ERROR_LIMIT: the pool has no more names. */
+/* The same, and takes a record where one is needed, so that nothing can fail any more. Also ERROR_LIMIT: no more names. */
 int publication_prepare(struct pool *pool, const struct publication_wish *wish, struct publication *out_publication,
                         char out_text[PUBLICATION_TEXT_MAX]);
 

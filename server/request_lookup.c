@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Lookup: a block, or a range of one, by its name, and a reference to the block for the session. Where there is no such name, and the client is ready to wait, the
- * request keeps its slot, and is answered when the name is published, or its time is over.
+ * Lookup: a block, or a range of one, by its name, and a reference to the block for the session. Where there is no such name, and
+ * the client is ready to wait, the request keeps its slot, and is answered when the name is published, or its time is over.
  */
 #include "request.h"
 

@@ -184,8 +184,8 @@ struct name_body {
 };
 
 /*
- * One name, 408 bytes. Ids of names come from the same counter as those of blocks. A name that is replaced keeps its record and its place in
- * the index: one store flips the body and brings the id of the new publication.
+ * One name, 408 bytes. Ids of names come from the same counter as those of blocks. A name that is replaced keeps its record and
+ * its place in the index: one store flips the body and brings the id of the new publication.
  */
 struct name_record {
 	_Atomic uint64_t word;
