@@ -295,7 +295,6 @@ static int prepare(struct allocation *allocation, struct publication *out_public
 	const struct publication_wish wish = {allocation->name, allocation->name_length, allocation->replace,
 	                                      session->record->uid};
 	int error = allocation->name_length ? publication_check(pool, &wish, out_text) : 0, result;
-	uint32_t lease;
 
 	if (error)
 		return error;
@@ -310,14 +309,15 @@ static int prepare(struct allocation *allocation, struct publication *out_public
 		return ERROR_OUT_OF_MEMORY;
 	}
 	if (allocation->ttl_ms) {
+		uint32_t lease;
 		if (table_take(&pool->leases.table, &lease) < 0)
 			return ERROR_LIMIT;
 		*out_lease = lease + 1;
 	}
 	if (allocation->name_length)
 		error = publication_prepare(pool, &wish, out_publication, out_text);
-	if (error && allocation->ttl_ms)
-		table_give(&pool->leases.table, lease);
+	if (error && *out_lease)
+		table_give(&pool->leases.table, *out_lease - 1);
 	return error;
 }
 

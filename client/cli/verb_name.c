@@ -28,8 +28,8 @@ static int publish(shmb_session *session, const shmb_block *block, const char *n
 
 static int name_block(shmb_session *session, uint64_t id, const char *name, const shmb_publish_options *options)
 {
-	shmb_block_info info;
-	shmb_block block;
+	shmb_block_info info = {0};
+	shmb_block block = {0};
 	int result = shmb_find_block(session, id, &info), status;
 
 	if (result == 0)

@@ -360,7 +360,8 @@ static bool all_have_looked(void)
 static void test_never_a_miss(void **state)
 {
 	struct part parts[READERS];
-	unsigned times = 0, most = getenv("SHMB_TEST_STEPS") ? (unsigned)atoi(getenv("SHMB_TEST_STEPS")) : TIMES;
+	const char *text = getenv("SHMB_TEST_STEPS");
+	unsigned times = 0, most = text ? (unsigned)strtoul(text, NULL, 0) : TIMES;
 
 	(void)state;
 	board = mmap(NULL, sizeof *board, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);

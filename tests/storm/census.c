@@ -216,8 +216,10 @@ static void check_names_found(const struct pool_objects *objects, struct ledger 
 		struct ledger_glimpse glimpse;
 		ledger_examine(entry, &glimpse);
 		const struct ledger_target *target = ledger_target(&glimpse, block.id);
-		if (!target)
+		if (!target) {
 			fail_msg("%s stands for block %" PRIu64 ", to which nobody gave it", name.name, block.id);
+			return;
+		}
 		assert_int_equal(block.size, target->size);
 		if (target->filled)
 			expect_bytes(objects, &block, target->seed);
