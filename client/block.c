@@ -23,6 +23,19 @@ int block_accept(const struct shmb_session *session, shmb_handle handle, uint64_
 	return 0;
 }
 
+bool block_narrow(shmb_block *block, uint64_t offset, uint64_t length)
+{
+	if (offset >= block->size || length > block->size - offset)
+		return false;
+	if (offset == 0 && length == 0)
+		return true;
+	block->size = length ? length : block->size - offset;
+	block->granted = block->size;
+	block->offset += offset;
+	block->data = (uint8_t *)block->data + offset;
+	return true;
+}
+
 int block_from_reply(const struct shmb_session *session, const Shmbuddy__V1__Reply *reply, shmb_block *out_block)
 {
 	const Shmbuddy__V1__Block *block = reply->block;
@@ -173,6 +186,7 @@ int shmb_alloc(shmb_session *session, uint64_t size, const shmb_alloc_options *o
 		allocate.name = options->name ? (char *)(uintptr_t)options->name : allocate.name;
 		allocate.tag = options->tag ? (char *)(uintptr_t)options->tag : allocate.tag;
 		allocate.wait_ms = options->wait_ms;
+		allocate.replace = options->replace;
 	}
 	request.operation_case = SHMBUDDY__V1__REQUEST__OPERATION_ALLOCATE;
 	request.allocate = &allocate;

@@ -12,6 +12,9 @@
 int block_accept(const struct shmb_session *session, shmb_handle handle, uint64_t offset, uint64_t size, uint64_t granted,
                  shmb_block *out_block);
 
+/* Makes a block the range of it that a name stands for; a length of 0: to the end. False: there is no such range. */
+bool block_narrow(shmb_block *block, uint64_t offset, uint64_t length);
+
 /* block_accept for the block of a reply, which may have none. */
 int block_from_reply(const struct shmb_session *session, const Shmbuddy__V1__Reply *reply, shmb_block *out_block);
 

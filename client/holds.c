@@ -142,7 +142,8 @@ bool holds_look_up(struct shmb_session *session, const char *name, size_t length
 		return false;
 	/* It was held while the name still led to it, or else is given back. */
 	atomic_thread_fence(memory_order_acquire);
-	if (atomic_load_explicit(&view->names[named.index].word, memory_order_relaxed) == named.word) {
+	if (atomic_load_explicit(&view->names[named.index].word, memory_order_relaxed) == named.word &&
+	    block_narrow(&block, named.offset, named.length)) {
 		*out_block = block;
 		return true;
 	}

@@ -7,6 +7,9 @@
 
 #include <string.h>
 
+/* A name that is replaced under us this often in a row leads to what a dead daemon has left half done. */
+#define MEASURE_ATTEMPTS 64
+
 static uint64_t counter(const _Atomic uint64_t *value)
 {
 	return atomic_load_explicit(value, memory_order_relaxed);
@@ -105,11 +108,32 @@ int inspect_block(const struct shmb_session *session, uint32_t index, shmb_block
 	return 1;
 }
 
+/*
+ * A name that goes to the end of its block is as long as that says. 1, or 0: the block is gone, so that the name does not lead there any
+ * more.
+ */
+static int measure(const struct view *view, struct view_name *name)
+{
+	struct view_block block;
+
+	if (name->length)
+		return 1;
+	if (name->block >= inspect_block_records(view) || view_read_block(view, name->block, &block) != 1 ||
+	    block.id != name->block_id || block.size <= name->offset)
+		return 0;
+	name->length = block.size - name->offset;
+	return 1;
+}
+
 int inspect_name(const struct shmb_session *session, uint32_t index, shmb_name_info *out_name, uint64_t *out_id)
 {
+	const struct view *view = &session->mapping->view;
 	struct view_name name;
-	int r = view_read_name(&session->mapping->view, index, &name);
+	int r = view_read_name(view, index, &name);
 
+	/* A name that was replaced meanwhile leads elsewhere; one that is removed is gone with the next look. */
+	for (int attempt = 0; r > 0 && !measure(view, &name); attempt++)
+		r = attempt < MEASURE_ATTEMPTS ? view_read_name(view, index, &name) : 0;
 	if (r < 0)
 		return corrupt("name", index);
 	if (r == 0)
@@ -122,7 +146,7 @@ int inspect_name(const struct shmb_session *session, uint32_t index, shmb_name_i
 		.created_ns = name.created_ns,
 	};
 	memcpy(out_name->name, name.name, sizeof out_name->name);
-	*out_id = name.id;
+	*out_id = name.first_id;
 	return 1;
 }
 

@@ -16,6 +16,11 @@ static int check(const char *name)
 
 int shmb_publish(shmb_session *session, shmb_handle handle, const char *name)
 {
+	return shmb_publish_with(session, handle, name, NULL);
+}
+
+int shmb_publish_with(shmb_session *session, shmb_handle handle, const char *name, const shmb_publish_options *options)
+{
 	Shmbuddy__V1__Request request = SHMBUDDY__V1__REQUEST__INIT;
 	Shmbuddy__V1__Publish publish = SHMBUDDY__V1__PUBLISH__INIT;
 	Shmbuddy__V1__Handle wire = block_wire_handle(handle);
@@ -28,6 +33,11 @@ int shmb_publish(shmb_session *session, shmb_handle handle, const char *name)
 		return r;
 	publish.handle = &wire;
 	publish.name = (char *)(uintptr_t)name;
+	if (options) {
+		publish.replace = options->replace;
+		publish.offset = options->offset;
+		publish.length = options->length;
+	}
 	request.operation_case = SHMBUDDY__V1__REQUEST__OPERATION_PUBLISH;
 	request.publish = &publish;
 	call_init(&call, NULL);

@@ -12,7 +12,7 @@
  * That no two of them overlap needs no more than acquire loads, on any machine. Say that A was freed to make room for B: the
  * daemon stores A's death before B's life (commit.h of the daemon; both are releases). Whoever kept both has loaded B alive in the
  * first pass, an acquire, and A alive in the second, which comes after: but then A's death was before it, and it would have
- * seen that. The same holds for a name that was taken away and given anew.
+ * seen that. The same holds for a name that was taken away and given anew. One that is replaced stays the same name, by its first id.
  *
  * Two passes, never more: a busy daemon makes the list shorter, not the call longer.
  */
@@ -22,6 +22,7 @@
 
 #include "cleanup.h"
 #include "inspect.h"
+#include "name_filter.h"
 
 /* Room for this many at first. */
 #define FIRST_ROOM 64
@@ -42,7 +43,8 @@ struct sighting {
 
 struct collection {
 	const struct kind *kind;
-	uint8_t *items; /* `count` of the kind's size; malloc */
+	const shmb_name_filter *filter; /* of names; NULL: all */
+	uint8_t *items;                 /* `count` of the kind's size; malloc */
 	struct sighting *sightings;
 	size_t count, room;
 };
@@ -81,6 +83,9 @@ static int collect(const struct shmb_session *session, struct collection *collec
 		if (collection->count == collection->room && grow(collection) < 0)
 			return last_error_system(ENOMEM, "cannot list the %s", kind->plural);
 		r = kind->read(session, index, item_at(collection, collection->count), &id);
+		if (r > 0 && collection->filter)
+			r = name_filter_takes(collection->filter,
+			                      ((const shmb_name_info *)item_at(collection, collection->count))->name);
 		if (r < 0)
 			return r;
 		if (r > 0)
@@ -89,7 +94,7 @@ static int collect(const struct shmb_session *session, struct collection *collec
 	return 0;
 }
 
-/* The second pass. What is kept is as it is now: what may change about an item while it lives, its owner, may have. */
+/* The second pass. What is kept is as it is now: what may change about an item while it lives may have (a block's owner, what a name stands for). */
 static int keep(const struct shmb_session *session, struct collection *collection)
 {
 	size_t kept = 0;
@@ -108,9 +113,10 @@ static int keep(const struct shmb_session *session, struct collection *collectio
 	return 0;
 }
 
-static int list(shmb_session *session, const struct kind *kind, void **out_items, size_t *out_count)
+static int list(shmb_session *session, const struct kind *kind, const shmb_name_filter *filter, void **out_items,
+                size_t *out_count)
 {
-	struct collection collection = {.kind = kind};
+	struct collection collection = {.kind = kind, .filter = filter};
 	int r = session_enter_view(session);
 
 	if (r < 0)
@@ -151,7 +157,7 @@ int shmb_list_blocks(shmb_session *session, shmb_block_info **out_blocks, size_t
 
 	if (!out_blocks || !out_count)
 		return last_error_set(ERROR_INVALID_ARGUMENT, "%s is NULL", out_blocks ? "out_count" : "out_blocks");
-	r = list(session, &blocks, &items, out_count);
+	r = list(session, &blocks, NULL, &items, out_count);
 	if (r == 0)
 		*out_blocks = items;
 	return r;
@@ -159,13 +165,18 @@ int shmb_list_blocks(shmb_session *session, shmb_block_info **out_blocks, size_t
 
 int shmb_list_names(shmb_session *session, shmb_name_info **out_names, size_t *out_count)
 {
+	return shmb_match_names(session, NULL, out_names, out_count);
+}
+
+int shmb_match_names(shmb_session *session, const shmb_name_filter *filter, shmb_name_info **out_names, size_t *out_count)
+{
 	static const struct kind names = {"names", sizeof(shmb_name_info), inspect_name_records, read_name};
 	void *items;
 	int r;
 
 	if (!out_names || !out_count)
 		return last_error_set(ERROR_INVALID_ARGUMENT, "%s is NULL", out_names ? "out_count" : "out_names");
-	r = list(session, &names, &items, out_count);
+	r = list(session, &names, filter, &items, out_count);
 	if (r == 0)
 		*out_names = items;
 	return r;

@@ -13,7 +13,8 @@ struct acquisition {
 	const struct slot *slot;
 	enum slot_operation operation;
 	uint32_t block;
-	uint32_t ticket; /* record, plus one, that goes for it; 0: none */
+	struct name_range range; /* of the block, that the answer is about */
+	uint32_t ticket;         /* record, plus one, that goes for it; 0: none */
 };
 
 /* Steps 1 and 2 of the slot. */
@@ -24,9 +25,14 @@ static void begin(const struct acquisition *acquisition, uint32_t reference, uin
 
 	record->block = acquisition->block;
 	record->id = record_id(blocks_word(blocks, acquisition->block));
+	if (acquisition->ticket) {
+		record->ticket = acquisition->ticket;
+	} else {
+		record->offset = acquisition->range.offset;
+		record->length = acquisition->range.length;
+	}
 	record->reference = reference + 1;
 	record->next = next;
-	record->ticket = acquisition->ticket;
 }
 
 /* The reference is there: the last of step 5, and step 6. */
@@ -72,12 +78,14 @@ static int take(const struct acquisition *acquisition)
 	return 0;
 }
 
-int acquisition_perform(const struct slot *slot, enum slot_operation operation, uint32_t block)
+int acquisition_perform(const struct slot *slot, enum slot_operation operation, uint32_t block, struct name_range range)
 {
-	return take(&(struct acquisition){slot, operation, block, 0});
+	return take(&(struct acquisition){slot, operation, block, range, 0});
 }
 
 int acquisition_redeem(const struct slot *slot, uint32_t ticket)
 {
-	return take(&(struct acquisition){slot, SLOT_REDEEM, slot->session->pool->tickets.records[ticket].block, ticket + 1});
+	uint32_t block = slot->session->pool->tickets.records[ticket].block;
+
+	return take(&(struct acquisition){slot, SLOT_REDEEM, block, {0}, ticket + 1});
 }

@@ -5,13 +5,15 @@
 
 #include <stdint.h>
 
+#include "names.h"
 #include "slot.h"
 
 /*
- * The slot's session gets a reference to a live block, or one more; decided and recorded. 0, or ERROR_LIMIT (no more references, or this one's
+ * The slot's session gets a reference to a live block, or one more; decided and recorded, with the range of it that the answer is
+ * about. 0, or ERROR_LIMIT (no more references, or this one's
  * count is at its end): nothing has happened, and nothing is recorded.
  */
-int acquisition_perform(const struct slot *slot, enum slot_operation operation, uint32_t block);
+int acquisition_perform(const struct slot *slot, enum slot_operation operation, uint32_t block, struct name_range range);
 
 /* The same by a live ticket, which goes in the same operation. */
 int acquisition_redeem(const struct slot *slot, uint32_t ticket);

@@ -287,15 +287,17 @@ int allocation_start(struct allocation *allocation)
 }
 
 /* The records' pages and indexes, so that nothing can fail once the first record is written. */
-static int prepare(struct allocation *allocation, uint32_t *out_name, uint32_t *out_lease)
+static int prepare(struct allocation *allocation, struct publication *out_publication, uint32_t *out_lease,
+                   char out_text[PUBLICATION_TEXT_MAX])
 {
-	struct pool *pool = allocation->slot.session->pool;
-	uint32_t taken;
-	int result;
+	struct session *session = allocation->slot.session;
+	struct pool *pool = session->pool;
+	const struct publication_wish wish = {allocation->name, allocation->name_length, allocation->replace,
+	                                      session->record->uid};
+	int error = allocation->name_length ? publication_check(pool, &wish, out_text) : 0, result;
 
-	*out_name = *out_lease = 0;
-	if (allocation->name_length && names_find(&pool->names, allocation->name, allocation->name_length, &taken) == 0)
-		return ERROR_NAME_TAKEN;
+	if (error)
+		return error;
 	result = table_prepare(&pool->blocks.table, (uint32_t)allocation->count);
 	if (result < 0) {
 		allocation->refusal = (struct allocation_refusal){
@@ -307,31 +309,28 @@ static int prepare(struct allocation *allocation, uint32_t *out_name, uint32_t *
 		return ERROR_OUT_OF_MEMORY;
 	}
 	if (allocation->ttl_ms) {
-		if (table_take(&pool->leases.table, &taken) < 0)
+		uint32_t lease;
+		if (table_take(&pool->leases.table, &lease) < 0)
 			return ERROR_LIMIT;
-		*out_lease = taken + 1;
+		*out_lease = lease + 1;
 	}
-	if (!allocation->name_length)
-		return 0;
-	result = table_take(&pool->names.table, &taken);
-	if (result < 0) {
-		if (*out_lease)
-			table_give(&pool->leases.table, *out_lease - 1);
-		return ERROR_LIMIT;
-	}
-	*out_name = taken + 1;
-	return 0;
+	if (allocation->name_length)
+		error = publication_prepare(pool, &wish, out_publication, out_text);
+	if (error && *out_lease)
+		table_give(&pool->leases.table, *out_lease - 1);
+	return error;
 }
 
-int allocation_write(struct allocation *allocation)
+int allocation_write(struct allocation *allocation, char out_text[PUBLICATION_TEXT_MAX])
 {
 	const struct slot *slot = &allocation->slot;
 	struct session *session = slot->session;
 	struct pool *pool = session->pool;
 	enum slot_operation operation = allocation->batch ? SLOT_ALLOCATE_BATCH : SLOT_ALLOCATE;
 	uint64_t now = clock_realtime_ns();
-	uint32_t name, lease;
-	int error = prepare(allocation, &name, &lease);
+	struct publication publication = {0};
+	uint32_t lease = 0;
+	int error = prepare(allocation, &publication, &lease, out_text);
 
 	if (error) {
 		release_all(allocation);
@@ -355,21 +354,21 @@ int allocation_write(struct allocation *allocation)
 						 .uid = session->record->uid,
 						 .tag = allocation->tag,
 						 .tag_length = allocation->tag_length,
-						 .shared = name != 0,
+						 .shared = publication.name != 0,
 					 });
 	}
-	if (name) {
-		names_write(&pool->names, name - 1,
-		            &(struct name_content){
-						.id = pool_take_ids(pool, 1),
-						.block = allocation->indexes[0],
-						.block_id = id,
-						.length = allocation->sizes[0],
-						.created_ns = now,
-						.uid = session->record->uid,
-						.name = allocation->name,
-						.name_length = allocation->name_length,
-					});
+	if (publication.name) {
+		publication_write(pool, &publication,
+		                  &(struct name_content){
+							  .id = pool_take_ids(pool, 1),
+							  .block = allocation->indexes[0],
+							  .block_id = id,
+							  .created_ns = now,
+							  .uid = session->record->uid,
+							  .name = allocation->name,
+							  .name_length = allocation->name_length,
+						  },
+		                  record);
 	}
 	if (lease) {
 		record->deadline = deadlines_after(&pool->deadlines, allocation->ttl_ms);
@@ -378,13 +377,12 @@ int allocation_write(struct allocation *allocation)
 	record->id = id;
 	record->block = allocation->indexes[0];
 	record->count = (uint32_t)allocation->count;
-	record->name = name;
 	record->lease = lease;
 	slot_decide(slot);
 	for (size_t i = 0; i < allocation->count; i++)
 		lifetime_add_owner(session, allocation->indexes[i]);
-	if (name)
-		lifetime_add_name(pool, name - 1);
+	if (publication.name)
+		publication_apply(pool, &publication);
 	if (lease)
 		lifetime_add_lease(pool, lease - 1, record->deadline);
 	slot_done(slot);

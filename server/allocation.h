@@ -13,6 +13,7 @@
 
 #include "committer.h"
 #include "session.h"
+#include "publication.h"
 #include "slot.h"
 #include "wait_queue.h"
 
@@ -38,6 +39,7 @@ struct allocation {
 	uint64_t ttl_ms;                                             /* time to live; 0: none */
 	char name[256];                                              /* to publish; empty: none */
 	size_t name_length;
+	bool replace; /* the name, if it is published already */
 	char tag[16];
 	size_t tag_length;
 	size_t count;
@@ -60,10 +62,10 @@ void allocation_free(struct allocation *allocation);
 int allocation_start(struct allocation *allocation);
 
 /*
- * Writes the blocks, and the name and the lease, into the tables, decides and records: the request has happened. 0, or ERROR_NAME_TAKEN,
- * ERROR_LIMIT (no more names or leases), ERROR_OUT_OF_MEMORY (no record left, or no memory for one; `refusal` says which): recorded as well, and
- * nothing is left of it.
+ * Writes the blocks, and the name and the lease, into the tables, decides and records: the request has happened. 0, or an ERROR_* of
+ * publication_prepare, with its sentence, ERROR_LIMIT (no more leases), or ERROR_OUT_OF_MEMORY (no record left, or no memory for one;
+ * `refusal` says which): recorded as well, and nothing is left of it. `out_text` is left alone where there is nothing more to say.
  */
-int allocation_write(struct allocation *allocation);
+int allocation_write(struct allocation *allocation, char out_text[PUBLICATION_TEXT_MAX]);
 
 #endif

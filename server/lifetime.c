@@ -177,7 +177,7 @@ void lifetime_set_reference(struct session *session, uint32_t index, uint32_t co
 
 void lifetime_adopt_name(struct pool *pool, uint32_t index)
 {
-	index_list_push(pool->names.of_block, &pool->blocks.names[pool->names.records[index].block], index);
+	index_list_push(pool->names.of_block, &pool->blocks.names[names_body(&pool->names, index)->block], index);
 	pool->name_count++;
 }
 
@@ -185,18 +185,30 @@ void lifetime_add_name(struct pool *pool, uint32_t index)
 {
 	names_set_live(&pool->names, index);
 	lifetime_adopt_name(pool, index);
-	dying_revive(pool, pool->names.records[index].block);
+	dying_revive(pool, names_body(&pool->names, index)->block);
 	name_waiters_published(&pool->name_waiters, pool->names.records[index].name, pool->names.records[index].name_length);
 }
 
 void lifetime_drop_name(struct pool *pool, uint32_t index)
 {
-	uint32_t block = pool->names.records[index].block;
+	uint32_t block = names_body(&pool->names, index)->block;
 
 	index_list_remove(pool->names.of_block, &pool->blocks.names[block], index);
 	names_drop(&pool->names, index);
 	pool->name_count--;
 	lifetime_free_unheld(pool, block);
+}
+
+void lifetime_replace_name(struct pool *pool, uint32_t index)
+{
+	uint32_t before = names_body(&pool->names, index)->block;
+
+	names_replace(&pool->names, index);
+	uint32_t block = names_body(&pool->names, index)->block;
+	index_list_remove(pool->names.of_block, &pool->blocks.names[before], index);
+	index_list_push(pool->names.of_block, &pool->blocks.names[block], index);
+	dying_revive(pool, block);
+	lifetime_free_unheld(pool, before); /* held still where it is the same block */
 }
 
 uint32_t lifetime_find_link(const struct pool *pool, uint32_t from, uint32_t to)

@@ -63,6 +63,9 @@ void lifetime_set_reference(struct session *session, uint32_t reference, uint32_
 void lifetime_add_name(struct pool *pool, uint32_t name);
 void lifetime_drop_name(struct pool *pool, uint32_t name);
 
+/* After it was decided what a live name stands for next: from now on it does, and holds that block. */
+void lifetime_replace_name(struct pool *pool, uint32_t name);
+
 /* The link from one block to another, as index plus one; 0: none. */
 uint32_t lifetime_find_link(const struct pool *pool, uint32_t from, uint32_t to);
 

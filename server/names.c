@@ -12,7 +12,7 @@
 #include "shared_object.h"
 #include "view.h"
 
-/* Bytes of records committed at a time: 199 names. */
+/* Bytes of records committed at a time: 160 names. */
 #define NAMES_STEP 65536
 
 int names_init(struct names *names, const struct shared_object *view, const struct view_header *header)
@@ -81,31 +81,54 @@ void names_link(struct names *names, uint32_t index)
 	atomic_store_explicit(bucket, index + 1, memory_order_release);
 }
 
+static void write_body(struct name_record *record, unsigned which, const struct name_content *content)
+{
+	struct name_body *body = &record->body[which];
+
+	*body = (struct name_body){
+		.id = content->id,
+		.block_id = content->block_id,
+		.offset = content->range.offset,
+		.length = content->range.length,
+		.created_ns = content->created_ns,
+		.block = content->block,
+		.uid = content->uid,
+	};
+	body->checksum = name_body_checksum(body, record->first_id);
+}
+
 void names_write(struct names *names, uint32_t index, const struct name_content *content)
 {
 	struct name_record *record = &names->records[index];
 
 	assert(content->name_length < sizeof record->name);
-	record->block = content->block;
-	record->block_id = content->block_id;
-	record->offset = content->offset;
-	record->length = content->length;
-	record->created_ns = content->created_ns;
-	record->hash = hash_of(content->name, content->name_length);
-	record->uid = content->uid;
 	record->name_length = (uint32_t)content->name_length;
+	record->hash = hash_of(content->name, content->name_length);
+	record->first_id = content->id;
 	memset(record->name, 0, sizeof record->name);
 	memcpy(record->name, content->name, content->name_length);
-	record->checksum = name_record_checksum(record, content->id);
+	record->checksum = name_record_checksum(record);
+	write_body(record, 0, content);
 	commit(&record->word, record_word(content->id, 0, RECORD_PENDING));
 	names_link(names, index);
 }
 
 void names_set_live(struct names *names, uint32_t index)
 {
-	struct name_record *record = &names->records[index];
+	commit(&names->records[index].word, record_with_state(names_word(names, index), RECORD_LIVE));
+}
 
-	commit(&record->word, record_word(record_id(atomic_load_explicit(&record->word, memory_order_relaxed)), 0, RECORD_LIVE));
+void names_write_next(struct names *names, uint32_t index, const struct name_content *content)
+{
+	write_body(&names->records[index], !record_body(names_word(names, index)), content);
+}
+
+void names_replace(struct names *names, uint32_t index)
+{
+	struct name_record *record = &names->records[index];
+	unsigned next = !record_body(names_word(names, index));
+
+	commit(&record->word, record_word(record->body[next].id, next, RECORD_LIVE));
 }
 
 /* However long its chain is: somebody may have chosen names for it to be long. */
@@ -124,10 +147,7 @@ static void unlink_from_index(struct names *names, uint32_t index)
 
 void names_drop(struct names *names, uint32_t index)
 {
-	struct name_record *record = &names->records[index];
-	uint64_t word = atomic_load_explicit(&record->word, memory_order_relaxed);
-
-	commit(&record->word, record_word(record_id(word), 0, RECORD_FREE));
+	commit(&names->records[index].word, record_with_state(names_word(names, index), RECORD_FREE));
 	unlink_from_index(names, index);
 	table_give(&names->table, index);
 }

@@ -23,11 +23,17 @@ struct names {
 	struct index_link *of_block; /* list of the names of one block; its head is in `blocks` */
 };
 
-/* What a new name says. */
+/* What of a block a name stands for. */
+struct name_range {
+	uint64_t offset, length; /* bytes; a length of 0: to the end of the block */
+};
+
+/* What a new name, or a new publication of one, says. */
 struct name_content {
-	uint64_t id, block_id, offset, length, created_ns;
+	uint64_t id, block_id, created_ns;
+	struct name_range range;
 	uint32_t block, uid;
-	const char *name; /* name_length bytes that name_check has passed */
+	const char *name; /* name_length bytes that name_check has passed; not needed where a name is replaced */
 	size_t name_length;
 };
 
@@ -47,7 +53,30 @@ void names_link(struct names *names, uint32_t index);
 /* Makes a pending name visible. */
 void names_set_live(struct names *names, uint32_t index);
 
+/* Writes what a live name is to stand for next, as which nobody sees it yet: into the body that does not count. */
+void names_write_next(struct names *names, uint32_t index, const struct name_content *content);
+
+/* It stands for that from now on: one store. */
+void names_replace(struct names *names, uint32_t index);
+
 /* Makes a name invisible, takes it out of the index, and gives its index back. */
 void names_drop(struct names *names, uint32_t index);
+
+static inline uint64_t names_word(const struct names *names, uint32_t index)
+{
+	return atomic_load_explicit(&names->records[index].word, memory_order_relaxed);
+}
+
+/* The body that counts. */
+static inline const struct name_body *names_body(const struct names *names, uint32_t index)
+{
+	return &names->records[index].body[record_body(names_word(names, index))];
+}
+
+static inline struct name_range names_range(const struct names *names, uint32_t index)
+{
+	const struct name_body *body = names_body(names, index);
+	return (struct name_range){body->offset, body->length};
+}
 
 #endif

@@ -31,9 +31,7 @@ static int redo_free(struct recovery *recovery, const struct slot_record *slot)
 
 static void redo_drop_name(struct pool *pool, uint32_t index)
 {
-	commit(&pool->names.records[index].word,
-	       record_word(record_id(atomic_load_explicit(&pool->names.records[index].word, memory_order_relaxed)), 0,
-	                   RECORD_FREE));
+	commit(&pool->names.records[index].word, record_with_state(names_word(&pool->names, index), RECORD_FREE));
 }
 
 static int redo_acquisition(struct recovery *recovery, const struct slot_record *slot)
@@ -116,8 +114,7 @@ static int redo_renewal(struct recovery *recovery, const struct slot_record *slo
 static void redo_remove(struct pool *pool, const struct slot_record *slot)
 {
 	for (uint32_t i = 0; i < pool->names.table.used; i++) {
-		uint64_t word = atomic_load_explicit(&pool->names.records[i].word, memory_order_relaxed);
-		if (record_state(word) == RECORD_LIVE && pool->names.records[i].block_id == slot->id)
+		if (record_state(names_word(&pool->names, i)) == RECORD_LIVE && names_body(&pool->names, i)->block_id == slot->id)
 			redo_drop_name(pool, i);
 	}
 	for (uint32_t i = 0; i < pool->leases.table.used; i++) {
@@ -145,7 +142,7 @@ int recovery_open_slot(struct recovery *recovery)
 		if (slot->name == 0 || slot->name > pool->names.table.used)
 			return recovery_contradiction(recovery, "slot", recovery->open_session,
 			                              "unpublishes a name that does not exist");
-		if (record_id(atomic_load_explicit(&pool->names.records[slot->name - 1].word, memory_order_relaxed)) == slot->id)
+		if (record_id(names_word(&pool->names, slot->name - 1)) == slot->id)
 			redo_drop_name(pool, slot->name - 1);
 		return 0;
 	case SLOT_REMOVE: redo_remove(pool, slot); return 0;
@@ -156,7 +153,7 @@ int recovery_open_slot(struct recovery *recovery)
 	case SLOT_ALLOCATE_BATCH:
 	case SLOT_FREE_BATCH:
 	case SLOT_PUBLISH:
-	case SLOT_LINK: return 0; /* the marks say all */
+	case SLOT_LINK: return 0; /* the marks say all, but for a name that is replaced: recovery_names.c */
 	case SLOT_UNLINK: return redo_unlink(recovery, slot);
 	case SLOT_SHARE: return 0; /* the marks say all */
 	case SLOT_NOTHING: break;

@@ -52,6 +52,12 @@ void reply_status(struct connection *connection, uint32_t slot, uint64_t sequenc
 
 void reply_block(struct connection *connection, uint32_t slot, uint64_t sequence, const struct pool *pool, uint32_t index)
 {
+	reply_range(connection, slot, sequence, pool, index, (struct name_range){0});
+}
+
+void reply_range(struct connection *connection, uint32_t slot, uint64_t sequence, const struct pool *pool, uint32_t index,
+                 struct name_range range)
+{
 	Shmbuddy__V1__Reply reply = SHMBUDDY__V1__REPLY__INIT;
 	Shmbuddy__V1__Block block = SHMBUDDY__V1__BLOCK__INIT;
 	Shmbuddy__V1__Handle handle = SHMBUDDY__V1__HANDLE__INIT;
@@ -64,6 +70,10 @@ void reply_block(struct connection *connection, uint32_t slot, uint64_t sequence
 	block.offset = pool->blocks.records[index].offset;
 	block.size = body->size;
 	block.granted = body->granted;
+	if (range.offset || range.length) {
+		block.offset += range.offset;
+		block.size = block.granted = range.length ? range.length : body->size - range.offset;
+	}
 	reply.slot = slot;
 	reply.sequence = sequence;
 	reply.result_case = SHMBUDDY__V1__REPLY__RESULT_BLOCK;

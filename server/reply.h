@@ -5,6 +5,7 @@
 
 #include <stdint.h>
 
+#include "names.h"
 #include "shmbuddy.pb-c.h"
 
 struct connection;
@@ -26,6 +27,10 @@ void reply_block(struct connection *connection, uint32_t slot, uint64_t sequence
 
 /* The result of Clone. */
 void reply_clone_token(struct connection *connection, uint32_t slot, uint64_t sequence, const struct session *copy);
+/* The same for a range of a block; one of zeros is the whole. */
+void reply_range(struct connection *connection, uint32_t slot, uint64_t sequence, const struct pool *pool, uint32_t index,
+                 struct name_range range);
+
 /* The result of a share: a ticket's token, 16 bytes. */
 void reply_ticket(struct connection *connection, uint32_t slot, uint64_t sequence, const uint8_t *token);
 

@@ -14,7 +14,7 @@ void request_acquire(struct request *request)
 	if (message)
 		error = lifetime_find_to_acquire(request->pool, &(struct handle){message->id, message->index, message->incarnation});
 	if (!error)
-		error = acquisition_perform(&request->slot, SLOT_ACQUIRE, message->index);
+		error = acquisition_perform(&request->slot, SLOT_ACQUIRE, message->index, (struct name_range){0});
 	if (error) {
 		slot_refuse(&request->slot, SLOT_ACQUIRE, (uint32_t)error);
 		request_reply(request, error, NULL);

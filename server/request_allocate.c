@@ -22,10 +22,8 @@
 #define ALIGNMENT_MAX (UINT64_C(1) << 30)
 
 /* All that may refuse a request before memory is looked for. 0, or an ERROR_* with a sentence. */
-static int check(const struct pool *pool, uint64_t alignment, const char *name, const char *tag, const char **out_text)
+static int check(uint64_t alignment, const char *tag, const char **out_text)
 {
-	uint32_t taken;
-
 	if (alignment && (!size_is_power_of_two(alignment) || alignment > ALIGNMENT_MAX)) {
 		*out_text = "the alignment must be a power of two, at most 1G";
 		return ERROR_INVALID_ARGUMENT;
@@ -34,17 +32,21 @@ static int check(const struct pool *pool, uint64_t alignment, const char *name, 
 		*out_text = "the tag must be at most 15 bytes of UTF-8 without control characters";
 		return ERROR_INVALID_ARGUMENT;
 	}
-	if (!name[0])
-		return 0;
-	if (name_check(name, strlen(name)) < 0) {
-		*out_text = "the name must be 1 to 255 bytes of UTF-8, without control characters, and not start with \"//\"";
-		return ERROR_BAD_NAME;
-	}
-	if (names_find(&pool->names, name, strlen(name), &taken) == 0) {
-		*out_text = "a block is published under this name already: choose another, or remove it first";
-		return ERROR_NAME_TAKEN;
-	}
 	return 0;
+}
+
+/* The same of the name that an allocation brings. */
+static int check_name(const struct request *request, char room[PUBLICATION_TEXT_MAX], const char **out_text)
+{
+	const Shmbuddy__V1__Allocate *message = request->message->allocate;
+	const struct publication_wish wish = {message->name, strlen(message->name), message->replace,
+	                                      request->slot.session->record->uid};
+
+	*out_text = room;
+	if (name_check(wish.name, wish.length) == 0)
+		return publication_check(request->pool, &wish, room);
+	*out_text = "the name must be 1 to 255 bytes of UTF-8, without control characters, and not start with \"//\"";
+	return ERROR_BAD_NAME;
 }
 
 /* Memory has been found and committed: the blocks come to be. */
@@ -53,12 +55,13 @@ static void finish(struct allocation *allocation, struct connection *connection)
 	const struct slot *slot = &allocation->slot;
 	struct pool *pool = slot->session->pool;
 	const uint32_t *indexes = allocation->indexes;
-	int error = allocation_write(allocation);
+	char text[PUBLICATION_TEXT_MAX] = "";
+	int error = allocation_write(allocation, text);
 
 	if (error == ERROR_OUT_OF_MEMORY)
 		out_of_memory_reply(connection, slot, pool, &allocation->refusal);
 	else if (error)
-		reply_status(connection, slot->index, slot->sequence, error, NULL);
+		reply_status(connection, slot->index, slot->sequence, error, "%s", text[0] ? text : error_sentence(error));
 	else if (allocation->batch)
 		reply_block_batch(connection, slot->index, slot->sequence, pool, record_id(blocks_word(&pool->blocks, indexes[0])),
 		                  allocation->indexes, allocation->count);
@@ -130,14 +133,16 @@ void request_allocate(struct request *request)
 {
 	const Shmbuddy__V1__Allocate *message = request->message->allocate;
 	struct allocation *allocation;
+	char room[PUBLICATION_TEXT_MAX];
 	const char *text = "the size must be at least 1 byte";
-	int error = message->size ? check(request->pool, message->alignment, message->name, message->tag, &text)
-	                          : ERROR_INVALID_ARGUMENT;
+	int error = message->size ? check(message->alignment, message->tag, &text) : ERROR_INVALID_ARGUMENT;
 
 	if (!error && message->ttl_ms > DEADLINES_TTL_MAX) {
 		text = "the time to live must be at most 30 days";
 		error = ERROR_INVALID_ARGUMENT;
 	}
+	if (!error && message->name[0])
+		error = check_name(request, room, &text);
 	if (!error && allocation_new(1, false, &allocation) < 0) {
 		text = "the daemon itself has no memory left";
 		error = ERROR_SYSTEM;
@@ -150,6 +155,7 @@ void request_allocate(struct request *request)
 	allocation->ttl_ms = message->ttl_ms;
 	allocation->name_length = strlen(message->name);
 	memcpy(allocation->name, message->name, allocation->name_length);
+	allocation->replace = message->replace;
 	allocation->tag_length = strlen(message->tag);
 	memcpy(allocation->tag, message->tag, allocation->tag_length);
 	start(request, allocation, message->alignment, message->wait_ms);
@@ -160,9 +166,8 @@ void request_allocate_batch(struct request *request)
 	const Shmbuddy__V1__AllocateBatch *message = request->message->allocate_batch;
 	struct allocation *allocation;
 	const char *text = "a batch has 1 to 4096 sizes, each at least 1 byte";
-	int error = message->n_size && message->n_size <= DAEMON_BATCH_MAX
-	                ? check(request->pool, message->alignment, "", message->tag, &text)
-	                : ERROR_INVALID_ARGUMENT;
+	int error = message->n_size && message->n_size <= DAEMON_BATCH_MAX ? check(message->alignment, message->tag, &text)
+	                                                                   : ERROR_INVALID_ARGUMENT;
 
 	for (size_t i = 0; i < message->n_size && !error; i++)
 		error = message->size[i] ? 0 : ERROR_INVALID_ARGUMENT;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Lookup: a block by its name, and a reference to it for the session. Where there is no such name, and the client is ready to wait, the
- * request keeps its slot, and is answered when the name is published, or its time is over.
+ * Lookup: a block, or a range of one, by its name, and a reference to the block for the session. Where there is no such name, and
+ * the client is ready to wait, the request keeps its slot, and is answered when the name is published, or its time is over.
  */
 #include "request.h"
 
@@ -25,15 +25,24 @@ struct lookup_wait {
 };
 
 /* 0: the slot's session has a reference to the block, decided and recorded. Else an ERROR_*, of which nothing is recorded. */
-static int find(const struct slot *slot, const char *name, size_t length, uint32_t *out_block)
+static int find(const struct slot *slot, const char *name, size_t length)
 {
 	const struct pool *pool = slot->session->pool;
 	uint32_t index;
 
 	if (names_find(&pool->names, name, length, &index) < 0)
 		return ERROR_NO_SUCH_NAME;
-	*out_block = pool->names.records[index].block;
-	return acquisition_perform(slot, SLOT_LOOKUP, *out_block);
+	return acquisition_perform(slot, SLOT_LOOKUP, names_body(&pool->names, index)->block, names_range(&pool->names, index));
+}
+
+/* What the slot has recorded. */
+static void answer(const struct slot *slot)
+{
+	const struct session *session = slot->session;
+	const struct slot_record *record = &session->record->slots[slot->index];
+
+	reply_range(session->connection, slot->index, slot->sequence, session->pool, record->block,
+	            (struct name_range){record->offset, record->length});
 }
 
 /* ---- Waiting ---------------------------------------------------------------------------------------------------- */
@@ -63,8 +72,7 @@ static void published(struct name_waiter *waiter)
 	struct lookup_wait *wait = (struct lookup_wait *)waiter; /* its first member */
 	const struct slot *slot = &wait->slot;
 	struct connection *connection = slot->session->connection;
-	uint32_t block;
-	int error = find(slot, wait->name, waiter->length, &block);
+	int error = find(slot, wait->name, waiter->length);
 
 	if (error == ERROR_NO_SUCH_NAME)
 		return; /* gone again: it waits on */
@@ -73,7 +81,7 @@ static void published(struct name_waiter *waiter)
 		slot_refuse(slot, SLOT_LOOKUP, (uint32_t)error);
 		reply_status(connection, slot->index, slot->sequence, error, NULL);
 	} else {
-		reply_block(connection, slot->index, slot->sequence, slot->session->pool, block);
+		answer(slot);
 	}
 	finish(wait);
 }
@@ -140,9 +148,9 @@ static void refuse(struct request *request, int error, bool waits)
 void request_lookup(struct request *request)
 {
 	const char *name = request->message->lookup->name;
-	uint32_t block, wait_ms = request->message->lookup->wait_ms;
+	uint32_t wait_ms = request->message->lookup->wait_ms;
 	bool waits = false;
-	int error = name_check(name, strlen(name)) < 0 ? ERROR_BAD_NAME : find(&request->slot, name, strlen(name), &block);
+	int error = name_check(name, strlen(name)) < 0 ? ERROR_BAD_NAME : find(&request->slot, name, strlen(name));
 
 	if (error == ERROR_NO_SUCH_NAME && wait_ms) {
 		waits = true;
@@ -153,5 +161,5 @@ void request_lookup(struct request *request)
 	if (error)
 		refuse(request, error, waits);
 	else
-		reply_block(request->connection, request->slot.index, request->slot.sequence, request->pool, block);
+		answer(&request->slot);
 }

@@ -1,67 +1,82 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Publish: a block that the session holds gets a name, which holds it from then on. */
+/* Publish: a block that the session holds, or a range of it, gets a name, which holds the block from then on. */
 #include "request.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "clock.h"
 #include "errors.h"
 #include "lifetime.h"
 #include "name.h"
+#include "publication.h"
 
-static int check(const struct request *request, const char *name)
+/* 0, or an ERROR_*; where it has more to say than the list of errors, in `out_text`. */
+static int check(const struct request *request, char out_text[PUBLICATION_TEXT_MAX])
 {
-	const Shmbuddy__V1__Handle *handle = request->message->publish->handle;
-	uint32_t taken;
+	const Shmbuddy__V1__Publish *message = request->message->publish;
+	const Shmbuddy__V1__Handle *handle = message->handle;
 
 	if (!handle)
 		return ERROR_INVALID_ARGUMENT;
-	if (name_check(name, strlen(name)) < 0)
+	if (name_check(message->name, strlen(message->name)) < 0)
 		return ERROR_BAD_NAME;
 	int error = lifetime_check_held(request->slot.session, &(struct handle){handle->id, handle->index, handle->incarnation});
 	if (error)
 		return error;
-	return names_find(&request->pool->names, name, strlen(name), &taken) == 0 ? ERROR_NAME_TAKEN : 0;
+	uint64_t size = blocks_body(&request->pool->blocks, handle->index)->size;
+	if (message->offset >= size || message->length > size - message->offset) {
+		snprintf(out_text, PUBLICATION_TEXT_MAX, "the range does not lie within the block, which has %llu bytes",
+		         (unsigned long long)size);
+		return ERROR_INVALID_ARGUMENT;
+	}
+	return 0;
+}
+
+static void publish(struct request *request, const struct publication *publication)
+{
+	const Shmbuddy__V1__Publish *message = request->message->publish;
+	struct pool *pool = request->pool;
+	const uint32_t block = message->handle->index;
+
+	blocks_share(&pool->blocks, block);
+	struct slot_record *record = slot_begin(&request->slot, SLOT_PUBLISH);
+	record->block = block;
+	record->id = message->handle->id;
+	publication_write(pool, publication,
+	                  &(struct name_content){
+						  .id = pool_take_ids(pool, 1),
+						  .block = block,
+						  .block_id = record->id,
+						  .range = {message->offset, message->length},
+						  .created_ns = clock_realtime_ns(),
+						  .uid = request->slot.session->record->uid,
+						  .name = message->name,
+						  .name_length = strlen(message->name),
+					  },
+	                  record);
+	slot_decide(&request->slot);
+	publication_apply(pool, publication);
+	slot_done(&request->slot);
 }
 
 void request_publish(struct request *request)
 {
-	const char *name = request->message->publish->name;
-	struct pool *pool = request->pool;
-	uint32_t index;
-	int error = check(request, name);
+	const Shmbuddy__V1__Publish *message = request->message->publish;
+	const struct publication_wish wish = {message->name, strlen(message->name), message->replace,
+	                                      request->slot.session->record->uid};
+	struct publication publication;
+	char text[PUBLICATION_TEXT_MAX] = "";
+	int error = check(request, text);
 
-	if (!error && table_take(&pool->names.table, &index) < 0)
-		error = ERROR_LIMIT;
+	if (!error)
+		error = publication_prepare(request->pool, &wish, &publication, text);
 	if (error) {
 		slot_refuse(&request->slot, SLOT_PUBLISH, (uint32_t)error);
-		if (error == ERROR_NAME_TAKEN)
-			request_reply(request, error,
-			              "a block is published under this name already: choose another, or remove it first");
-		else
-			request_reply(request, error, NULL);
+		request_reply(request, error, "%s", text[0] ? text : error_sentence(error));
 		return;
 	}
-	const uint32_t block = request->message->publish->handle->index;
-	blocks_share(&pool->blocks, block);
-	struct slot_record *record = slot_begin(&request->slot, SLOT_PUBLISH);
-	record->block = block;
-	record->id = record_id(blocks_word(&pool->blocks, block));
-	record->name = index + 1;
-	names_write(&pool->names, index,
-	            &(struct name_content){
-					.id = pool_take_ids(pool, 1),
-					.block = block,
-					.block_id = record->id,
-					.length = blocks_body(&pool->blocks, block)->size,
-					.created_ns = clock_realtime_ns(),
-					.uid = request->slot.session->record->uid,
-					.name = name,
-					.name_length = strlen(name),
-				});
-	slot_decide(&request->slot);
-	lifetime_add_name(pool, index);
-	slot_done(&request->slot);
+	publish(request, &publication);
 	request_reply(request, 0, NULL);
-	pool_publish_counters(pool);
+	pool_publish_counters(request->pool);
 }

@@ -20,7 +20,7 @@ static int check(const struct request *request, const struct handle *handle)
 	if (pool->blocks.leases[handle->index] && pool->blocks.records[handle->index].uid != uid && uid != 0)
 		return ERROR_DENIED;
 	for (uint32_t link = pool->blocks.names[handle->index]; link; link = pool->names.of_block[link - 1].next) {
-		if (pool->names.records[link - 1].uid != uid && uid != 0)
+		if (names_body(&pool->names, link - 1)->uid != uid && uid != 0)
 			return ERROR_DENIED;
 	}
 	return 0;

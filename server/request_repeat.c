@@ -45,7 +45,10 @@ static void repeat_share(struct request *request, const struct slot_record *reco
 void request_repeat(struct request *request)
 {
 	const struct slot_record *record = &request->slot.session->record->slots[request->slot.index];
+	struct name_range range = {0};
 
+	if (record->operation == SLOT_LOOKUP)
+		range = (struct name_range){record->offset, record->length};
 	if (record->status) {
 		request_reply(request, (int)record->status, NULL);
 	} else if (record->operation == SLOT_ALLOCATE_BATCH) {
@@ -57,7 +60,8 @@ void request_repeat(struct request *request)
 	} else if (record->operation == SLOT_ALLOCATE || record->operation == SLOT_LOOKUP || record->operation == SLOT_ACQUIRE ||
 	           record->operation == SLOT_REDEEM) {
 		if (blocks_is_live(&request->pool->blocks, record->block, record->id))
-			reply_block(request->connection, request->slot.index, request->slot.sequence, request->pool, record->block);
+			reply_range(request->connection, request->slot.index, request->slot.sequence, request->pool, record->block,
+			            range);
 		else
 			request_reply(request, ERROR_STALE_HANDLE, NULL);
 	} else {

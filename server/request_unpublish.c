@@ -19,20 +19,20 @@ void request_unpublish(struct request *request)
 		error = ERROR_BAD_NAME;
 	else if (names_find(&pool->names, name, strlen(name), &index) < 0)
 		error = ERROR_NO_SUCH_NAME;
-	else if (pool->names.records[index].uid != uid && uid != 0)
+	else if (names_body(&pool->names, index)->uid != uid && uid != 0)
 		error = ERROR_DENIED;
 	if (error) {
 		slot_refuse(&request->slot, SLOT_UNPUBLISH, (uint32_t)error);
 		if (error == ERROR_DENIED)
 			request_reply(request, error, "the name belongs to uid %u: only that user and root may remove it",
-			              (unsigned)pool->names.records[index].uid);
+			              (unsigned)names_body(&pool->names, index)->uid);
 		else
 			request_reply(request, error, NULL);
 		return;
 	}
 	struct slot_record *record = slot_begin(&request->slot, SLOT_UNPUBLISH);
 	record->name = index + 1;
-	record->id = record_id(atomic_load_explicit(&pool->names.records[index].word, memory_order_relaxed));
+	record->id = record_id(names_word(&pool->names, index));
 	slot_decide(&request->slot);
 	lifetime_drop_name(pool, index);
 	slot_done(&request->slot);

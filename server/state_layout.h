@@ -30,7 +30,8 @@
  * gets the outcome. Each store that makes something count goes through commit() (commit.h), and is one aligned word.
  *
  * A refusal has no steps 3 to 5. Taking names away marks nothing: the body says which block, or which name. So with a ticket that is
- * revoked or redeemed, and with another deadline of a lease: which record, and what becomes of it.
+ * revoked or redeemed, and with another deadline of a lease: which record, and what becomes of it. Replacing a name marks nothing
+ * either (publication.c): step 3 fills the body of the name that does not count, step 5 is one store, the name's word.
  *
  * What comes to its deadline goes without a slot, by the daemon's own act (expiry.c): a ticket in one store; of a block with a lease first its
  * names, each in one store, then the lease. After a kill the next daemon finds the deadline passed, and goes on with what is left.
@@ -169,14 +170,22 @@ struct slot_record {
 	uint32_t operation; /* enum slot_operation */
 	uint32_t status;    /* 0, or the number of the error that the request got */
 	uint64_t id;        /* of the block, or the first of a batch; of the name or ticket that is taken away or made alone */
-	uint64_t deadline;  /* what the lease's becomes; 0: it goes */
+	union {
+		uint64_t deadline; /* what the lease's becomes; 0: it goes */
+		uint64_t offset;   /* of a look-up: where what was found starts in its block, bytes */
+	};
+	union {
+		struct {
+			uint32_t ticket; /* ticket record, plus one */
+			uint32_t lease;  /* lease record, plus one */
+		};
+		uint64_t length; /* of a look-up: of what was found, bytes; 0: to the end of its block */
+	};
 	uint32_t block;     /* index of the block record */
 	uint32_t count;     /* blocks in the batch */
 	uint32_t name;      /* name record, plus one */
 	uint32_t reference; /* reference record, or link record, plus one */
-	uint32_t next;      /* what the reference's count becomes */
-	uint32_t ticket;    /* ticket record, plus one */
-	uint32_t lease;     /* lease record, plus one */
+	uint32_t next;      /* what the reference's count becomes; of a replaced name: which body counts then, plus one */
 	uint32_t checksum;  /* over the sequence and the fields above */
 };
 _Static_assert(sizeof(struct slot_record) == 64, "layout");

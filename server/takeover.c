@@ -8,7 +8,8 @@
  *   FILLING   its operation has not happened: what is PENDING becomes FREE, what is FREEING becomes LIVE again. The slot becomes EMPTY
  *             with the sequence before, so that the request, sent again, is executed.
  *   DECIDED   it has happened: what is PENDING becomes LIVE, what is FREEING goes, and what the slot's body says by itself (a
- *             reference's count, an owner, a name, a ticket, a deadline) is done once more. The slot becomes DONE: sent again, it gets its outcome.
+ *             reference's count, an owner, a name that goes or is replaced, a ticket, a deadline) is done once more. The slot
+ *             becomes DONE: sent again, it gets its outcome.
  *
  * The slot is closed last. Killed before that, the next daemon finds it open still, and does the same again: each step sets
  * what it finds to what it must be, and changes nothing the second time.

@@ -52,12 +52,17 @@ uint32_t block_body_checksum(const struct block_body *body, uint64_t id)
 	return with_id(checksum_of(body, offsetof(struct block_body, checksum)), id);
 }
 
-uint32_t name_record_checksum(const struct name_record *record, uint64_t id)
+uint32_t name_record_checksum(const struct name_record *record)
 {
-	const uint8_t *first = (const uint8_t *)&record->block;
-	uint32_t fields = checksum_of(first, (size_t)((const uint8_t *)&record->checksum - first));
+	const uint8_t *first = (const uint8_t *)&record->name_length;
+	uint32_t fields = checksum_of(first, (size_t)((const uint8_t *)record->body - first));
 	uint32_t name = checksum_of(record->name, sizeof record->name);
-	return with_id(fields ^ (name << 1 | name >> 31), id);
+	return fields ^ (name << 1 | name >> 31);
+}
+
+uint32_t name_body_checksum(const struct name_body *body, uint64_t first_id)
+{
+	return with_id(checksum_of(body, offsetof(struct name_body, checksum)), first_id);
 }
 
 int view_open(const void *base, uint64_t size, struct view *out_view)
@@ -155,19 +160,21 @@ int view_read_name(const struct view *view, uint32_t index, struct view_name *ou
 			return 0;
 		if (!copy_while(&record->word, &word, &copy, record, sizeof copy))
 			continue;
-		uint64_t id = record_id(word);
-		if (copy.checksum != name_record_checksum(&copy, id))
+		const struct name_body *body = &copy.body[record_body(word)];
+		if (copy.checksum != name_record_checksum(&copy) || body->checksum != name_body_checksum(body, copy.first_id) ||
+		    body->id != record_id(word))
 			continue;
-		if (copy.name_length >= sizeof copy.name || copy.name[copy.name_length] || copy.block >= view->header->max_blocks)
+		if (copy.name_length >= sizeof copy.name || copy.name[copy.name_length] || body->block >= view->header->max_blocks)
 			return -EBADMSG;
 		*out_name = (struct view_name){
-			.id = id,
-			.block_id = copy.block_id,
-			.offset = copy.offset,
-			.length = copy.length,
-			.created_ns = copy.created_ns,
-			.block = copy.block,
-			.uid = copy.uid,
+			.id = body->id,
+			.first_id = copy.first_id,
+			.block_id = body->block_id,
+			.offset = body->offset,
+			.length = body->length,
+			.created_ns = body->created_ns,
+			.block = body->block,
+			.uid = body->uid,
 		};
 		memcpy(out_name->name, copy.name, sizeof copy.name);
 		return 1;
@@ -196,6 +203,30 @@ int view_find_name(const struct view *view, const char *name, size_t length, uin
 	return 0;
 }
 
+/* Where the record of a name leads to, if it is that of this name. 1, or 0: it is not, or does not live any more. */
+static int read_named(const struct view *view, uint32_t index, const char *name, size_t length, uint64_t hash,
+                      struct view_named *out_named)
+{
+	const struct name_record *record = &view->names[index];
+	uint64_t word = atomic_load_explicit(&record->word, memory_order_acquire);
+
+	for (int attempt = 0; attempt < VIEW_READ_ATTEMPTS; attempt++) {
+		if (record_state(word) != RECORD_LIVE || record->hash != hash || record->name_length != length ||
+		    length >= sizeof record->name || memcmp(record->name, name, length) != 0)
+			return 0;
+		const struct name_body *body = &record->body[record_body(word)];
+		struct view_named named = {word, body->block_id, body->offset, body->length, index, body->block};
+		atomic_thread_fence(memory_order_acquire);
+		/* An id is never used twice: with the same word it was the same publication all the while. */
+		if (atomic_load_explicit(&record->word, memory_order_relaxed) == word) {
+			*out_named = named;
+			return 1;
+		}
+		word = atomic_load_explicit(&record->word, memory_order_acquire);
+	}
+	return 0;
+}
+
 int view_find_named(const struct view *view, const char *name, size_t length, struct view_named *out_named)
 {
 	uint64_t hash = hash_of(name, length);
@@ -203,16 +234,9 @@ int view_find_named(const struct view *view, const char *name, size_t length, st
 	uint32_t link = atomic_load_explicit(&view->buckets[bucket], memory_order_acquire);
 
 	for (uint32_t steps = 0; link && link <= view->header->max_names && steps < view->header->max_names; steps++) {
-		const struct name_record *record = &view->names[link - 1];
-		uint64_t word = atomic_load_explicit(&record->word, memory_order_acquire);
-		if (record_state(word) == RECORD_LIVE && record->hash == hash && record->name_length == length &&
-		    length < sizeof record->name && memcmp(record->name, name, length) == 0) {
-			*out_named = (struct view_named){word, record->block_id, link - 1, record->block};
-			atomic_thread_fence(memory_order_acquire);
-			/* An id is never used twice: with the same word it was the same name all the while. */
-			return atomic_load_explicit(&record->word, memory_order_relaxed) == word;
-		}
-		link = atomic_load_explicit(&record->next, memory_order_acquire);
+		if (read_named(view, link - 1, name, length, hash, out_named))
+			return 1;
+		link = atomic_load_explicit(&view->names[link - 1].next, memory_order_acquire);
 	}
 	return 0;
 }

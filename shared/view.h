@@ -29,7 +29,8 @@ struct view {
 uint32_t view_header_checksum(const struct view_header *header);
 uint32_t block_record_checksum(const struct block_record *record, uint64_t id);
 uint32_t block_body_checksum(const struct block_body *body, uint64_t id);
-uint32_t name_record_checksum(const struct name_record *record, uint64_t id);
+uint32_t name_record_checksum(const struct name_record *record);
+uint32_t name_body_checksum(const struct name_body *body, uint64_t first_id);
 
 /*
  * Opens the view that lies at `base`, `size` bytes mapped. -EAGAIN: half made (no magic); -EPROTONOSUPPORT: another layout
@@ -45,7 +46,8 @@ struct view_block {
 	char tag[16];
 };
 struct view_name {
-	uint64_t id, block_id, offset, length, created_ns;
+	uint64_t id, first_id; /* of the publication that counts; of the first one, by which the name is still the same */
+	uint64_t block_id, offset, length, created_ns; /* a length of 0: to the end of the block */
 	uint32_t block, uid;
 	char name[256];
 };
@@ -54,13 +56,16 @@ struct view_name {
 int view_read_block(const struct view *view, uint32_t index, struct view_block *out_block);
 int view_read_name(const struct view *view, uint32_t index, struct view_name *out_name);
 
-/* The record of a live name. 1: found. 0: not found, which may be false beside a writer: ask the daemon. */
+/*
+ * The record of a live name. 1: found. 0: not found, which may be false where other names of its chain come and go: ask the
+ * daemon. A name that is being replaced is found.
+ */
 int view_find_name(const struct view *view, const char *name, size_t length, uint32_t *out_index);
 
 /* Where a live name leads to, as long as its record's word is still `word`. */
 struct view_named {
-	uint64_t word, block_id;
-	uint32_t index, block; /* records */
+	uint64_t word, block_id, offset, length; /* a length of 0: to the end of the block */
+	uint32_t index, block;                   /* records */
 };
 
 /* The same without the checksums, for who looks at the word again afterwards. 1: found. 0: not found, or ask the daemon. */

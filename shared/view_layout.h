@@ -170,23 +170,37 @@ _Static_assert(sizeof(struct block_body) == 24, "layout");
 _Static_assert(sizeof(struct block_record) == 96, "layout");
 _Static_assert(offsetof(struct block_record, body) == 48, "layout");
 
-/* One name, 328 bytes. Ids of names come from the same counter as those of blocks. */
+/* What a name stands for: the whole of a block, or a range of it. Replaced as a whole. */
+struct name_body {
+	uint64_t id; /* of this publication; the word has it too while the body counts */
+	uint64_t block_id;
+	uint64_t offset; /* of the range, bytes from the start of the block */
+	uint64_t length; /* of the range, bytes; 0: to the end of the block, wherever that is */
+	uint64_t created_ns;
+	uint32_t block;    /* index of the block record */
+	uint32_t uid;      /* of the publisher */
+	uint32_t checksum; /* over the record's first id and the fields above */
+	uint32_t reserved;
+};
+
+/*
+ * One name, 408 bytes. Ids of names come from the same counter as those of blocks. A name that is replaced keeps its record and
+ * its place in the index: one store flips the body and brings the id of the new publication.
+ */
 struct name_record {
 	_Atomic uint64_t word;
 	_Atomic uint32_t next; /* link: in its chain of the name index */
-	uint32_t block;        /* index of the block record */
-	uint64_t block_id;
-	uint64_t offset; /* bytes from the start of the block */
-	uint64_t length; /* bytes */
-	uint64_t created_ns;
-	uint64_t hash;        /* hash_of(name) */
-	uint32_t uid;         /* of the publisher */
-	uint32_t name_length; /* bytes, without the NUL */
-	uint32_t checksum;    /* over the id and all fields from `block` on, the name included */
-	char name[256];       /* NUL-terminated */
+	uint32_t name_length;  /* bytes, without the NUL */
+	uint64_t hash;         /* hash_of(name) */
+	uint64_t first_id;     /* of its first publication: the same for the record's life */
+	struct name_body body[2];
+	uint32_t checksum; /* over the fixed fields: length, hash, first id and name */
+	char name[256];    /* NUL-terminated */
 };
-_Static_assert(offsetof(struct name_record, name) == 68, "layout");
-_Static_assert(sizeof(struct name_record) == 328, "layout");
+_Static_assert(sizeof(struct name_body) == 56, "layout");
+_Static_assert(offsetof(struct name_record, body) == 32, "layout");
+_Static_assert(offsetof(struct name_record, name) == 148, "layout");
+_Static_assert(sizeof(struct name_record) == 408, "layout");
 
 _Static_assert(ATOMIC_LLONG_LOCK_FREE == 2 && ATOMIC_INT_LOCK_FREE == 2, "atomics in shared memory must not use locks");
 

@@ -16,7 +16,7 @@
 /* The longest wait: 1000 hours, which fit 32 bits of milliseconds. */
 #define WAIT_MAX_MS (UINT64_C(1000) * 3600 * 1000)
 
-static const char *verb_name(const struct command *command)
+static const char *name_of_verb(const struct command *command)
 {
 	return command->verb ? command->verb->name : NULL;
 }
@@ -28,12 +28,12 @@ static int wrong_option(const struct command *command, char **argv, int kind)
 	bool is_long = strncmp(word, "--", 2) == 0;
 
 	if (kind == ':')
-		return report_usage(verb_name(command), "the option %s needs a value", word);
+		return report_usage(name_of_verb(command), "the option %s needs a value", word);
 	if (is_long && optopt != 0)
-		return report_usage(verb_name(command), "the option in %s takes no value", word);
+		return report_usage(name_of_verb(command), "the option in %s takes no value", word);
 	if (is_long)
-		return report_usage(verb_name(command), "there is no option %s", word);
-	return report_usage(verb_name(command), "there is no option -%c", optopt); /* perhaps one of several in the word */
+		return report_usage(name_of_verb(command), "there is no option %s", word);
+	return report_usage(name_of_verb(command), "there is no option -%c", optopt); /* perhaps one of several in the word */
 }
 
 int command_next_option(struct command *command, int argc, char **argv, const char *letters, const struct option *options)

@@ -3,7 +3,7 @@
 
 #include <stdio.h>
 
-int listing_show(const struct listing *listing, struct command *command, const struct table_view *view)
+int listing_show(const struct listing *listing, struct command *command, const struct table_view *view, const void *wish)
 {
 	struct table *table;
 	shmb_session *session;
@@ -14,7 +14,7 @@ int listing_show(const struct listing *listing, struct command *command, const s
 		return status;
 	status = command_connect(command, SHMB_READ_ONLY, &session);
 	if (status == EXIT_DONE) {
-		status = listing->fill(session, table);
+		status = listing->fill(session, table, wish);
 		shmb_close(session);
 	}
 	if (status == EXIT_DONE)
@@ -36,5 +36,5 @@ int listing_run(const struct listing *listing, struct command *command, int argc
 	}
 	if (optind < argc)
 		return report_usage(command->verb->name, "it takes no operands");
-	return listing_show(listing, command, &view);
+	return listing_show(listing, command, &view, NULL);
 }

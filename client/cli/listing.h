@@ -10,17 +10,17 @@ struct listing {
 	const struct table_column *columns;
 	size_t count;
 
-	/* Adds all lines. Returns an exit status, having reported what failed. */
-	int (*fill)(shmb_session *session, struct table *table);
+	/* Adds all lines, or those that the verb's own `wish` is about. Returns an exit status, having reported what failed. */
+	int (*fill)(shmb_session *session, struct table *table, const void *wish);
 };
 
 /* Stands after the verb's name in its synopsis. */
 #define LISTING_SYNOPSIS "[-o COL,…] [--sort COL] [--no-headings] [--json]"
 
-/* All of a listing verb's run(). */
+/* All of a listing verb's run(), where it has no options of its own. */
 int listing_run(const struct listing *listing, struct command *command, int argc, char **argv);
 
 /* The same after the options, of a verb that has some of its own. */
-int listing_show(const struct listing *listing, struct command *command, const struct table_view *view);
+int listing_show(const struct listing *listing, struct command *command, const struct table_view *view, const void *wish);
 
 #endif

@@ -10,6 +10,10 @@ static int compare(const void *left, const void *right)
 
 	if (a->block != b->block)
 		return a->block < b->block ? -1 : 1;
+	if (a->offset != b->offset)
+		return a->offset < b->offset ? -1 : 1;
+	if (a->length != b->length)
+		return a->length > b->length ? -1 : 1;
 	return strcmp(a->name, b->name);
 }
 
@@ -48,6 +52,11 @@ size_t name_list_of_block(const struct name_list *list, uint64_t block, size_t *
 		low++;
 	*out_first = first;
 	return low - first;
+}
+
+bool name_list_is_range(const shmb_name_info *name, const shmb_block_info *block)
+{
+	return name->offset != 0 || name->length != block->size;
 }
 
 void name_list_deinit(struct name_list *list)

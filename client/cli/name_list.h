@@ -3,13 +3,14 @@
 #ifndef CLI_NAME_LIST_H
 #define CLI_NAME_LIST_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "shmbuddy.h"
 
 struct name_list {
-	shmb_name_info *items; /* by block, then by name */
+	shmb_name_info *items; /* by block, then by place in it, the whole before a part of it, then by name */
 	size_t count;
 };
 
@@ -26,6 +27,9 @@ void name_list_sort(struct name_list *list);
 
 /* How many names the block has; they stand one after the other from `*out_first` on, which may lie behind the last. */
 size_t name_list_of_block(const struct name_list *list, uint64_t block, size_t *out_first);
+
+/* Does the name stand for less than the whole of its block? */
+bool name_list_is_range(const shmb_name_info *name, const shmb_block_info *block);
 
 void name_list_deinit(struct name_list *list);
 

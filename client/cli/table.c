@@ -235,7 +235,12 @@ void table_size(struct table *table, size_t column, uint64_t bytes)
 {
 	char text[COMMAND_SIZE_MAX];
 
-	table_number(table, column, bytes, command_format_size(table->command, bytes, text));
+	table_number(table, column, bytes, table_format_size(table, bytes, text));
+}
+
+const char *table_format_size(const struct table *table, uint64_t bytes, char out_text[COMMAND_SIZE_MAX])
+{
+	return command_format_size(table->command, bytes, out_text);
 }
 
 void table_age(struct table *table, size_t column, uint64_t age_ns)

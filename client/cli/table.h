@@ -74,6 +74,9 @@ void table_number(struct table *table, size_t column, uint64_t value, const char
 /* A size, as command_format_size writes it. */
 void table_size(struct table *table, size_t column, uint64_t bytes);
 
+/* The same, as text. Returns `out_text`. */
+const char *table_format_size(const struct table *table, uint64_t bytes, char out_text[COMMAND_SIZE_MAX]);
+
 /* An age: people see "3m12s", JSON has seconds with three decimals. */
 void table_age(struct table *table, size_t column, uint64_t age_ns);
 

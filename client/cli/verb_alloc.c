@@ -8,6 +8,7 @@ enum {
 	ALLOC_TAG,
 	ALLOC_WAIT,
 	ALLOC_TTL,
+	ALLOC_REPLACE,
 };
 
 static int alloc(shmb_session *session, uint64_t size, const shmb_alloc_options *options, bool json)
@@ -23,7 +24,7 @@ static int alloc(shmb_session *session, uint64_t size, const shmb_alloc_options 
 		else
 			status = report_failure("alloc", result, "%s", text);
 		if (result == -SHMB_E_NAME_TAKEN)
-			report_remedy("try: another name, or `shmbuddy free --name '%s'` first", options->name);
+			report_remedy("try: another name, --replace, or `shmbuddy free --name '%s'` first", options->name);
 		return status;
 	}
 	command_print_block(&block, options->name, json);
@@ -32,13 +33,11 @@ static int alloc(shmb_session *session, uint64_t size, const shmb_alloc_options 
 
 static int alloc_run(struct command *command, int argc, char **argv)
 {
-	static const struct option options[] = {{"name", required_argument, NULL, ALLOC_NAME},
-	                                        {"align", required_argument, NULL, ALLOC_ALIGN},
-	                                        {"tag", required_argument, NULL, ALLOC_TAG},
-	                                        {"wait", required_argument, NULL, ALLOC_WAIT},
-	                                        {"ttl", required_argument, NULL, ALLOC_TTL},
-	                                        {"json", no_argument, NULL, COMMAND_JSON},
-	                                        COMMAND_OPTIONS};
+	static const struct option options[] = {
+		{"name", required_argument, NULL, ALLOC_NAME}, {"align", required_argument, NULL, ALLOC_ALIGN},
+		{"tag", required_argument, NULL, ALLOC_TAG},   {"replace", no_argument, NULL, ALLOC_REPLACE},
+		{"wait", required_argument, NULL, ALLOC_WAIT}, {"ttl", required_argument, NULL, ALLOC_TTL},
+		{"json", no_argument, NULL, COMMAND_JSON},     COMMAND_OPTIONS};
 	shmb_alloc_options wanted = {0};
 	shmb_session *session;
 	bool json = false;
@@ -58,6 +57,8 @@ static int alloc_run(struct command *command, int argc, char **argv)
 			status = command_wait(command, "wait", optarg, &wanted.wait_ms);
 		else if (option == ALLOC_TTL)
 			status = command_ttl(command, false, optarg, &wanted.ttl_ms);
+		else if (option == ALLOC_REPLACE)
+			wanted.replace = true;
 		else
 			json = true;
 		if (status != EXIT_DONE)
@@ -82,7 +83,7 @@ static int alloc_run(struct command *command, int argc, char **argv)
 
 const struct verb verb_alloc = {
 	.name = "alloc",
-	.synopsis = "SIZE --name N|--ttl TIME [--align SIZE] [--tag T] [--wait T] [--json]",
+	.synopsis = "SIZE --name N|--ttl TIME [--replace] [--align SIZE] [--tag T] [--wait T] [--json]",
 	.summary = "allocate a block by hand",
 	.help = "Allocates a block and prints its id. It must have a name, which holds it until\n"
 			"`shmbuddy free --name N`, or a time to live, which holds it until that has\n"
@@ -90,6 +91,8 @@ const struct verb verb_alloc = {
 			"bytes, or such as 64K and 1.5G (powers of 1024).\n"
 			"\n"
 			"      --name N        publish the block under this name\n"
+			"      --replace       even if it stands for another, which goes where nothing else\n"
+			"                      holds it\n"
 			"      --ttl TIME      it lives for this long, such as 500ms, 10m or 12h, up to 720h\n"
 			"                      (30 days): then its names go, and it goes with the last\n"
 			"                      program that holds it\n"

@@ -54,13 +54,14 @@ static void add_client(struct table *table, const shmb_client_info *client, uint
 	table_age(table, AGE, age_between(client->connected_ns, now));
 }
 
-static int fill(shmb_session *session, struct table *table)
+static int fill(shmb_session *session, struct table *table, const void *wish)
 {
 	shmb_client_info *clients;
 	uint64_t now = command_now_ns();
 	size_t count;
 	int result = shmb_list_clients(session, &clients, &count);
 
+	(void)wish;
 	if (result < 0)
 		return report_failure("clients", result, "cannot list the clients");
 	for (size_t i = 0; i < count; i++)

@@ -32,22 +32,34 @@ static const struct table_column columns[COLUMN_COUNT] = {
 	[UID] = {"UID", TABLE_NUMBER, true, "the same as a number"},
 	[AGE] = {"AGE", TABLE_NUMBER, false, "since it was allocated"},
 	[TAG] = {"TAG", TABLE_TEXT, false, "its label"},
-	[NAME] = {"NAME", TABLE_TEXT, false, "its first name, and how many more"},
+	[NAME] = {"NAME", TABLE_TEXT, false, "its first name, with [from+size] of a range, and how many more"},
 	[NAMES] = {"NAMES", TABLE_NUMBER, true, "how many names it has"},
 };
 
-static void add_names(struct table *table, const struct name_list *names, uint64_t block)
+/* For people; JSON has the bare name, and `names` and `show` all about it. */
+static void describe_names(const struct table *table, const shmb_name_info *name, size_t count, const shmb_block_info *block,
+                           size_t capacity, char *out_text)
 {
-	char text[SHMB_NAME_MAX + 32];
-	size_t first, count = name_list_of_block(names, block, &first);
+	char from[COMMAND_SIZE_MAX], size[COMMAND_SIZE_MAX], range[2 * COMMAND_SIZE_MAX + 8] = "", more[24] = "";
+
+	if (!table_is_json(table) && name_list_is_range(name, block))
+		snprintf(range, sizeof(range), " [%s+%s]", table_format_size(table, name->offset, from),
+		         table_format_size(table, name->length, size));
+	if (!table_is_json(table) && count > 1)
+		snprintf(more, sizeof(more), " +%zu", count - 1);
+	snprintf(out_text, capacity, "%s%s%s", name->name, range, more);
+}
+
+static void add_names(struct table *table, const struct name_list *names, const shmb_block_info *block)
+{
+	char text[SHMB_NAME_MAX + 128];
+	size_t first, count = name_list_of_block(names, block->handle.id, &first);
 
 	table_number(table, NAMES, count, NULL);
-	if (count > 1 && !table_is_json(table)) {
-		snprintf(text, sizeof(text), "%s +%zu", names->items[first].name, count - 1);
-		table_text(table, NAME, text);
-	} else if (count > 0) {
-		table_text(table, NAME, names->items[first].name);
-	}
+	if (count == 0)
+		return;
+	describe_names(table, &names->items[first], count, block, sizeof(text), text);
+	table_text(table, NAME, text);
 }
 
 static void add_block(struct table *table, const shmb_block_info *block, uint64_t now)
@@ -65,7 +77,7 @@ static void add_block(struct table *table, const shmb_block_info *block, uint64_
 	table_text(table, TAG, block->tag);
 }
 
-static int fill(shmb_session *session, struct table *table)
+static int fill(shmb_session *session, struct table *table, const void *wish)
 {
 	struct name_list names = NAME_LIST_INIT;
 	uint64_t now = command_now_ns();
@@ -73,6 +85,7 @@ static int fill(shmb_session *session, struct table *table)
 	size_t count;
 	int result = name_list_load(session, &names);
 
+	(void)wish;
 	if (result < 0)
 		return report_failure("ls", result, "cannot read the names");
 	result = shmb_list_blocks(session, &blocks, &count);
@@ -82,7 +95,7 @@ static int fill(shmb_session *session, struct table *table)
 	}
 	for (size_t i = 0; i < count; i++) {
 		add_block(table, &blocks[i], now);
-		add_names(table, &names, blocks[i].handle.id);
+		add_names(table, &names, &blocks[i]);
 	}
 	free(blocks);
 	name_list_deinit(&names);

@@ -2,7 +2,8 @@
 /*
  * A file into a block. Happy path, length known: the block is allocated without a name, read(2) fills it (each byte is copied
  * once, by the kernel), and the name is published at the very end. Whatever ends this command before that moment leaves
- * nothing, because a block without a name dies with the session.
+ * nothing, because a block without a name dies with the session. With --replace the name goes over to the block at that moment: until
+ * then it stands for what it did.
  * Length not known (a pipe, a terminal, files of /proc): what comes is collected in memory of this process, a byte more than
  * the pool's longest free run at most, and copied into a block of exactly that size at the end of the input.
  * A file that grows or shrinks while it is read is refused: half of the old and half of the new is no copy of either.
@@ -21,6 +22,7 @@ enum {
 	PUT_NAME = COMMAND_FIRST_FREE,
 	PUT_TAG,
 	PUT_WAIT,
+	PUT_REPLACE,
 };
 
 /* Bytes that are collected first; doubled whenever they are full. */
@@ -30,6 +32,7 @@ struct put {
 	shmb_session *session;
 	const char *name, *tag;
 	uint32_t wait_ms; /* for room */
+	bool replace;     /* the name may stand for something already */
 	struct input input;
 	struct progress progress;
 	bool endless;     /* its length is not known, and what came so far has filled all there is */
@@ -40,7 +43,7 @@ struct put {
 static int report_taken(const struct put *put, const char *why)
 {
 	report("put", "name '%s': %s", put->name, why);
-	report_remedy("try: another name, or `shmbuddy free --name '%s'` first", put->name);
+	report_remedy("try: another name, --replace, or `shmbuddy free --name '%s'` first", put->name);
 	return EXIT_REFUSED;
 }
 
@@ -55,6 +58,8 @@ static int check_name(const struct put *put)
 	if (result < 0)
 		return report_failure("put", result, "name '%s'", put->name);
 	shmb_free(put->session, block.handle); /* and if that fails, the end of the session does it */
+	if (put->replace)
+		return EXIT_DONE;
 	return report_taken(put, shmb_error_text(SHMB_E_NAME_TAKEN));
 }
 
@@ -184,7 +189,8 @@ static int fill(struct put *put)
 
 static int publish(const struct put *put)
 {
-	int result = shmb_publish(put->session, put->block.handle, put->name);
+	const shmb_publish_options options = {.replace = put->replace};
+	int result = shmb_publish_with(put->session, put->block.handle, put->name, &options);
 
 	if (result == -SHMB_E_NAME_TAKEN)
 		return report_taken(put, shmb_last_error());
@@ -224,11 +230,10 @@ static int put_file(struct command *command, const char *path, struct put *put, 
 
 static int put_run(struct command *command, int argc, char **argv)
 {
-	static const struct option options[] = {{"name", required_argument, NULL, PUT_NAME},
-	                                        {"tag", required_argument, NULL, PUT_TAG},
-	                                        {"wait", required_argument, NULL, PUT_WAIT},
-	                                        {"json", no_argument, NULL, COMMAND_JSON},
-	                                        COMMAND_OPTIONS};
+	static const struct option options[] = {
+		{"name", required_argument, NULL, PUT_NAME}, {"tag", required_argument, NULL, PUT_TAG},
+		{"wait", required_argument, NULL, PUT_WAIT}, {"replace", no_argument, NULL, PUT_REPLACE},
+		{"json", no_argument, NULL, COMMAND_JSON},   COMMAND_OPTIONS};
 	struct put put = {0};
 	bool json = false;
 	int option, status = EXIT_DONE;
@@ -242,6 +247,8 @@ static int put_run(struct command *command, int argc, char **argv)
 			put.tag = optarg;
 		else if (option == PUT_WAIT)
 			status = command_wait(command, "wait", optarg, &put.wait_ms);
+		else if (option == PUT_REPLACE)
+			put.replace = true;
 		else
 			json = true;
 		if (status != EXIT_DONE)
@@ -256,7 +263,7 @@ static int put_run(struct command *command, int argc, char **argv)
 
 const struct verb verb_put = {
 	.name = "put",
-	.synopsis = "FILE --name N [--tag T] [--wait T] [--json]",
+	.synopsis = "FILE --name N [--replace] [--tag T] [--wait T] [--json]",
 	.summary = "put a file into a block",
 	.help = "Reads FILE, or with - standard input, into a block of exactly its length, gives\n"
 			"that a name and prints its id. The name appears when the block is complete;\n"
@@ -265,6 +272,8 @@ const struct verb verb_put = {
 			"known beforehand, the input is collected in memory first.\n"
 			"\n"
 			"      --name N        publish the block under this name\n"
+			"      --replace       even if it stands for another: in one step, at the very end;\n"
+			"                      who reads the other keeps it\n"
 			"      --tag T         label for listings, up to 15 bytes\n"
 			"      --wait T        wait so long, such as 500ms or 1m, until there is room\n"
 			"      --json          print JSON\n",

@@ -144,7 +144,11 @@ static void print_text(const struct command *command, const struct portrait *por
 
 		name_clean(name->name, strlen(name->name), sizeof(clean), clean);
 		age_format(age_between(name->created_ns, command_now_ns()), age);
-		printf("name        %s, published %s ago by user %s\n", clean, age, user_name(name->uid));
+		printf("name        %s", clean);
+		if (name_list_is_range(name, block))
+			printf(", for %s from %s on", command_format_size(command, name->length, text),
+			       command_format_size(command, name->offset, more));
+		printf(", published %s ago by user %s\n", age, user_name(name->uid));
 	}
 	for (size_t i = 0; i < portrait->holder_count; i++)
 		print_holder(&portrait->holders[i]);

@@ -218,18 +218,19 @@ typedef struct shmb_alloc_options {
 	const char *tag;    /* label for listings and profiles, at most SHMB_TAG_MAX bytes of UTF-8; NULL: none */
 	uint32_t wait_ms;   /* how long to wait, in milliseconds, where the segment has no room; 0: not at all. See below */
 	uint64_t ttl_ms;    /* time to live, at most SHMB_TTL_MAX_MS: see shmb_renew; 0: none. Not for batches. */
+	bool replace;       /* a name that stands for something is to stand for this block instead: see shmb_publish_with */
 } shmb_alloc_options;
 
 /*
  * Allocates `size` bytes, which is 1 or more. The contents are undefined. The memory is committed: touching it never
  * raises SIGBUS. The session holds the block until shmb_free, shmb_close or the end of the process.
- * `options` may be NULL. Errors: OUT_OF_MEMORY, INVALID_ARGUMENT, NAME_TAKEN, BAD_NAME, LIMIT, READ_ONLY,
- * DISCONNECTED, TIMEOUT.
+ * `options` may be NULL. Errors: OUT_OF_MEMORY, INVALID_ARGUMENT, NAME_TAKEN, DENIED (the name to replace is another user's), BAD_NAME,
+ * LIMIT, READ_ONLY, DISCONNECTED, TIMEOUT.
  *
  * TIMEOUT means that no answer came in time; the daemon may still allocate the block, and publish its name. A later call on
  * the session comes across that answer, and the library gives the block and its name back then, unless somebody holds the
  * block by that time; until then the name may be found, and asking again for it may fail with NAME_TAKEN. A session that
- * ends first leaves such a block to its name.
+ * ends first leaves such a block to its name. A name that was replaced so goes with the block: what it stood for does not come back.
  */
 SHMB_PUBLIC int shmb_alloc(shmb_session *session, uint64_t size, const shmb_alloc_options *options, shmb_block *out_block);
 
@@ -356,17 +357,39 @@ SHMB_PUBLIC int shmb_offset(shmb_session *session, const void *pointer, uint64_t
 
 /*
  * Names are 1 to SHMB_NAME_MAX bytes of UTF-8 without control characters; those that start with `//` are reserved. A
- * name holds its block: it outlives this session until somebody removes the name, or the block's time to live has passed.
+ * name stands for a block, or for a range of one. It holds the whole block, which outlives this session until somebody removes
+ * the name, or gives it to another block, or the block's time to live has passed.
  */
 
 /* Gives a block that this session holds a name. Errors: NAME_TAKEN, BAD_NAME, STALE_HANDLE, NOT_HELD, LIMIT, READ_ONLY. */
 SHMB_PUBLIC int shmb_publish(shmb_session *session, shmb_handle handle, const char *name);
 
+/* How to publish. Zero-initialise, then set what differs. */
+typedef struct shmb_publish_options {
+	bool replace;    /* the name may stand for something already: it stands for this from then on */
+	uint64_t offset; /* where the range starts, bytes from the start of the block */
+	uint64_t length; /* of the range, bytes; 0: to the end of the block */
+} shmb_publish_options;
+
+/*
+ * The same, with options, which may be NULL. A name is replaced in one step: whoever looks it up at any moment finds what it stood
+ * for before, or what it stands for now, never nothing. Who has looked it up before keeps the former block, which is
+ * freed when nothing holds it any more. Fill the block first, and replace then. Only the publisher's uid and root may replace a name;
+ * whoever does is its publisher from then on. Errors: as above, without NAME_TAKEN where it is to be replaced; DENIED;
+ * INVALID_ARGUMENT (the range is empty, or reaches beyond the block).
+ */
+SHMB_PUBLIC int shmb_publish_with(shmb_session *session, shmb_handle handle, const char *name,
+                                  const shmb_publish_options *options);
+
 /* Takes a name away; its block is freed where nothing else holds it. Only for the publisher's uid and for root.
  * Errors: NO_SUCH_NAME, DENIED, BAD_NAME, READ_ONLY. */
 SHMB_PUBLIC int shmb_unpublish(shmb_session *session, const char *name);
 
-/* Finds a block by its name and takes a reference to it; give it back with shmb_free. Errors: NO_SUCH_NAME, BAD_NAME. */
+/*
+ * Finds a block by its name and takes a reference to it; give it back with shmb_free. Where the name stands for a range, `offset`, `size` and
+ * `data` are those of the range, `granted` is no more than `size`, and `handle` is that of the whole block, which the
+ * reference holds (shmb_acquire and shmb_find_block tell where that lies). Errors: NO_SUCH_NAME, BAD_NAME.
+ */
 SHMB_PUBLIC int shmb_lookup(shmb_session *session, const char *name, shmb_block *out_block);
 
 /*
@@ -418,10 +441,10 @@ typedef struct shmb_block_info {
 typedef struct shmb_name_info {
 	char name[SHMB_NAME_MAX + 1];
 	uint64_t block;      /* id */
-	uint64_t offset;     /* bytes from the start of the block; shmb_publish names whole blocks, so it is 0 */
-	uint64_t length;     /* bytes */
+	uint64_t offset;     /* of what it stands for, bytes from the start of the block */
+	uint64_t length;     /* of the same, bytes */
 	uint32_t uid;        /* of the publisher */
-	uint64_t created_ns; /* nanoseconds since 1970-01-01 UTC */
+	uint64_t created_ns; /* when it came to stand for that: nanoseconds since 1970-01-01 UTC */
 } shmb_name_info;
 
 /*
@@ -436,14 +459,26 @@ SHMB_PUBLIC int shmb_next_name(shmb_session *session, uint32_t *cursor, shmb_nam
 
 /*
  * All live blocks, or all names, as they were at one moment during the call: no two blocks overlap, no name stands twice. In the
- * list is all that lived during the whole call; what came or went meanwhile may or may not be. The owner of a block is that of
- * this moment or a little later. Blocks and names are two lists, of two moments. Reads shared memory twice over, without a
+ * list is all that lived during the whole call; what came or went meanwhile may or may not be. The owner of a block, and what a name that
+ * is being replaced stands for, are of this moment or a little later. Blocks and names are two lists, of two moments. Reads shared memory twice over, without a
  * round trip and without stopping the daemon, and takes no longer beside a busy one. After a daemon was killed, what it was
  * allocating may be missing, if it had not answered yet. In the order of their records; the array belongs to the caller, who
  * frees it with free(); NULL where it is empty, perhaps. Errors: CORRUPT (a record contradicts itself), SYSTEM (no memory).
  */
 SHMB_PUBLIC int shmb_list_blocks(shmb_session *session, shmb_block_info **out_blocks, size_t *out_count);
 SHMB_PUBLIC int shmb_list_names(shmb_session *session, shmb_name_info **out_names, size_t *out_count);
+
+/* Which names. Zero-initialise, then set what is wanted; both: those that meet both. */
+typedef struct shmb_name_filter {
+	const char *prefix;  /* the names that start with these bytes; NULL: all */
+	const char *pattern; /* those that the pattern matches as a whole, as the shell's do (fnmatch(3), in the program's
+	                        locale): * any characters, ? one, [a-z] one of these, \ takes the next as it is. A slash is a
+	                        character like any other. NULL: all */
+} shmb_name_filter;
+
+/* shmb_list_names of those that the filter wants; NULL: of all. Errors: as there. */
+SHMB_PUBLIC int shmb_match_names(shmb_session *session, const shmb_name_filter *filter, shmb_name_info **out_names,
+                                 size_t *out_count);
 
 /* The live block with this id. Errors: NO_SUCH_BLOCK, CORRUPT. No round trip. */
 SHMB_PUBLIC int shmb_find_block(shmb_session *session, uint64_t id, shmb_block_info *out_block);

@@ -165,12 +165,13 @@ echo "== usage"
 bad 2 ''
 bad 2 "there is no verb 'frobnicate'" frobnicate
 bad 2 'there is no option --frobnicate' --frobnicate
-for verb in status ping ls names clients map; do
+bad 2 "names: there is no option --frobnicate" names --frobnicate
+for verb in status ping ls clients map; do
 	bad 2 "$verb: it takes no operands" "$verb" operand
 	bad 2 "$verb: there is no option --frobnicate" "$verb" --frobnicate
 	bad 2 "$verb: there is no option -Q" "$verb" -Q
 done
-for verb in status ping ls show names clients map alloc free put get end; do
+for verb in status ping ls show names clients map alloc free name put get end; do
 	good "$verb" --help
 	says "^usage: shmbuddy "
 	says "$verb"
@@ -441,6 +442,77 @@ good end "$session" --kill
 holder_ends 137
 empty_pool "after a client was killed again"
 
+echo "== names that go over to others, ranges, and patterns"
+printf 'first' >"$folder/in"
+good put "$folder/in" --name cam/left
+first=$(cat "$folder/out")
+printf 'the second' >"$folder/in"
+bad 1 "put: name 'cam/left': " put "$folder/in" --name cam/left
+good put "$folder/in" --name cam/left --replace
+second=$(cat "$folder/out")
+[ "$first" != "$second" ] || wrong "the id is that of the block before"
+good get cam/left
+says '^the second$'
+bad 1 "show: block $first: " show "$first"
+good put "$folder/in" --name cam/right --replace # which is not there
+good alloc 100 --name mic
+bad 1 "alloc: .*'mic': " alloc 100 --name mic
+good alloc 200 --name mic --replace
+[ "$(field names status)" = 3 ] || wrong "there should be 3 names"
+
+good name "$second" part --offset 4 --length 3
+good get part
+says '^sec$'
+good name "$second" tail --offset 4
+good get tail
+says '^second$'
+good name "$second" other
+good show "$second" --bytes
+says '^name +part, for 3 from 4 on, published'
+says '^name +tail, for 6 from 4 on, published'
+says '^name +other, published'
+json show "$second"
+good ls --no-headings -o id,name
+says "^ *$second +cam/left \\+3 *$"
+good names --no-headings --bytes -o name,block,offset,size --sort name 'part'
+says "^part +$second +4 +3 *$"
+good free --name cam/left
+good free --name other
+good ls --bytes --no-headings -o id,name
+says "^ *$second +tail \[4\+6\] \+1 *$"
+json ls
+bad 1 "name: name 'mic' for block $second: " name "$second" mic
+grep -q -- '--replace' "$folder/err" || wrong "the remedy does not say --replace"
+good name "$second" mic --replace
+good get mic
+says '^the second$'
+bad 2 "name: name 'x' for block $second: .*10 bytes" name "$second" x --offset 10
+bad 2 "name: name 'x' for block $second: .*10 bytes" name "$second" x --offset 9 --length 2
+bad 1 'name: block 999999: ' name 999999 x
+bad 2 "name: name '//x' for block" name "$second" //x
+bad 2 'name: ' name
+bad 2 'name: ' name "$second"
+bad 2 'name: ' name x y
+bad 2 'name: the length must be 1 byte or more' name "$second" x --length 0
+bad 2 "name: the offset 'x' is not a size" name "$second" x --offset x
+good name "$second" whole --offset 0
+
+good names --no-headings -o name --sort name 'cam/*'
+[ "$(tr -d ' ' <"$folder/out")" = cam/right ] || wrong "cam/* is cam/right"
+good names --no-headings -o name --prefix ta
+says '^tail'
+good names --prefix ta '*l'
+says '^tail'
+good names '*'
+bad 1 "names: no name matches 'cam'" names cam
+bad 1 "names: no name starts with 'mik'" names --prefix mik
+bad 1 "names: no name that starts with 'ta' matches 'm.'" names --prefix ta 'm*'
+bad 1 "names: no name matches 'cam'" names cam --json
+bad 2 'names: it takes one pattern' names a b
+json names 'm*'
+for name in cam/right mic part tail whole; do good free --name $name; done
+empty_pool "after names went over to others"
+
 echo "== names, odd but valid"
 number=0
 for name in 'with blanks and "quotes"' "it's" 'ünïcödé/漢字/🧠' '-leading' '$(touch x)' '%s%n' '.' 'a/../b' '<&>' 'back\slash' \
@@ -600,7 +672,7 @@ putter=$!
 exec 5>"$folder/fifo"
 head -c 100K "$folder/in" >&5
 kill_daemon
-for verb in status ping ls 'show 1' names clients map 'alloc 64 --name x' 'free 1' 'get file' 'end 1'; do
+for verb in status ping ls 'show 1' names clients map 'alloc 64 --name x' 'free 1' 'name 1 x' 'get file' 'end 1'; do
 	bad 3 "${verb%% *}: cannot connect: " $verb
 done
 start_daemon --size 64M

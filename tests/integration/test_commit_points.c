@@ -53,7 +53,7 @@ struct operation {
 struct result {
 	Shmbuddy__V1__Status status;
 	uint64_t blocks, size, granted; /* in the answer */
-	uint64_t counted[10];
+	uint64_t counted[11];
 };
 
 /* ---- The operations --------------------------------------------------------------------------------------------- */
@@ -127,6 +127,32 @@ static void prepare_mixed(void)
 	assert_int_equal(raw_session_lookup(&mine, "given", NULL), OK);
 	assert_int_equal(raw_session_free(&other, &block[4]), OK);
 	assert_int_equal(raw_session_unpublish(&other, "given"), OK);
+}
+
+/* A name of a block that has an owner as well, and a second block. */
+static void prepare_named_and_other(void)
+{
+	prepare_owned_and_named();
+	allocate(&mine, 1, 300, NULL);
+}
+
+/* Only its name holds the one. */
+static void prepare_name_alone_and_other(void)
+{
+	prepare_named_and_other();
+	assert_int_equal(raw_session_free(&mine, &block[0]), OK);
+}
+
+static void prepare_range(void)
+{
+	allocate(&other, 0, 5000, NULL);
+	assert_int_equal(raw_session_call(&other, raw_session_publish_range_request(&block[0], "theirs", false, 1000, 0)), OK);
+}
+
+static void prepare_range_looked_up(void)
+{
+	prepare_range();
+	assert_int_equal(raw_session_lookup(&mine, "theirs", NULL), OK);
 }
 
 static void link_blocks(unsigned from, unsigned to)
@@ -242,6 +268,34 @@ static Shmbuddy__V1__Request *request_free_batch_refused(void)
 static Shmbuddy__V1__Request *request_publish(void)
 {
 	return raw_session_publish_request(&block[0], "published");
+}
+
+static Shmbuddy__V1__Request *request_publish_range(void)
+{
+	return raw_session_publish_range_request(&block[0], "published", true, 100, 200);
+}
+
+static Shmbuddy__V1__Request *request_replace(void)
+{
+	return raw_session_publish_range_request(&block[1], "kept", true, 0, 0);
+}
+
+static Shmbuddy__V1__Request *request_replace_by_range(void)
+{
+	return raw_session_publish_range_request(&block[0], "kept", true, 4000, 1000);
+}
+
+static Shmbuddy__V1__Request *request_publish_beyond(void)
+{
+	return raw_session_publish_range_request(&block[0], "published", false, 4000, 1001);
+}
+
+static Shmbuddy__V1__Request *request_allocate_replacing(void)
+{
+	Shmbuddy__V1__Request *request = raw_session_allocate_request(300, "kept");
+
+	request->allocate->replace = true;
+	return request;
 }
 
 static Shmbuddy__V1__Request *unpublish(const char *name)
@@ -765,6 +819,16 @@ static const struct operation operations[] = {
 	{"free a batch of mixed holds", prepare_mixed, request_free_batch, NULL},
 	{"free a batch with a wrong entry", prepare_mixed, request_free_batch_refused, NULL},
 	{"publish", prepare_owned, request_publish, NULL},
+	{"publish a range", prepare_owned, request_publish_range, NULL},
+	{"publish a range that is none", prepare_owned, request_publish_beyond, NULL},
+	{"replace a name", prepare_named_and_other, request_replace, NULL},
+	{"replace a name, the last hold", prepare_name_alone_and_other, request_replace, NULL},
+	{"replace a name by a range of the same block", prepare_owned_and_named, request_replace_by_range, NULL},
+	{"allocate, replacing a name", prepare_owned_and_named, request_allocate_replacing, NULL},
+	{"allocate, replacing a name, the last hold", prepare_name_alone, request_allocate_replacing, NULL},
+	{"allocate, replacing a name that is not there", prepare_nothing, request_allocate_replacing, NULL},
+	{"look up a range", prepare_range, request_lookup, NULL},
+	{"look up a range again", prepare_range_looked_up, request_lookup, NULL},
 	{"unpublish", prepare_owned_and_named, request_unpublish, NULL},
 	{"unpublish, the last hold", prepare_name_alone, request_unpublish, NULL},
 	{"look up", prepare_named, request_lookup, NULL},
@@ -832,8 +896,9 @@ static void keep_tables(struct result *out_result)
 	static struct recount recount;
 
 	recount_pool(fixture.pool, &recount);
-	const uint64_t counted[] = {recount.blocks, recount.names, recount.references, recount.holds,  recount.sessions,
-	                            recount.used,   recount.owned, recount.tickets,    recount.leases, recount.links};
+	const uint64_t counted[] = {recount.blocks,   recount.names, recount.references, recount.holds,
+	                            recount.sessions, recount.used,  recount.owned,      recount.tickets,
+	                            recount.leases,   recount.links, recount.named};
 	_Static_assert(sizeof counted == sizeof out_result->counted, "all of them");
 	memcpy(out_result->counted, counted, sizeof counted);
 }

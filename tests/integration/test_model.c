@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The whole against a simple model: sessions allocate, free, publish, look up, remove, close and come back at random, and
+ * The whole against a simple model: sessions allocate, free, publish, replace, look up, remove, close and come back at random, and
  * every answer must be the one that the model gives. Every block is filled with a pattern of its own, which is compared before
  * the block goes: two blocks that overlap would spoil each other's. $SHMB_TEST_SEED and $SHMB_TEST_STEPS replay a failure.
  *
@@ -47,7 +47,8 @@ static struct model {
 	bool alone;
 	shmb_session *sessions[SESSIONS];
 	struct model_block blocks[BLOCKS];
-	int names[NAMES]; /* block, or NOBODY */
+	int names[NAMES];               /* block, or NOBODY */
+	shmb_publish_options as[NAMES]; /* the range of it that the name stands for */
 	uint64_t live, live_names;
 	unsigned refusals, steps;
 } model;
@@ -126,6 +127,41 @@ static void set_in(struct model_block *place, int session, const shmb_block *blo
 	model.live++;
 }
 
+/* The name stands for the block from now on, and no more for what it did. */
+static void set_name(int name, struct model_block *block, const shmb_publish_options *as)
+{
+	struct model_block *before = model.names[name] == NOBODY ? NULL : &model.blocks[model.names[name]];
+
+	model.names[name] = (int)(block - model.blocks);
+	model.as[name] = *as;
+	block->names++;
+	if (!before) {
+		model.live_names++;
+		return;
+	}
+	before->names--;
+	settle(before);
+}
+
+/* One in three is a range; now and then it does not lie in the block. */
+static shmb_publish_options random_range(const struct model_block *block)
+{
+	shmb_publish_options options = {.replace = below(2)};
+
+	if (below(3) == 0) {
+		options.offset = below(block->block.size + block->block.size / 16);
+		options.length = below(2) ? 0 : below(block->block.size + 2);
+	}
+	return options;
+}
+
+static bool is_range_of(const struct model_block *block, const shmb_publish_options *options)
+{
+	uint64_t size = block->block.size;
+
+	return options->offset < size && options->length <= size - options->offset;
+}
+
 static uint64_t random_size(void)
 {
 	switch (below(20)) {
@@ -157,7 +193,7 @@ static void step_alloc(int session)
 	struct model_block *place = vacancy();
 	int name = (int)below(NAMES);
 	bool named = below(3) == 0, taken = named && model.names[name] != NOBODY;
-	shmb_alloc_options options = {.alignment = below(4) ? 0 : UINT64_C(1) << below(16)};
+	shmb_alloc_options options = {.alignment = below(4) ? 0 : UINT64_C(1) << below(16), .replace = below(2)};
 	uint64_t size = random_size();
 	shmb_block block;
 	char text[64];
@@ -168,7 +204,7 @@ static void step_alloc(int session)
 	name_of(name, text);
 	options.name = named ? text : NULL;
 	result = shmb_alloc(model.sessions[session], size, &options, &block);
-	if (taken) {
+	if (taken && !options.replace) {
 		MODEL_CHECK(result == -SHMB_E_NAME_TAKEN);
 		return;
 	}
@@ -179,11 +215,8 @@ static void step_alloc(int session)
 	MODEL_CHECK(block.size == size && block.granted >= size && block.offset + block.granted <= POOL);
 	MODEL_CHECK(options.alignment == 0 || block.offset % options.alignment == 0);
 	set_in(place, session, &block);
-	if (named) {
-		model.names[name] = (int)(place - model.blocks);
-		model.live_names++;
-		place->names = 1;
-	}
+	if (named)
+		set_name(name, place, &(shmb_publish_options){0});
 }
 
 static void step_alloc_batch(int session)
@@ -274,19 +307,22 @@ static void step_publish(int session)
 
 	if (!block || (model.names[name] != NOBODY && (!block->live || !holds(block, session))))
 		return; /* one mistake at a time */
+	shmb_publish_options options = random_range(block);
 	name_of(name, text);
-	result = shmb_publish(model.sessions[session], block->block.handle, text);
+	if (model.names[name] != NOBODY)
+		check_pattern(&model.blocks[model.names[name]]);
+	result = shmb_publish_with(model.sessions[session], block->block.handle, text, &options);
 	if (!block->live)
 		MODEL_CHECK(result == -SHMB_E_STALE_HANDLE);
 	else if (!holds(block, session))
 		MODEL_CHECK(result == -SHMB_E_NOT_HELD);
-	else if (model.names[name] != NOBODY)
+	else if (!is_range_of(block, &options))
+		MODEL_CHECK(result == -SHMB_E_INVALID_ARGUMENT);
+	else if (model.names[name] != NOBODY && !options.replace)
 		MODEL_CHECK(result == -SHMB_E_NAME_TAKEN);
 	else {
 		MODEL_CHECK(result == 0);
-		model.names[name] = (int)(block - model.blocks);
-		model.live_names++;
-		block->names++;
+		set_name(name, block, &options);
 	}
 }
 
@@ -325,9 +361,12 @@ static void step_lookup(int session)
 		return;
 	}
 	block = &model.blocks[model.names[name]];
+	const shmb_publish_options *as = &model.as[name];
 	MODEL_CHECK(result == 0 && found.handle.id == block->block.handle.id);
-	MODEL_CHECK(found.offset == block->block.offset && found.size == block->block.size);
-	MODEL_CHECK(pattern_matches(found.data, found.size, found.handle.id));
+	MODEL_CHECK(found.offset == block->block.offset + as->offset);
+	MODEL_CHECK(found.size == (as->length ? as->length : block->block.size - as->offset));
+	MODEL_CHECK(found.data == shmb_pointer(model.sessions[session], found.offset));
+	check_pattern(block);
 	block->references[session]++;
 }
 

@@ -206,7 +206,7 @@ static void expect_holds(const struct pool_objects *objects, const struct seat *
 	}
 }
 
-/* A published name is there. An open one, which a killed client has left to one that may only read, may be. */
+/* A published name is there, and one that was just being replaced. An open one, which a killed client has left to one that may only read, may be. */
 static void expect_names(const struct pool_objects *objects, const struct seat *seat)
 {
 	for (unsigned i = 0; i < LEDGER_NAMES; i++) {
@@ -215,7 +215,8 @@ static void expect_names(const struct pool_objects *objects, const struct seat *
 		char text[LEDGER_NAME_TEXT];
 		uint32_t index;
 		ledger_name_text(seat, NAME_SERIAL(word), text);
-		if (NAME_STATE(word) == NAME_PUBLISHED && view_find_name(&objects->view, text, strlen(text), &index) != 1)
+		bool there = NAME_STATE(word) == NAME_PUBLISHED || NAME_STATE(word) == NAME_REPLACING;
+		if (there && view_find_name(&objects->view, text, strlen(text), &index) != 1)
 			fail_msg("%s is published, and is gone", text);
 	}
 }
@@ -232,11 +233,16 @@ static void check_names_found(const struct pool_objects *objects, struct ledger 
 			fail_msg("%s is there, and nobody has published it, or it was taken away", name.name);
 		assert_int_equal(view_read_block(&objects->view, name.block, &block), 1);
 		assert_int_equal(block.id, name.block_id);
-		assert_int_equal(block.size, atomic_load(&entry->size));
-		if (atomic_load(&entry->block))
-			assert_int_equal(block.id, atomic_load(&entry->block));
-		if (atomic_load(&entry->filled))
-			expect_bytes(objects, &block, atomic_load(&entry->seed));
+		struct ledger_glimpse glimpse;
+		ledger_examine(entry, &glimpse);
+		const struct ledger_target *target = ledger_target(&glimpse, block.id);
+		if (!target) {
+			fail_msg("%s stands for block %" PRIu64 ", to which nobody gave it", name.name, block.id);
+			return;
+		}
+		assert_int_equal(block.size, target->size);
+		if (target->filled)
+			expect_bytes(objects, &block, target->seed);
 	}
 }
 

@@ -86,21 +86,26 @@ static void join(struct client *client, const char *socket_path)
 	}
 }
 
-/* A name of which the client before, which was killed, did not know whether it is there. If it is, its block is whole. */
+/* A name of which the client before, which was killed, did not know whether it is there, or for what. If it is, its block is whole. */
 static void settle(struct client *client, struct ledger_name *name)
 {
-	uint64_t serial = NAME_SERIAL(atomic_load(&name->word));
+	struct ledger_glimpse glimpse;
 	char text[LEDGER_NAME_TEXT];
 	shmb_block block;
 
+	ledger_examine(name, &glimpse);
+	uint64_t serial = NAME_SERIAL(glimpse.word);
 	ledger_name_text(client->seat, serial, text);
 	int found = CLIENT_CALL(client, shmb_lookup(client->session, text, &block));
-	CLIENT_EXPECT(client, found == 0 || found == -SHMB_E_NO_SUCH_NAME);
+	CLIENT_EXPECT(client, found == 0 || (found == -SHMB_E_NO_SUCH_NAME && NAME_STATE(glimpse.word) != NAME_REPLACING));
 	if (found == 0) {
-		struct ledger_hold hold = {
-			.filled = name->filled, .handle = block.handle, .offset = block.offset, .size = block.size, .seed = name->seed};
-		CLIENT_EXPECT(client, block.size == name->size);
-		CLIENT_EXPECT(client, !name->block || name->block == block.handle.id);
+		const struct ledger_target *target = ledger_target(&glimpse, block.handle.id);
+		CLIENT_EXPECT(client, target && block.size == target->size);
+		struct ledger_hold hold = {.filled = target->filled,
+		                           .handle = block.handle,
+		                           .offset = block.offset,
+		                           .size = block.size,
+		                           .seed = target->seed};
 		client_free(client, &hold);
 	}
 	CLIENT_EXPECT(client, CLIENT_CALL(client, shmb_unpublish(client->session, text)) == found);
@@ -112,7 +117,7 @@ static void settle_all(struct client *client)
 	for (unsigned i = 0; i < LEDGER_NAMES; i++) {
 		struct ledger_name *name = &client->seat->names[i];
 		enum name_state state = NAME_STATE(atomic_load(&name->word));
-		if (state == NAME_PUBLISHING || state == NAME_REMOVING)
+		if (state != NAME_NONE && state != NAME_PUBLISHED)
 			settle(client, name);
 	}
 }

@@ -73,15 +73,45 @@ bool ledger_find_name(struct ledger *ledger, const char *text, struct ledger_nam
 	return false;
 }
 
-bool ledger_glimpse(struct ledger_name *name, struct ledger_glimpse *out_glimpse)
+void ledger_examine(const struct ledger_name *name, struct ledger_glimpse *out_glimpse)
 {
 	uint64_t word = atomic_load(&name->word);
-	struct ledger_glimpse glimpse = {word, atomic_load(&name->size), atomic_load(&name->seed), atomic_load(&name->filled)};
 
-	if (NAME_STATE(word) == NAME_NONE || atomic_load(&name->word) != word)
+	*out_glimpse = (struct ledger_glimpse){
+		.word = word,
+		.now = {atomic_load(&name->block), atomic_load(&name->size), atomic_load(&name->seed), atomic_load(&name->filled)},
+		.next = {atomic_load(&name->next_block), atomic_load(&name->next_size), atomic_load(&name->next_seed), true},
+	};
+}
+
+bool ledger_glimpse(const struct ledger_name *name, struct ledger_glimpse *out_glimpse)
+{
+	struct ledger_glimpse glimpse;
+
+	ledger_examine(name, &glimpse);
+	if (NAME_STATE(glimpse.word) == NAME_NONE || glimpse.word & NAME_TURN || atomic_load(&name->word) != glimpse.word)
 		return false;
 	*out_glimpse = glimpse;
 	return true;
+}
+
+const struct ledger_target *ledger_target(const struct ledger_glimpse *glimpse, uint64_t block)
+{
+	if (NAME_STATE(glimpse->word) == NAME_REPLACING && glimpse->next.block == block)
+		return &glimpse->next;
+	return glimpse->now.block == 0 || glimpse->now.block == block ? &glimpse->now : NULL;
+}
+
+void ledger_replaced(struct ledger_name *name)
+{
+	uint64_t word = atomic_load(&name->word);
+
+	atomic_store(&name->word, word + NAME_TURN);
+	atomic_store(&name->block, atomic_load(&name->next_block));
+	atomic_store(&name->size, atomic_load(&name->next_size));
+	atomic_store(&name->seed, atomic_load(&name->next_seed));
+	atomic_store(&name->filled, true);
+	atomic_store(&name->word, word + 2 * NAME_TURN - NAME_REPLACING + NAME_PUBLISHED);
 }
 
 static enum ticket_state state_of(uint64_t word)

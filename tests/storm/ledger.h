@@ -52,17 +52,21 @@ enum name_state {
 	NAME_PUBLISHING, /* it may be there */
 	NAME_PUBLISHED,  /* it is there */
 	NAME_REMOVING,   /* it may still be there */
+	NAME_REPLACING,  /* it is there, and stands for the one block or the next */
 };
-#define NAME_WORD(serial, state) ((uint64_t)(serial) << 8 | (uint64_t)(state))
-#define NAME_SERIAL(word) ((word) >> 8)
+/* A name's word also counts how often its target was written here: odd, it is being written. */
+#define NAME_WORD(serial, state) ((uint64_t)(serial) << 32 | (uint64_t)(state))
+#define NAME_SERIAL(word) ((word) >> 32)
 #define NAME_STATE(word) ((enum name_state)((word)&0xffu))
+#define NAME_TURN UINT64_C(0x100)
 
 /* One name. The other seats read it. */
 struct ledger_name {
-	_Atomic uint64_t word;       /* NAME_WORD: the serial is part of the name, and is used once */
-	_Atomic uint64_t block;      /* id; 0: allocated with its name, and not answered yet */
-	_Atomic uint64_t size, seed; /* of the block */
-	_Atomic bool filled;         /* its bytes are written */
+	_Atomic uint64_t word;                             /* NAME_WORD: the serial is part of the name, and is used once */
+	_Atomic uint64_t block;                            /* id; 0: allocated with its name, and not answered yet */
+	_Atomic uint64_t size, seed;                       /* of the block */
+	_Atomic bool filled;                               /* its bytes are written */
+	_Atomic uint64_t next_block, next_size, next_seed; /* while it is REPLACING; its bytes are written */
 };
 
 enum ticket_state {
@@ -129,12 +133,27 @@ struct ledger_name *ledger_vacant_name(struct seat *seat);
 void ledger_name_text(const struct seat *seat, uint64_t serial, char out_text[LEDGER_NAME_TEXT]);
 bool ledger_find_name(struct ledger *ledger, const char *text, struct ledger_name **out_name);
 
-/* A name at one moment. False: it is not in use, or just changes. Any seat. */
-struct ledger_glimpse {
-	uint64_t word, size, seed;
+/* What a name stands for. */
+struct ledger_target {
+	uint64_t block, size, seed;
 	bool filled;
 };
-bool ledger_glimpse(struct ledger_name *name, struct ledger_glimpse *out_glimpse);
+
+/* A name at one moment. False: it is not in use, or just changes. Any seat. */
+struct ledger_glimpse {
+	uint64_t word;
+	struct ledger_target now, next;
+};
+bool ledger_glimpse(const struct ledger_name *name, struct ledger_glimpse *out_glimpse);
+
+/* The same where nobody can be writing. */
+void ledger_examine(const struct ledger_name *name, struct ledger_glimpse *out_glimpse);
+
+/* What the ledger says of the block that the name was found to stand for; NULL: that it does not. */
+const struct ledger_target *ledger_target(const struct ledger_glimpse *glimpse, uint64_t block);
+
+/* The name stands for the next block from now on. */
+void ledger_replaced(struct ledger_name *name);
 
 /* The same for tickets. Makes an offer of one that is SHARING; takes one that is OFFERED, false: it is not, or another seat was first. */
 struct ledger_ticket *ledger_vacant_ticket(struct seat *seat);

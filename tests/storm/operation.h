@@ -23,6 +23,7 @@ struct client;
 	X(free_again, 2, true)                                                                                                  \
 	X(publish, 12, false)                                                                                                   \
 	X(publish_taken, 2, false)                                                                                              \
+	X(replace, 10, false)                                                                                                   \
 	X(unpublish, 10, false)                                                                                                 \
 	X(remove, 6, false)                                                                                                     \
 	X(lookup, 24, true)                                                                                                     \

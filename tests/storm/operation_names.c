@@ -23,7 +23,7 @@ static struct ledger_name *any_name(struct client *client)
 
 static void set_state(struct ledger_name *name, enum name_state state)
 {
-	atomic_store(&name->word, NAME_WORD(NAME_SERIAL(atomic_load(&name->word)), state));
+	atomic_store(&name->word, (atomic_load(&name->word) & ~UINT64_C(0xff)) | (uint64_t)state);
 }
 
 /* Is the block one that this seat has made, and that stays with its name? */
@@ -50,6 +50,27 @@ bool operation_publish(struct client *client)
 	atomic_store(&name->word, NAME_WORD(serial, NAME_PUBLISHING));
 	CLIENT_EXPECT(client, CLIENT_CALL(client, shmb_publish(client->session, hold->handle, text)) == 0);
 	set_state(name, NAME_PUBLISHED);
+	return true;
+}
+
+/* A name goes over to another block of this seat: who looks it up meanwhile finds the one or the other. */
+bool operation_replace(struct client *client)
+{
+	struct ledger_hold *hold = client_any_hold(client);
+	struct ledger_name *name = any_name(client);
+	const shmb_publish_options options = {.replace = true};
+	char text[LEDGER_NAME_TEXT];
+
+	if (!hold || !name || !is_own(client, hold))
+		return false;
+	hold->secret = false;
+	ledger_name_text(client->seat, NAME_SERIAL(atomic_load(&name->word)), text);
+	atomic_store(&name->next_block, hold->handle.id);
+	atomic_store(&name->next_size, hold->size);
+	atomic_store(&name->next_seed, hold->seed);
+	set_state(name, NAME_REPLACING);
+	CLIENT_EXPECT(client, CLIENT_CALL(client, shmb_publish_with(client->session, hold->handle, text, &options)) == 0);
+	ledger_replaced(name);
 	return true;
 }
 
@@ -112,9 +133,40 @@ bool operation_remove(struct client *client)
 	return true;
 }
 
+/* Is the name there, whatever it stands for? */
+static bool is_there(uint64_t word)
+{
+	return NAME_STATE(word) == NAME_PUBLISHED || NAME_STATE(word) == NAME_REPLACING;
+}
+
 /*
- * A name that was published before the question, and still is after the answer, is found. Any name that is found leads to the
- * block that the ledger says.
+ * The hold gets size, seed and whether its bytes are known by what the ledger said of the name before the question; or, where it has been replaced
+ * since, by what it says after the answer, if it still speaks of that block.
+ */
+static void identify(struct client *client, const struct ledger_name *name, const struct ledger_glimpse *before,
+                     const shmb_block *block, struct ledger_hold *hold)
+{
+	bool same = atomic_load(&name->word) == before->word;
+	const struct ledger_target *target = same || before->now.block ? ledger_target(before, block->handle.id) : NULL;
+	struct ledger_glimpse after;
+
+	CLIENT_EXPECT(client, target || !same);
+	if (!target && ledger_glimpse(name, &after) && NAME_SERIAL(after.word) == NAME_SERIAL(before->word) && after.now.block)
+		target = ledger_target(&after, block->handle.id);
+	hold->handle = block->handle;
+	hold->offset = block->offset;
+	hold->size = block->size;
+	hold->filled = false;
+	if (!target)
+		return;
+	CLIENT_EXPECT(client, block->size == target->size);
+	hold->seed = target->seed;
+	hold->filled = target->filled;
+}
+
+/*
+ * A name that was published before the question, and still is after the answer, is found, though it may be replaced meanwhile. Any name that is
+ * found leads to a block that the ledger says.
  */
 bool operation_lookup(struct client *client)
 {
@@ -132,18 +184,18 @@ bool operation_lookup(struct client *client)
 	if (!ledger_glimpse(name, &glimpse))
 		return false;
 	ledger_name_text(seat, NAME_SERIAL(glimpse.word), text);
-	*hold = (struct ledger_hold){.size = glimpse.size, .seed = glimpse.seed, .filled = glimpse.filled};
+	*hold = (struct ledger_hold){0};
 	atomic_store(&hold->state, HOLD_ASKED);
 	int result = CLIENT_CALL(client, shmb_lookup(client->session, text, &block));
 	if (result < 0) {
+		uint64_t word = atomic_load(&name->word);
 		CLIENT_EXPECT(client, result == -SHMB_E_NO_SUCH_NAME);
-		CLIENT_EXPECT(client, NAME_STATE(glimpse.word) != NAME_PUBLISHED || atomic_load(&name->word) != glimpse.word);
+		CLIENT_EXPECT(client, !is_there(glimpse.word) || !is_there(word) || NAME_SERIAL(word) != NAME_SERIAL(glimpse.word));
 		atomic_store(&hold->state, HOLD_NONE);
 		return true;
 	}
-	CLIENT_EXPECT(client, block.size == hold->size && block.data == shmb_pointer(client->session, block.offset));
-	hold->handle = block.handle;
-	hold->offset = block.offset;
+	CLIENT_EXPECT(client, block.data == shmb_pointer(client->session, block.offset));
+	identify(client, name, &glimpse, &block, hold);
 	atomic_store(&hold->state, HOLD_HELD);
 	client_verify(client, hold);
 	return true;
@@ -181,9 +233,13 @@ bool operation_lookup_wait(struct client *client)
 	hold->size = block.size;
 	if (ledger_find_name(client->ledger, text, &name) && ledger_glimpse(name, &glimpse) &&
 	    NAME_SERIAL(glimpse.word) == serial) {
-		CLIENT_EXPECT(client, block.size == glimpse.size);
-		hold->seed = glimpse.seed;
-		hold->filled = glimpse.filled;
+		const struct ledger_target *target = ledger_target(&glimpse, block.handle.id);
+		/* No more, where it has been replaced since. */
+		CLIENT_EXPECT(client, target ? block.size == target->size : glimpse.word >= NAME_WORD(serial, 0) + 2 * NAME_TURN);
+		if (target) {
+			hold->seed = target->seed;
+			hold->filled = target->filled;
+		}
 	}
 	atomic_store(&hold->state, HOLD_HELD);
 	client_verify(client, hold);

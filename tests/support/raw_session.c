@@ -112,6 +112,17 @@ Shmbuddy__V1__Request *raw_session_publish_request(const Shmbuddy__V1__Handle *h
 	return &request;
 }
 
+Shmbuddy__V1__Request *raw_session_publish_range_request(const Shmbuddy__V1__Handle *handle, const char *name, bool replace,
+                                                         uint64_t offset, uint64_t length)
+{
+	Shmbuddy__V1__Request *request = raw_session_publish_request(handle, name);
+
+	request->publish->replace = replace;
+	request->publish->offset = offset;
+	request->publish->length = length;
+	return request;
+}
+
 /* ---- Opening and closing ---------------------------------------------------------------------------------------- */
 
 static void close_descriptor(int *fd)

@@ -82,5 +82,7 @@ Shmbuddy__V1__Request *raw_session_acquire_request(const Shmbuddy__V1__Handle *h
 Shmbuddy__V1__Request *raw_session_link_request(const Shmbuddy__V1__Handle *from, const Shmbuddy__V1__Handle *to);
 Shmbuddy__V1__Request *raw_session_unlink_request(const Shmbuddy__V1__Handle *from, const Shmbuddy__V1__Handle *to);
 Shmbuddy__V1__Request *raw_session_publish_request(const Shmbuddy__V1__Handle *handle, const char *name);
+Shmbuddy__V1__Request *raw_session_publish_range_request(const Shmbuddy__V1__Handle *handle, const char *name, bool replace,
+                                                         uint64_t offset, uint64_t length);
 
 #endif

@@ -82,6 +82,8 @@ static void count_names(const struct view *view, const struct view_block *blocks
 		assert_int_equal(view_find_name(view, name.name, strlen(name.name), &found), 1);
 		assert_int_equal(found, i);
 		held[name.block] = true;
+		assert_true(name.offset < blocks[name.block].size && name.length <= blocks[name.block].size - name.offset);
+		recount->named += name.length ? name.length : blocks[name.block].size - name.offset;
 		snprintf(recount->name[recount->names++], sizeof recount->name[0], "%.63s", name.name);
 	}
 }

@@ -22,6 +22,7 @@ struct recount {
 	uint64_t sessions;
 	uint64_t used, requested; /* bytes */
 	uint64_t owned;           /* blocks with an owner */
+	uint64_t named;           /* bytes that all names stand for, together */
 	uint64_t tickets, leases;
 	char name[RECOUNT_RECORDS_MAX][64];
 };

@@ -46,9 +46,8 @@ static int setup(void **state)
 	atomic_init(&session.holds.page, &page);
 	session.holds.mapped = &page;
 	view_object_set_block(&object, 2, 40, 4096, 128);
-	object.names[1].block = 2;
 	view_object_set_name(&object, 1, 41, "name");
-	object.names[1].block_id = 40;
+	object.names[1].body[0] = (struct name_body){.id = 41, .block_id = 40, .block = 2}; /* look-ups leave checksums alone */
 	object.counters->name_records = 4;
 	_Atomic uint32_t *buckets = (_Atomic uint32_t *)(object.base + VIEW_INDEX_AT);
 	buckets[hash_of("name", 4) & (object.header->name_buckets - 1)] = 2;
@@ -190,6 +189,7 @@ static void test_names(void **state)
 	assert_int_equal(block.handle.id, 40);
 	assert_int_equal(block.handle.index, 2);
 	assert_int_equal(block.handle.incarnation, 5);
+	assert_int_equal(block.size, 128);
 	assert_false(holds_look_up(&session, "nam", 3, &block));
 	assert_false(holds_look_up(&session, "names", 5, &block));
 	set_word(RECORD_LIVE, false);
@@ -198,6 +198,36 @@ static void test_names(void **state)
 	object.names[1].word = record_word(41, 0, RECORD_FREE);
 	assert_false(holds_look_up(&session, "name", 4, &block));
 	assert_int_equal(used(), 1);
+}
+
+/* Of a range: where it lies, and no more than it is; one that cannot be is a miss, and nothing is held. */
+static void test_range(void **state)
+{
+	static const struct {
+		uint64_t offset, length, size; /* size 0: a miss */
+	} ranges[] = {
+		{0, 0, 128}, {0, 128, 128}, {0, 5, 5},   {100, 0, 28},       {100, 28, 28},
+		{127, 1, 1}, {100, 29, 0},  {128, 0, 0}, {UINT64_MAX, 1, 0},
+	};
+	shmb_block block;
+
+	(void)state;
+	set_word(RECORD_LIVE, true);
+	object.names[1].word = record_word(42, 1, RECORD_LIVE);
+	for (size_t i = 0; i < sizeof ranges / sizeof ranges[0]; i++) {
+		object.names[1].body[1] =
+			(struct name_body){.id = 42, .block_id = 40, .block = 2, .offset = ranges[i].offset, .length = ranges[i].length};
+		assert_int_equal(holds_look_up(&session, "name", 4, &block), ranges[i].size != 0);
+		assert_int_equal(used(), ranges[i].size != 0);
+		if (!ranges[i].size)
+			continue;
+		assert_int_equal(block.handle.id, 40);
+		assert_int_equal(block.offset, 4096 + ranges[i].offset);
+		assert_int_equal(block.size, ranges[i].size);
+		assert_int_equal(block.granted, ranges[i].size);
+		assert_ptr_equal(block.data, mapping.base + 4096 + ranges[i].offset);
+		assert_true(holds_release(&session, block.handle));
+	}
 }
 
 static void test_batches(void **state)
@@ -233,7 +263,8 @@ static void test_batches(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_states), TEST(test_wrong_handles), TEST(test_misses), TEST(test_names), TEST(test_batches),
+		TEST(test_states), TEST(test_wrong_handles), TEST(test_misses),
+		TEST(test_names),  TEST(test_range),         TEST(test_batches),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -146,6 +146,16 @@ static uint32_t lease(uint32_t block)
 	return index;
 }
 
+static void replace(uint32_t name, uint32_t block)
+{
+	struct names *names = &fixture.pool.names;
+
+	names_write_next(
+		names, name,
+		&(struct name_content){.id = pool_take_ids(&fixture.pool, 1), .block_id = id_of(block), .block = block});
+	lifetime_replace_name(&fixture.pool, name);
+}
+
 static struct handle handle_of(uint32_t block)
 {
 	return (struct handle){.id = id_of(block), .index = block, .incarnation = fixture.pool.incarnation};
@@ -250,6 +260,29 @@ static void test_every_order(void **state)
 		assert_int_equal(pool->counters->frees, frees + 1);
 		assert_empty();
 	}
+}
+
+/* A name that goes over to another block lets the one before go; one that stays with its block does not. */
+static void test_replaced_name(void **state)
+{
+	struct session *owner = &fixture.sessions[0];
+	uint32_t first = 0, second = 0;
+
+	(void)state;
+	assert_int_equal(allocate(owner, 1, &first), 0);
+	assert_int_equal(allocate(owner, 2, &second), 0);
+	uint64_t first_id = id_of(first), second_id = id_of(second);
+	uint32_t name = publish(first, "a name");
+	lifetime_drop_owner(owner, first);
+	replace(name, first);
+	assert_true(blocks_is_live(&fixture.pool.blocks, first, first_id));
+	replace(name, second);
+	assert_false(blocks_is_live(&fixture.pool.blocks, first, first_id));
+	assert_int_equal(fixture.pool.name_count, 1);
+	lifetime_drop_owner(owner, second);
+	assert_true(blocks_is_live(&fixture.pool.blocks, second, second_id));
+	lifetime_drop_name(&fixture.pool, name);
+	assert_empty();
 }
 
 static void test_handles(void **state)
@@ -371,6 +404,17 @@ static void unpublish(size_t name)
 	free_if_unheld(block);
 }
 
+static void replace_by(size_t name, struct model_block *block)
+{
+	struct model_block *before = &blocks[names[name].block];
+
+	replace(names[name].index, block->index);
+	names[name].block = (int)(block - blocks);
+	block->names++;
+	before->names--;
+	free_if_unheld(before);
+}
+
 /* As a session's end does it, all at once. */
 static void drop_session(size_t number)
 {
@@ -454,8 +498,10 @@ static void one_step(void)
 		name_text(name, text);
 		names[name] = (struct model_name){.block = (int)(block - blocks), .index = publish(block->index, text)};
 		block->names++;
-	} else if (what < 450 && names[name].block >= 0) {
+	} else if (what < 410 && names[name].block >= 0) {
 		unpublish(name);
+	} else if (what < 450 && names[name].block >= 0) {
+		replace_by(name, block);
 	} else {
 		give_back(block, number);
 	}
@@ -578,10 +624,8 @@ static void test_against_model(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_every_order),
-		TEST(test_handles),
-		TEST(test_which_hold_goes),
-		TEST(test_against_model),
+		TEST(test_every_order),     TEST(test_replaced_name), TEST(test_handles),
+		TEST(test_which_hold_goes), TEST(test_against_model),
 	};
 
 	draw_seed();

@@ -49,6 +49,25 @@ static void test_find(void **state)
 	assert_null(list.items);
 }
 
+/* What stands for the whole block comes before what stands for a part of it. */
+static void test_ranges(void **state)
+{
+	shmb_name_info items[] = {
+		{.name = "a", .block = 4, .offset = 10, .length = 20}, {.name = "b", .block = 4, .offset = 0, .length = 20},
+		{.name = "c", .block = 4, .offset = 0, .length = 30},  {.name = "d", .block = 4, .offset = 10, .length = 20},
+		{.name = "e", .block = 4, .offset = 0, .length = 30},
+	};
+	struct name_list list = {items, 5};
+	const shmb_block_info block = {.size = 30};
+
+	(void)state;
+	name_list_sort(&list);
+	for (size_t i = 0; i < 5; i++) {
+		assert_int_equal(items[i].name[0], "cebad"[i]);
+		assert_int_equal(name_list_is_range(&items[i], &block), i > 1);
+	}
+}
+
 static void test_empty(void **state)
 {
 	struct name_list list = NAME_LIST_INIT;
@@ -65,6 +84,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_find),
+		cmocka_unit_test(test_ranges),
 		cmocka_unit_test(test_empty),
 	};
 

@@ -11,8 +11,14 @@
 #include <cmocka.h>
 
 #include <errno.h>
+#include <signal.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "hash.h"
 #include "server/names.h"
@@ -87,8 +93,7 @@ static void write_name(struct fixture *fixture, uint32_t index, const char *name
 					.id = fixture->next_id++,
 					.block = block,
 					.block_id = block + 1000u,
-					.offset = 16,
-					.length = 32,
+					.range = {16, 32},
 					.created_ns = 48,
 					.uid = 64,
 					.name = name,
@@ -154,6 +159,134 @@ static void test_life(void **state)
 	assert_int_equal(find(fixture, "mic"), again);
 	assert_int_equal(fixture->names.records[again].name[4], 0); /* nothing of the longer one before */
 	assert_int_equal(fixture->names.records[again].name[5], 0);
+}
+
+static void replace_with(struct fixture *fixture, uint32_t index, uint32_t block)
+{
+	names_write_next(&fixture->names, index,
+	                 &(struct name_content){
+						 .id = fixture->next_id++,
+						 .block = block,
+						 .block_id = block + 1000u,
+						 .range = {2 * block, 3 * block},
+						 .created_ns = 49,
+						 .uid = 65,
+					 });
+	names_replace(&fixture->names, index);
+}
+
+/* Before its one store the old block is found, behind it the new one; the record, its place in the index and its first id stay. */
+static void test_replace(void **state)
+{
+	struct fixture *fixture = *state;
+	uint32_t index = add(fixture, "camera", 7), neighbour = add(fixture, "mic", 8);
+	struct view_named named;
+	struct view_name found;
+
+	names_write_next(&fixture->names, index, &(struct name_content){.id = 99, .block = 9, .block_id = 1009});
+	assert_int_equal(find(fixture, "camera"), index);
+	assert_int_equal(names_body(&fixture->names, index)->block, 7);
+	assert_int_equal(view_read_name(&fixture->view, index, &found), 1);
+	assert_int_equal(found.block_id, 1007);
+	assert_int_equal(found.id, found.first_id);
+	for (uint32_t block = 10; block < 13; block++) {
+		replace_with(fixture, index, block);
+		assert_int_equal(find(fixture, "camera"), index);
+		assert_int_equal(find(fixture, "mic"), neighbour);
+		assert_int_equal(names_body(&fixture->names, index)->block, block);
+		assert_int_equal(names_range(&fixture->names, index).offset, 2 * block);
+		assert_int_equal(names_range(&fixture->names, index).length, 3 * block);
+		assert_int_equal(view_find_named(&fixture->view, "camera", 6, &named), 1);
+		assert_int_equal(named.block_id, block + 1000);
+		assert_int_equal(named.offset, 2 * block);
+		assert_int_equal(named.length, 3 * block);
+		assert_int_equal(view_read_name(&fixture->view, index, &found), 1);
+		assert_int_equal(found.id, fixture->next_id - 1);
+		assert_int_equal(found.first_id, 1);
+		assert_int_equal(found.block_id, block + 1000);
+		assert_int_equal(found.created_ns, 49);
+		assert_int_equal(found.uid, 65);
+		assert_string_equal(found.name, "camera");
+	}
+	names_drop(&fixture->names, index);
+	assert_int_equal(find(fixture, "camera"), UINT32_MAX);
+	assert_int_equal(add(fixture, "camera", 3), index);
+	assert_int_equal(names_body(&fixture->names, index)->block, 3);
+}
+
+/* In a process of its own, as clients are: at no moment is the name missed, or anything found but what it stood for. */
+static void look_for_ever(const struct fixture *fixture, _Atomic uint32_t *done, _Atomic uint32_t *looks)
+{
+	while (!atomic_load(done)) {
+		struct view_named named;
+		struct view_name found;
+		uint32_t index;
+
+		if (view_find_named(&fixture->view, "camera", 6, &named) != 1 || named.block_id != named.block + 1000u ||
+		    named.offset != 2 * named.block || named.length != 3 * named.block)
+			_exit(1);
+		if (view_find_name(&fixture->view, "camera", 6, &index) != 1 || view_read_name(&fixture->view, index, &found) != 1 ||
+		    found.block_id != found.block + 1000u || found.offset != 2 * found.block || found.length != 3 * found.block)
+			_exit(2);
+		atomic_fetch_add(looks, 1);
+	}
+	_exit(0);
+}
+
+/* Has the process ended? It stays a zombie. */
+static bool has_ended(pid_t pid)
+{
+	siginfo_t info = {0};
+
+	return waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT) < 0 || info.si_pid != 0;
+}
+
+static void test_replaced_under_readers(void **state)
+{
+	enum { READERS = 2, TIMES = 100000, LOOKS = 200000 };
+	struct fixture *fixture = *state;
+	_Atomic uint32_t *shared =
+		mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0); /* done, and the looks of each */
+	pid_t readers[READERS];
+	char name[32];
+	int status;
+
+	assert_ptr_not_equal(shared, MAP_FAILED);
+	add(fixture, "camera", 5);
+	replace_with(fixture, 0, 5); /* with a range */
+	for (int i = 0, count = 0; count < 3; i++) {
+		snprintf(name, sizeof name, "n%d", i);
+		bool neighbour = ((hash_of(name, strlen(name)) ^ hash_of("camera", 6)) & (fixture->header.name_buckets - 1)) == 0;
+		if (neighbour)
+			add(fixture, name, 1);
+		count += neighbour;
+	}
+	fflush(NULL);
+	for (int i = 0; i < READERS; i++) {
+		readers[i] = fork();
+		assert_true(readers[i] >= 0);
+		if (readers[i] == 0) {
+			prctl(PR_SET_PDEATHSIG, SIGKILL);
+			look_for_ever(fixture, &shared[0], &shared[1 + i]);
+		}
+	}
+	/* Replaced a hundred thousand times, and on until each reader has looked twice as often meanwhile, or has failed. */
+	uint32_t from[READERS], times = 0;
+	for (int i = 0; i < READERS; i++)
+		from[i] = atomic_load(&shared[1 + i]);
+	for (bool enough = false; times < TIMES || !enough; times++) {
+		replace_with(fixture, 0, times % 1000);
+		enough = true;
+		for (int i = 0; i < READERS; i++)
+			enough = enough && (atomic_load(&shared[1 + i]) - from[i] >= LOOKS || has_ended(readers[i]));
+	}
+	atomic_store(&shared[0], 1);
+	for (int i = 0; i < READERS; i++) {
+		assert_int_equal(waitpid(readers[i], &status, 0), readers[i]);
+		assert_int_equal(status, 0);
+	}
+	print_message("replaced %u times; %u and %u looks\n", times, shared[1], shared[2]);
+	munmap(shared, 4096);
 }
 
 static void test_longest(void **state)
@@ -289,7 +422,9 @@ static void test_against_model(void **state)
 		uint32_t which = (uint32_t)draw(POSSIBLE);
 		snprintf(name, sizeof name, "the name %u", which);
 		assert_int_equal(find(&small, name), where[which] - 1);
-		if (where[which]) {
+		if (where[which] && draw(3) == 0) {
+			replace_with(&small, where[which] - 1, (uint32_t)draw(100));
+		} else if (where[which]) {
 			names_drop(&small.names, where[which] - 1);
 			where[which] = 0;
 			count--;
@@ -341,6 +476,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(test_life),
+		TEST(test_replace),
+		TEST(test_replaced_under_readers),
 		TEST(test_longest),
 		TEST(test_looking_costs_nothing),
 		TEST(test_index_is_committed_at_once),

@@ -347,6 +347,91 @@ static void test_names(void **state)
 	free(names);
 }
 
+/* Replaced between its two looks it is the same name, and stands once. */
+static void replace_first(void)
+{
+	struct name_record *record = &object.names[0];
+
+	record->body[1] = (struct name_body){.id = 900, .block_id = 77, .offset = 10, .length = 20};
+	record->body[1].checksum = name_body_checksum(&record->body[1], record->first_id);
+	atomic_store_explicit(&record->word, record_word(900, 1, RECORD_LIVE), memory_order_release);
+}
+
+static void test_replaced_name(void **state)
+{
+	shmb_name_info *names;
+	size_t count = 0;
+
+	(void)state;
+	view_object_use(&object, 0, NAME_BEHIND + 1);
+	view_object_set_name(&object, 0, 1, "moving");
+	view_object_set_name(&object, NAME_BEHIND, 2, "staying");
+	catch_reader_at(&object.names[NAME_BEHIND], replace_first);
+	assert_int_equal(shmb_list_names(session, &names, &count), 0);
+	assert_int_equal(count, 2);
+	assert_string_equal(names[0].name, "moving");
+	assert_int_equal(names[0].block, 77);
+	assert_int_equal(names[0].offset, 10);
+	assert_int_equal(names[0].length, 20);
+	free(names);
+}
+
+/* A name that goes to the end of its block is as long as the block says. Without the block it is none. */
+static void test_length_of_a_name(void **state)
+{
+	struct name_record *record = &object.names[0];
+	uint32_t cursor = 0;
+	shmb_name_info name;
+
+	(void)state;
+	view_object_use(&object, 4, 1);
+	view_object_set_block(&object, 3, 30, 4096, 128);
+	view_object_set_name(&object, 0, 1, "tail");
+	record->body[0] = (struct name_body){.id = 1, .block_id = 30, .block = 3, .offset = 100};
+	record->body[0].checksum = name_body_checksum(&record->body[0], 1);
+	assert_int_equal(shmb_next_name(session, &cursor, &name), 1);
+	assert_int_equal(name.offset, 100);
+	assert_int_equal(name.length, 28);
+	view_object_free_block(&object, 3);
+	cursor = 0;
+	assert_int_equal(shmb_next_name(session, &cursor, &name), 0);
+	view_object_set_block(&object, 3, 31, 4096, 128);
+	cursor = 0;
+	assert_int_equal(shmb_next_name(session, &cursor, &name), 0);
+	object.counters->block_records = 3; /* never looked at beyond */
+	cursor = 0;
+	assert_int_equal(shmb_next_name(session, &cursor, &name), 0);
+}
+
+static void test_filter(void **state)
+{
+	static const struct {
+		const char *prefix, *pattern;
+		size_t count;
+		const char *first;
+	} cases[] = {
+		{NULL, NULL, 3, "cam/left"}, {"cam/", NULL, 2, "cam/left"},    {"", "*", 3, "cam/left"},
+		{NULL, "*t", 2, "cam/left"}, {"cam/", "*/r*", 1, "cam/right"}, {"x", NULL, 0, NULL},
+		{NULL, "cam", 0, NULL},      {NULL, "mi[a-d]", 1, "mic"},
+	};
+
+	(void)state;
+	view_object_use(&object, 0, 3);
+	view_object_set_name(&object, 0, 1, "cam/left");
+	view_object_set_name(&object, 1, 2, "cam/right");
+	view_object_set_name(&object, 2, 3, "mic");
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+		const shmb_name_filter filter = {cases[i].prefix, cases[i].pattern};
+		shmb_name_info *names = NULL;
+		size_t count = 99;
+		assert_int_equal(shmb_match_names(session, &filter, &names, &count), 0);
+		assert_int_equal(count, cases[i].count);
+		if (count)
+			assert_string_equal(names[0].name, cases[i].first);
+		free(names);
+	}
+}
+
 /* ---- A writer in another process -------------------------------------------------------------------------------- */
 
 #define RECORDS 100 /* that it writes to */
@@ -417,6 +502,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_owner_lets_go, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_moved_in_the_second_pass, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_names, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_replaced_name, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_length_of_a_name, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_filter, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_beside_a_writer, setup, teardown),
 	};
 

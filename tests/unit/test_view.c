@@ -27,7 +27,7 @@
 
 /* Records that lie across two pages, so that a reader can be caught in the middle. */
 #define BLOCK_ACROSS 42
-#define NAME_ACROSS 12
+#define NAME_ACROSS 10
 
 struct fixture {
 	uint8_t *base;
@@ -59,20 +59,25 @@ static void make_block(uint32_t index, uint64_t id, unsigned body)
 	record->word = record_word(id, body, RECORD_LIVE);
 }
 
+static void set_name_body(uint32_t index, unsigned which, uint64_t id, uint32_t block)
+{
+	struct name_body *body = &fixture.names[index].body[which];
+
+	*body = (struct name_body){
+		.id = id, .block_id = block + 10, .offset = 8, .length = 16, .created_ns = 77, .block = block, .uid = 1000};
+	body->checksum = name_body_checksum(body, fixture.names[index].first_id);
+}
+
 static void make_name(uint32_t index, uint64_t id, const char *name)
 {
 	struct name_record *record = &fixture.names[index];
 
-	record->block = 1;
-	record->block_id = 11;
-	record->offset = 8;
-	record->length = 16;
-	record->created_ns = 77;
 	record->hash = hash_of(name, strlen(name));
-	record->uid = 1000;
+	record->first_id = id;
 	record->name_length = (uint32_t)strlen(name);
 	strcpy(record->name, name);
-	record->checksum = name_record_checksum(record, id);
+	record->checksum = name_record_checksum(record);
+	set_name_body(index, 0, id, 1);
 	record->word = record_word(id, 0, RECORD_LIVE);
 	_Atomic uint32_t *bucket = &fixture.buckets[record->hash & (fixture.header->name_buckets - 1)];
 	record->next = *bucket;
@@ -264,7 +269,7 @@ static void test_read_block(void **state)
 
 static void test_read_name(void **state)
 {
-	struct view_name name, expected = {12, 11, 8, 16, 77, 1, 1000, "camera"};
+	struct view_name name, expected = {12, 12, 11, 8, 16, 77, 1, 1000, "camera"};
 
 	(void)state;
 	memset(&name, 0, sizeof name);
@@ -273,6 +278,34 @@ static void test_read_name(void **state)
 	assert_int_equal(view_read_name(&fixture.view, 0, &name), 0);
 	assert_int_equal(view_read_name(&fixture.view, MAX_NAMES, &name), 0);
 	assert_int_equal(view_read_name(&fixture.view, UINT32_MAX, &name), 0);
+}
+
+/* The other body counts, and brings the id of a publication of its own. */
+static void test_read_replaced_name(void **state)
+{
+	struct view_name name, expected = {33, 12, 12, 8, 16, 77, 2, 1000, "camera"};
+	struct view_named named;
+
+	(void)state;
+	memset(&name, 0, sizeof name);
+	set_name_body(2, 1, 33, 2);
+	assert_int_equal(view_find_named(&fixture.view, "camera", 6, &named), 1);
+	assert_int_equal(named.block_id, 11);
+	fixture.names[2].word = record_word(33, 1, RECORD_LIVE);
+	assert_int_equal(view_read_name(&fixture.view, 2, &name), 1);
+	assert_memory_equal(&name, &expected, sizeof name);
+	assert_int_equal(view_find_named(&fixture.view, "camera", 6, &named), 1);
+	assert_int_equal(named.word, record_word(33, 1, RECORD_LIVE));
+	assert_int_equal(named.block_id, 12);
+	assert_int_equal(named.block, 2);
+	assert_int_equal(named.index, 2);
+	assert_int_equal(named.offset, 8);
+	assert_int_equal(named.length, 16);
+	fixture.names[2].word = record_word(34, 1, RECORD_LIVE); /* which is not that of the body */
+	assert_int_equal(view_read_name(&fixture.view, 2, &name), -EBADMSG);
+	fixture.names[2].body[1].checksum ^= 1;
+	fixture.names[2].word = record_word(33, 1, RECORD_LIVE);
+	assert_int_equal(view_read_name(&fixture.view, 2, &name), -EBADMSG);
 }
 
 /* A flipped bit is refused, or the record is not alive any more, or what is read is what it was. */
@@ -323,8 +356,9 @@ static void test_name_bit_by_bit(void **state)
 		if (result == 1) {
 			same++;
 			assert_memory_equal(&name, &before, sizeof name);
-			/* The link, the padding at the end, FREEING, and bits of the word that a name does not use. */
-			assert_true((byte >= 8 && byte < 12) || byte >= 324 || bit == 0 || (bit >= 4 && bit < 8));
+			/* The link, the other body, what is reserved or padding, FREEING, and bits of the word that a name does not use. */
+			assert_true((byte >= 8 && byte < 12) || (byte >= 84 && byte < 144) || byte >= 404 || bit == 0 ||
+			            (bit >= 4 && bit < 7));
 		} else {
 			refused += result == -EBADMSG;
 			dead += result == 0;
@@ -332,7 +366,7 @@ static void test_name_bit_by_bit(void **state)
 		}
 		record[byte] ^= (uint8_t)(1u << bit % 8);
 	}
-	assert_int_equal(same, 4 * 8 + 4 * 8 + 5);
+	assert_int_equal(same, 8 * (4 + 4 + sizeof(struct name_body) + 4) + 4);
 	assert_int_equal(dead, 3);
 	assert_int_equal(refused, sizeof(struct name_record) * 8 - same - dead);
 }
@@ -372,15 +406,17 @@ static void test_name_out_of_bounds(void **state)
 	(void)state;
 #define SEALED(field, value, expected)                                                                                      \
 	record->field = (value);                                                                                                \
-	record->checksum = name_record_checksum(record, 12);                                                                    \
+	record->checksum = name_record_checksum(record);                                                                        \
+	record->body[0].checksum = name_body_checksum(&record->body[0], 12);                                                    \
 	assert_int_equal(view_read_name(&fixture.view, 2, &name), expected);                                                    \
 	*record = good
 	SEALED(name_length, 256, -EBADMSG);
 	SEALED(name_length, UINT32_MAX, -EBADMSG);
 	SEALED(name_length, 255, 1); /* the NUL is there: no harm */
 	SEALED(name_length, 5, -EBADMSG);
-	SEALED(block, MAX_BLOCKS - 1, 1);
-	SEALED(block, MAX_BLOCKS, -EBADMSG);
+	SEALED(body[0].block, MAX_BLOCKS - 1, 1);
+	SEALED(body[0].block, MAX_BLOCKS, -EBADMSG);
+	SEALED(body[0].id, 13, -EBADMSG); /* the word says 12 */
 #undef SEALED
 }
 
@@ -430,11 +466,11 @@ static void test_find_compares(void **state)
 	(void)state;
 	strcpy(record->name, "cameras");
 	record->name_length = 7;
-	record->checksum = name_record_checksum(record, 12);
+	record->checksum = name_record_checksum(record);
 	assert_int_equal(find("camera"), UINT32_MAX);
 	strcpy(record->name, "camels");
 	record->name_length = 6;
-	record->checksum = name_record_checksum(record, 12);
+	record->checksum = name_record_checksum(record);
 	assert_int_equal(find("camera"), UINT32_MAX);
 }
 
@@ -512,6 +548,12 @@ static void recycle_name(void)
 	make_name(NAME_ACROSS, 24, "another");
 }
 
+static void replace_name(void)
+{
+	set_name_body(NAME_ACROSS, 1, 31, 2);
+	fixture.names[NAME_ACROSS].word = record_word(31, 1, RECORD_LIVE);
+}
+
 static void free_name(void)
 {
 	fixture.names[NAME_ACROSS].word = record_word(23, 0, RECORD_FREE);
@@ -541,6 +583,12 @@ static void test_changes_while_read(void **state)
 	assert_int_equal(view_read_name(&fixture.view, NAME_ACROSS, &name), 1);
 	assert_int_equal(name.id, 24);
 	assert_string_equal(name.name, "another");
+	make_name(NAME_ACROSS, 23, "one");
+	catch_reader_at(behind_name, replace_name);
+	assert_int_equal(view_read_name(&fixture.view, NAME_ACROSS, &name), 1);
+	assert_int_equal(name.id, 31);
+	assert_int_equal(name.first_id, 23);
+	assert_int_equal(name.block_id, 12);
 	make_name(NAME_ACROSS, 23, "one");
 	catch_reader_at(behind_name, free_name);
 	assert_int_equal(view_read_name(&fixture.view, NAME_ACROSS, &name), 0);
@@ -590,6 +638,7 @@ int main(void)
 		TEST(test_body_of_another_life), TEST(test_find),
 		TEST(test_find_compares),        TEST(test_chains),
 		TEST(test_changes_while_read),   TEST(test_torn_once),
+		TEST(test_read_replaced_name),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

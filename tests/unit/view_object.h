@@ -151,8 +151,10 @@ static inline void view_object_set_name(struct view_object *object, uint32_t ind
 	strcpy(record->name, name);
 	record->name_length = (uint32_t)strlen(name);
 	record->hash = hash_of(name, strlen(name));
-	record->block_id = 1;
-	record->checksum = name_record_checksum(record, id);
+	record->first_id = id;
+	record->checksum = name_record_checksum(record);
+	record->body[0] = (struct name_body){.id = id, .block_id = 1, .length = 1};
+	record->body[0].checksum = name_body_checksum(&record->body[0], id);
 	atomic_store_explicit(&record->word, record_word(id, 0, RECORD_LIVE), memory_order_release);
 	atomic_thread_fence(memory_order_release);
 }
