@@ -23,6 +23,10 @@ struct hello {
 	struct mapping *
 		mapping; /* borrowed, new: gets the descriptors, and is open at the end; NULL: the session of `token` is taken up again */
 
+	uint32_t kinds; /* of events, that the session is subscribed to; 0: none */
+	const char *prefix;
+	bool subscribed; /* granted */
+
 	/* Granted; of a session that is taken up again what it was granted, and still must be. */
 	uint32_t session, incarnation, max_batch;
 	uint8_t token[HELLO_TOKEN_SIZE];

@@ -167,6 +167,7 @@ void lifetime_add_name(struct pool *pool, uint32_t index)
 {
 	names_set_live(&pool->names, index);
 	lifetime_adopt_name(pool, index);
+	events_emit_name(pool, EVENT_NAME_PUBLISHED, index);
 	dying_revive(pool, pool->names.records[index].block);
 }
 
@@ -177,6 +178,7 @@ void lifetime_drop_name(struct pool *pool, uint32_t index)
 	index_list_remove(pool->names.of_block, &pool->blocks.names[block], index);
 	names_drop(&pool->names, index);
 	pool->name_count--;
+	events_emit_name(pool, EVENT_NAME_REMOVED, index);
 	lifetime_free_unheld(pool, block);
 }
 

@@ -242,6 +242,8 @@ static int make_tables(struct pool *pool)
 		committer_init(&pool->committer, pool->loop, &pool->segment, &pool->extents);
 		withheld_init(&pool->withheld, pool->loop, &pool->buddy);
 		result = dying_init(&pool->dying, pool, state->max_blocks);
+		if (result == 0)
+			result = events_init(&pool->events, pool);
 	}
 	return result;
 }
@@ -334,6 +336,8 @@ int pool_open(uv_loop_t *loop, const struct pool_options *options, struct pool *
 		.unit = options->unit,
 		.size = options->size,
 		.grown_size = options->size,
+		.pressure_low = options->pressure_low ? options->pressure_low : PRESSURE_DEFAULT_LOW,
+		.pressure_high = options->pressure_high ? options->pressure_high : PRESSURE_DEFAULT_HIGH,
 		.segment_read_write = -1,
 		.segment_read_only = -1,
 		.next_id = 1,
@@ -354,6 +358,7 @@ int pool_open(uv_loop_t *loop, const struct pool_options *options, struct pool *
 		pool_close(pool);
 		return result;
 	}
+	pressure_init(&pool->pressure, pool->grown_size, pool->pressure_low, pool->pressure_high);
 	if (!pool->adopted)
 		pool_publish_counters(pool);
 	return 0;
@@ -364,8 +369,10 @@ void pool_close(struct pool *pool)
 	/* Its handle is closed, and those of reclaim_deinit are, by the run of the loop in sessions_deinit. */
 	withheld_deinit(&pool->withheld);
 	dying_close(&pool->dying);
+	events_close(&pool->events);
 	sessions_deinit(&pool->sessions);
 	dying_deinit(&pool->dying);
+	events_deinit(&pool->events);
 	extents_deinit(&pool->extents);
 	links_deinit(&pool->links);
 	references_deinit(&pool->references);
@@ -408,4 +415,6 @@ void pool_publish_counters(struct pool *pool)
 	atomic_store_explicit(&counters->sessions, pool->sessions.count, memory_order_relaxed);
 	atomic_store_explicit(&counters->block_records, pool->blocks.table.used, memory_order_relaxed);
 	atomic_store_explicit(&counters->name_records, pool->names.table.used, memory_order_relaxed);
+	if (pressure_update(&pool->pressure, used))
+		events_emit(pool, &(struct event){.kind = EVENT_PRESSURE, .pressure = pool->pressure.level, .bytes = used});
 }

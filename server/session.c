@@ -34,6 +34,18 @@
 /* The looks take at most one part in so many of the daemon's time: a client may have made them dear with locks of its own. */
 #define LOST_SHARE 50
 
+static void tell(const struct session *session, enum event_kind kind)
+{
+	events_emit(session->pool, &(struct event){
+								   .kind = kind,
+								   .session = session->number,
+								   .uid = session->record->uid,
+								   .bytes = session->bytes,
+								   .name = session->program,
+								   .name_length = (uint32_t)strlen(session->program),
+							   });
+}
+
 static void look_at_lost(uv_timer_t *timer)
 {
 	struct sessions *sessions = timer->data;
@@ -171,6 +183,7 @@ void session_end(struct session *session, const char *why)
 		return;
 	commit(&session->record->word, session->serial << 8 | SESSION_DEAD);
 	session->dead = true;
+	tell(session, EVENT_SESSION_ENDED);
 	dying_drop_page(session);
 	log_info("session %" PRIu32 " (%s, pid %" PRIu32 ") ended: %s; blocks given back: %" PRIu64 ", references: %" PRIu64,
 	         session->number, session->program, session->pid, why, session->block_count, session->reference_count);
@@ -307,6 +320,7 @@ int session_open(struct pool *pool, const struct session_request *request, struc
 	write_record(session, request);
 	add_session(session);
 	pool_count(&pool->counters->sessions_opened, 1);
+	tell(session, EVENT_SESSION_OPENED);
 	*out_session = session;
 	return 0;
 }
