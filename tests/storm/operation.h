@@ -2,7 +2,7 @@
 /*
  * The operations that a client of the storm does at random. Each is a line of OPERATIONS and a function: it writes into the
  * ledger what it is about to ask, calls the library by CLIENT_CALL, judges the answer, and writes that down. Another one takes a
- * line here, and a function in the room of its noun (operation_blocks.c, operation_names.c, operation_looks.c).
+ * line here, and a function in the room of its noun (operation_blocks.c, operation_names.c, operation_looks.c, operation_events.c).
  */
 #ifndef TESTS_STORM_OPERATION_H
 #define TESTS_STORM_OPERATION_H
@@ -31,7 +31,9 @@ struct client;
 	X(find, 8, true)                                                                                                        \
 	X(walk, 1, true)                                                                                                        \
 	X(list, 1, true)                                                                                                        \
-	X(ping, 2, true)
+	X(ping, 2, true)                                                                                                        \
+	X(subscribe, 2, true)                                                                                                   \
+	X(listen, 6, true)
 
 enum operation_number {
 #define OPERATION_NUMBER(name, weight, read_only) OPERATION_##name,
