@@ -33,8 +33,8 @@
 /* Bytes of events that a pool keeps for those who are behind: some 13,000 without names. */
 #define LOG_SIZE (UINT64_C(1) << 20)
 
-/* Subscribers served in one turn of the loop, and events given to each: some 100 microseconds. */
-#define TURN_SUBSCRIBERS 8
+/* Subscribers served in one turn of the loop, and events given to each: some 50 microseconds. */
+#define TURN_SUBSCRIBERS 4
 #define TURN_EVENTS 32
 
 _Static_assert(EVENT_LOST == (int)SHMBUDDY__V1__EVENT_KIND__EVENT_LOST &&
