@@ -49,6 +49,7 @@ void request_remove(struct request *request);
 void request_list_clients(struct request *request);
 void request_list_holders(struct request *request);
 void request_end_session(struct request *request);
+void request_subscribe(struct request *request);
 
 /* Sends the recorded outcome of a request that came again. */
 void request_repeat(struct request *request);
