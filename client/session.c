@@ -67,7 +67,7 @@ static void in_child(struct fork_guard *guard, bool orderly)
 	if (session->mapping)
 		mapping_in_child(session->mapping, orderly);
 	hold_page_in_child(&session->holds);
-	session->clone = NULL;                     /* that of a thread which is not here */
+	session->clone = NULL; /* that of a thread which is not here */
 	events_in_child(&session->events, orderly);
 	exchange_condition_init(&session->opened); /* those who waited on it are the parent's threads */
 	atomic_store(&session->state, SESSION_INHERITED);
