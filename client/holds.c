@@ -57,6 +57,28 @@ static bool may_hold(const struct shmb_session *session, shmb_handle handle)
 	       record_id(atomic_load_explicit(&view->blocks[handle.index].word, memory_order_relaxed)) == handle.id;
 }
 
+/* Two threads at once may lose the use of one of two blocks. */
+static void leave_trail(struct shmb_session *session, uint32_t block)
+{
+	uint64_t clock = atomic_load_explicit(&session->mapping->view.header->use_clock, memory_order_relaxed);
+	_Atomic uint64_t *set = &session->holds.mapped->trail[block % HOLD_TRAIL_SETS * HOLD_TRAIL_WAYS], *oldest = set;
+	uint64_t longest = 0;
+
+	for (unsigned i = 0; i < HOLD_TRAIL_WAYS; i++) {
+		uint64_t entry = atomic_load_explicit(&set[i], memory_order_relaxed);
+		uint64_t ago = entry ? clock - hold_trail_used(entry, clock) : UINT64_MAX;
+		if (entry && hold_trail_block(entry) == block) {
+			oldest = &set[i];
+			break;
+		}
+		if (ago > longest) {
+			longest = ago;
+			oldest = &set[i];
+		}
+	}
+	atomic_store_explicit(oldest, hold_trail_entry(block, clock), memory_order_relaxed);
+}
+
 /* Steps 2 to 4 of letting go, after the slot was emptied. */
 static void let_go(struct shmb_session *session, shmb_handle handle)
 {
@@ -64,8 +86,12 @@ static void let_go(struct shmb_session *session, shmb_handle handle)
 
 	atomic_thread_fence(memory_order_seq_cst);
 	uint64_t now = atomic_load_explicit(word, memory_order_relaxed);
-	if (record_id(now) == handle.id && record_awaits_release(now))
+	if (record_id(now) != handle.id)
+		return;
+	if (record_awaits_release(now))
 		tell_released(session, handle);
+	if (now & RECORD_CACHED)
+		leave_trail(session, handle.index);
 }
 
 /* Step 1 of taking hold; NULL: no slot is free. It is claimed: nobody else may change it. */

@@ -161,14 +161,36 @@ static int commit_found(struct allocation *allocation)
 
 /* ---- Waiting ---------------------------------------------------------------------------------------------------- */
 
-/* Finds memory, if need be what is free but for a look at the hold pages. */
+static bool is_found(void *context)
+{
+	return find(context) == 0;
+}
+
+/* Would it do if all idle cache blocks went, wherever they lie? */
+static bool may_evict(const struct allocation *allocation)
+{
+	const struct pool *pool = allocation->slot.session->pool;
+
+	return pool->cache.bytes && total_size(allocation) <= pool->cache.bytes + buddy_free_units(&pool->buddy) * pool->unit;
+}
+
+/*
+ * Finds memory, if need be what is free but for a look at the hold pages, or when idle cache blocks have gone. 0, -ENOMEM, or -EAGAIN:
+ * there is none yet, and more can go.
+ */
 static int find_all(struct allocation *allocation)
 {
+	struct pool *pool = allocation->slot.session->pool;
 	int result = find(allocation);
 
-	while (result < 0 && dying_hurry(allocation->slot.session->pool))
+	while (result < 0 && dying_hurry(pool))
 		result = find(allocation);
-	return result;
+	if (result == 0 || !may_evict(allocation))
+		return result;
+	enum eviction_result evicted = eviction_run(pool, CACHE_ANYBODY, is_found, allocation);
+	if (evicted == EVICTION_ENOUGH)
+		return 0;
+	return evicted == EVICTION_MORE ? -EAGAIN : -ENOMEM;
 }
 
 static bool take(struct waiter *waiter)
@@ -249,11 +271,14 @@ static int look_for_memory(struct allocation *allocation)
 {
 	struct wait_queue *queue = &allocation->slot.session->pool->wait_queue;
 	bool set_aside = wait_queue_is_set_aside(queue);
+	int result = set_aside ? -ENOMEM : find_all(allocation);
 
-	if (!set_aside && find_all(allocation) == 0) {
+	if (result == 0) {
 		wait_queue_overtake(queue);
 		return commit_found(allocation);
 	}
+	if (result == -EAGAIN)
+		eviction_begin(allocation->slot.session->pool);
 	if (!count_demand(allocation)) {
 		find(allocation); /* it fails, and says for which block */
 		allocation->refusal.never = true;

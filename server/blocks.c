@@ -92,6 +92,11 @@ void blocks_drop_owner(struct blocks *blocks, uint32_t index, enum record_state 
 	commit(&record->word, record_with_state(word ^ RECORD_BODY, state));
 }
 
+void blocks_drop_cached(struct blocks *blocks, uint32_t index)
+{
+	commit(&blocks->records[index].word, blocks_word(blocks, index) & ~RECORD_CACHED);
+}
+
 void blocks_share(struct blocks *blocks, uint32_t index)
 {
 	uint64_t word = blocks_word(blocks, index);

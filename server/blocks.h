@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The table of blocks: records in the view that every client reads, and beside each, privately, the lists that it is in and
- * that hang on it. Owned by the pool; loop thread only. What holds a block: its owner field, references, names, tickets, a lease, links.
+ * that hang on it. Owned by the pool; loop thread only. What holds a block: its owner field, references, names, tickets, a lease, links, and that it
+ * is a cache block.
  */
 #ifndef SERVER_BLOCKS_H
 #define SERVER_BLOCKS_H
@@ -54,6 +55,9 @@ void blocks_drop_owner(struct blocks *blocks, uint32_t index, enum record_state 
 /* From now on hold pages may have it. One store, or none where they may already. */
 void blocks_share(struct blocks *blocks, uint32_t index);
 
+/* It is no cache block any more: one store. */
+void blocks_drop_cached(struct blocks *blocks, uint32_t index);
+
 static inline uint64_t blocks_word(const struct blocks *blocks, uint32_t index)
 {
 	return atomic_load_explicit(&blocks->records[index].word, memory_order_relaxed);
@@ -83,7 +87,7 @@ static inline bool blocks_is_live(const struct blocks *blocks, uint32_t index, u
 /* Does nothing but its owner, if it has one, hold the block? */
 static inline bool blocks_is_owned_alone(const struct blocks *blocks, uint32_t index)
 {
-	return blocks->references[index] == 0 && blocks->names[index] == 0 && blocks->tickets[index] == 0 &&
+	return !(blocks_word(blocks, index) & RECORD_CACHED) && blocks->references[index] == 0 && blocks->names[index] == 0 && blocks->tickets[index] == 0 &&
 	       blocks->leases[index] == 0 && blocks->links_to[index] == 0;
 }
 

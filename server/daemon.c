@@ -104,6 +104,7 @@ static void stop(uv_signal_t *signal, int number)
 #endif
 	cascade_stop(&daemon->cascade);
 	dying_stop(&daemon->pool.dying);
+	eviction_stop(&daemon->pool.eviction);
 	deadlines_stop(&daemon->pool.deadlines);
 	forget_sessions(daemon);
 	reclaim_stop(&daemon->reclaim);
@@ -222,6 +223,7 @@ close_pool:
 	unwatch_signals(daemon);
 	listener_stop(&daemon->listener);
 	dying_stop(&daemon->pool.dying);
+	eviction_stop(&daemon->pool.eviction);
 	deadlines_stop(&daemon->pool.deadlines);
 	forget_sessions(daemon);
 	uv_run(&daemon->loop, UV_RUN_DEFAULT);

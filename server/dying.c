@@ -81,8 +81,7 @@ static void remember(struct dying *dying, uint32_t index)
 	pair_index_add(&dying->by_id, index, (uint32_t)(id >> 32), (uint32_t)id);
 }
 
-/* One store, and the block's memory is there for the next. It is in no list. */
-static void free_block(struct pool *pool, uint32_t index)
+void dying_free(struct pool *pool, uint32_t index)
 {
 	const struct block_body *body = blocks_body(&pool->blocks, index);
 	struct commit_range range = {pool->blocks.records[index].offset, body->granted};
@@ -170,7 +169,7 @@ static void end_one(struct dying *dying, uint32_t index)
 {
 	take_out(dying, index);
 	pair_index_remove(&dying->by_id, index);
-	free_block(dying->pool, index);
+	dying_free(dying->pool, index);
 }
 
 static void begin_look(struct dying *dying)
@@ -260,7 +259,7 @@ void dying_begin(struct pool *pool, uint32_t index)
 	const struct block_body *body = blocks_body(&pool->blocks, index);
 
 	if (!dying->pages || !(blocks_word(&pool->blocks, index) & RECORD_SHARED)) {
-		free_block(pool, index); /* from owned to free in one store */
+		dying_free(pool, index); /* from owned to free in one store */
 		return;
 	}
 	if (body->owner) {
@@ -336,11 +335,13 @@ void dying_add_page(struct session *session, int fd)
 void dying_drop_page(struct session *session)
 {
 	struct dying *dying = &session->pool->dying;
-	uint64_t slots[HOLD_SLOTS];
+	uint64_t slots[HOLD_SLOTS], trail[HOLD_TRAIL];
 	uint32_t link;
 
 	if (session->hold_page < 0)
 		return;
+	if (session->pool->cache.blocks && hold_page_read_trail(session->hold_page, trail) == 0)
+		cache_follow(&session->pool->cache, trail, HOLD_TRAIL);
 	bool unknown = hold_page_read(session->hold_page, slots) < 0;
 	close(session->hold_page);
 	session->hold_page = -1;

@@ -49,6 +49,9 @@ void dying_deinit(struct dying *dying);
  */
 void dying_begin(struct pool *pool, uint32_t block);
 
+/* The end of a block that nobody holds, for certain: one store, and its memory is there for the next. It is in no list. */
+void dying_free(struct pool *pool, uint32_t block);
+
 /* A DYING block, now: is it held? If so it is an orphan from now on, else it is freed. */
 bool dying_settle(struct pool *pool, uint32_t block);
 

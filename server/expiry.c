@@ -3,7 +3,7 @@
  * Expiry: see expiry.h.
  *
  * A ticket goes in one store. Of a block whose time to live has passed the names go, one by one, each in one store and each a step of its own
- * (one block may have very many), and then the lease. It is freed with the last of its holds, which may be a session's or a ticket's: those
+ * (one block may have very many), and that it is a cache block, and then the lease. It is freed with the last of its holds, which may be a session's or a ticket's: those
  * who have them keep it. A name that is given to it in between goes too; a new time to live in between ends it: what has gone, has gone.
  *
  * Nothing is decided beforehand, and no slot is used: the deadline in the record says all. A kill between two of the steps leaves less to do, and
@@ -16,12 +16,14 @@
 
 static void step_lease(struct pool *pool, uint32_t lease)
 {
-	uint32_t name = pool->blocks.names[pool->leases.records[lease].block];
+	uint32_t block = pool->leases.records[lease].block, name = pool->blocks.names[block];
 
 	if (name) {
 		lifetime_drop_name(pool, name - 1);
+	} else if (blocks_word(&pool->blocks, block) & RECORD_CACHED) {
+		lifetime_drop_cached(pool, block);
 	} else {
-		events_emit_block(pool, EVENT_BLOCK_EXPIRED, pool->leases.records[lease].block);
+		events_emit_block(pool, EVENT_BLOCK_EXPIRED, block);
 		lifetime_drop_lease(pool, lease);
 	}
 }

@@ -63,21 +63,34 @@ int hold_page_open(const char *pool, uint32_t session, uint64_t inode, int *out_
 	return result;
 }
 
-int hold_page_read(int fd, uint64_t out_slots[HOLD_SLOTS])
+/* `count` words from `at` on; what is cut off reads as 0. */
+static int read_words(int fd, off_t at, uint64_t *out_words, size_t count)
 {
-	ssize_t count;
+	ssize_t got;
 
 	do
-		count = pread(fd, out_slots, HOLD_SLOTS * sizeof *out_slots, offsetof(struct hold_page, slots));
-	while (count < 0 && errno == EINTR);
-	if (count < 0)
+		got = pread(fd, out_words, count * sizeof *out_words, at);
+	while (got < 0 && errno == EINTR);
+	if (got < 0)
 		return -errno;
-	size_t whole = (size_t)count / sizeof *out_slots;
+	size_t whole = (size_t)got / sizeof *out_words;
 
-	memset(out_slots + whole, 0, (HOLD_SLOTS - whole) * sizeof *out_slots);
-	for (size_t i = 0; i < whole; i++)
-		out_slots[i] &= ~HOLD_CLAIMED;
+	memset(out_words + whole, 0, (count - whole) * sizeof *out_words);
 	return 0;
+}
+
+int hold_page_read(int fd, uint64_t out_slots[HOLD_SLOTS])
+{
+	int result = read_words(fd, offsetof(struct hold_page, slots), out_slots, HOLD_SLOTS);
+
+	for (size_t i = 0; i < HOLD_SLOTS && result == 0; i++)
+		out_slots[i] &= ~HOLD_CLAIMED;
+	return result;
+}
+
+int hold_page_read_trail(int fd, uint64_t out_trail[HOLD_TRAIL])
+{
+	return read_words(fd, offsetof(struct hold_page, trail), out_trail, HOLD_TRAIL);
 }
 
 void hold_page_notify(int fd)

@@ -22,6 +22,9 @@ int hold_page_open(const char *pool, uint32_t session, uint64_t inode, int *out_
  */
 int hold_page_read(int fd, uint64_t out_slots[HOLD_SLOTS]);
 
+/* Its trail, as it is now. The same. */
+int hold_page_read_trail(int fd, uint64_t out_trail[HOLD_TRAIL]);
+
 /* Has the client hear the daemon before it takes hold of anything again. */
 void hold_page_notify(int fd);
 

@@ -4,6 +4,7 @@
 
 #include <assert.h>
 
+#include "cache.h"
 #include "dying.h"
 #include "errors.h"
 
@@ -47,9 +48,19 @@ int lifetime_find_hold(const struct session *session, const struct handle *handl
 	return ERROR_NOT_HELD;
 }
 
+/* Somebody has taken hold of the block. */
+static void add_holder(struct pool *pool, uint32_t index)
+{
+	dying_revive(pool, index);
+	if (blocks_word(&pool->blocks, index) & RECORD_CACHED)
+		cache_settle(pool, index);
+}
+
 void lifetime_free_unheld(struct pool *pool, uint32_t index)
 {
-	if (blocks_is_unheld(&pool->blocks, index))
+	if (blocks_word(&pool->blocks, index) & RECORD_CACHED)
+		cache_settle(pool, index);
+	else if (blocks_is_unheld(&pool->blocks, index))
 		dying_begin(pool, index);
 }
 
@@ -116,6 +127,8 @@ void lifetime_drop_owner(struct session *session, uint32_t index)
 		pool->unowned_blocks++;
 		pool->unowned_bytes += body->granted;
 		blocks_drop_owner(&pool->blocks, index, RECORD_LIVE);
+		if (blocks_word(&pool->blocks, index) & RECORD_CACHED)
+			cache_settle(pool, index);
 		return;
 	}
 	dying_begin(pool, index);
@@ -137,7 +150,7 @@ void lifetime_add_reference(struct session *session, uint32_t index)
 {
 	references_set(&session->pool->references, index, 1, 1, RECORD_LIVE);
 	lifetime_adopt_reference(session, index);
-	dying_revive(session->pool, session->pool->references.records[index].block);
+	add_holder(session->pool, session->pool->references.records[index].block);
 }
 
 int lifetime_copy_hold(struct session *copy, uint32_t block)
@@ -152,7 +165,7 @@ int lifetime_copy_hold(struct session *copy, uint32_t block)
 	blocks_share(&pool->blocks, block);
 	references_write_live(&pool->references, reference, copy->number, block, record_id(blocks_word(&pool->blocks, block)));
 	lifetime_adopt_reference(copy, reference);
-	dying_revive(pool, block);
+	add_holder(pool, block);
 	return 0;
 }
 
@@ -186,7 +199,7 @@ void lifetime_add_name(struct pool *pool, uint32_t index)
 	names_set_live(&pool->names, index);
 	lifetime_adopt_name(pool, index);
 	events_emit_name(pool, EVENT_NAME_PUBLISHED, index);
-	dying_revive(pool, names_body(&pool->names, index)->block);
+	add_holder(pool, names_body(&pool->names, index)->block);
 	name_waiters_published(&pool->name_waiters, pool->names.records[index].name, pool->names.records[index].name_length);
 }
 
@@ -211,7 +224,7 @@ void lifetime_replace_name(struct pool *pool, uint32_t index)
 	uint32_t block = names_body(&pool->names, index)->block;
 	index_list_remove(pool->names.of_block, &pool->blocks.names[before], index);
 	index_list_push(pool->names.of_block, &pool->blocks.names[block], index);
-	dying_revive(pool, block);
+	add_holder(pool, block);
 	lifetime_free_unheld(pool, before); /* held still where it is the same block */
 }
 
@@ -234,7 +247,7 @@ void lifetime_add_link(struct pool *pool, uint32_t index)
 {
 	links_set_state(&pool->links, index, RECORD_LIVE);
 	lifetime_adopt_link(pool, index);
-	dying_revive(pool, pool->links.records[index].to);
+	add_holder(pool, pool->links.records[index].to);
 }
 
 void lifetime_drop_link(struct pool *pool, uint32_t index)
@@ -263,7 +276,7 @@ void lifetime_add_ticket(struct pool *pool, uint32_t index)
 {
 	tickets_set_state(&pool->tickets, index, RECORD_LIVE);
 	lifetime_adopt_ticket(pool, index);
-	dying_revive(pool, pool->tickets.records[index].block);
+	add_holder(pool, pool->tickets.records[index].block);
 }
 
 void lifetime_drop_ticket(struct pool *pool, uint32_t index)
@@ -287,7 +300,7 @@ void lifetime_add_lease(struct pool *pool, uint32_t index, uint64_t deadline)
 {
 	leases_set(&pool->leases, index, deadline);
 	lifetime_adopt_lease(pool, index);
-	dying_revive(pool, pool->leases.records[index].block);
+	add_holder(pool, pool->leases.records[index].block);
 }
 
 void lifetime_renew_lease(struct pool *pool, uint32_t index, uint64_t deadline)
@@ -304,6 +317,13 @@ void lifetime_drop_lease(struct pool *pool, uint32_t index)
 	pool->leases.count--;
 	deadlines_remove(&pool->deadlines, DEADLINE_LEASE, index);
 	leases_set(&pool->leases, index, 0);
+	lifetime_free_unheld(pool, block);
+}
+
+void lifetime_drop_cached(struct pool *pool, uint32_t block)
+{
+	blocks_drop_cached(&pool->blocks, block);
+	cache_settle(pool, block);
 	lifetime_free_unheld(pool, block);
 }
 

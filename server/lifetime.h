@@ -81,6 +81,9 @@ void lifetime_add_lease(struct pool *pool, uint32_t lease, uint64_t deadline);
 void lifetime_renew_lease(struct pool *pool, uint32_t lease, uint64_t deadline);
 void lifetime_drop_lease(struct pool *pool, uint32_t lease);
 
+/* A cache block is none any more. */
+void lifetime_drop_cached(struct pool *pool, uint32_t block);
+
 /* For recovery: a live record that a former daemon left goes into the lists and sums. */
 void lifetime_adopt_block(struct pool *pool, uint32_t block);
 void lifetime_adopt_reference(struct session *session, uint32_t reference);

@@ -254,6 +254,10 @@ static int make_tables(struct pool *pool)
 		withheld_init(&pool->withheld, &pool->buddy, &pool->wait_queue);
 		result = dying_init(&pool->dying, pool, state->max_blocks);
 		if (result == 0)
+			result = cache_init(&pool->cache, pool, state->max_blocks);
+		if (result == 0)
+			result = eviction_init(&pool->eviction, pool);
+		if (result == 0)
 			result = events_init(&pool->events, pool);
 	}
 	if (result == 0)
@@ -387,11 +391,13 @@ void pool_close(struct pool *pool)
 	wait_queue_deinit(&pool->wait_queue);
 	name_waiters_deinit(&pool->name_waiters);
 	timeouts_deinit(&pool->timeouts);
+	eviction_close(&pool->eviction);
 	dying_close(&pool->dying);
 	events_close(&pool->events);
 	clones_close(&pool->clones);
 	deadlines_close(&pool->deadlines);
 	sessions_deinit(&pool->sessions);
+	cache_deinit(&pool->cache);
 	dying_deinit(&pool->dying);
 	events_deinit(&pool->events);
 	deadlines_deinit(&pool->deadlines);
@@ -438,6 +444,8 @@ void pool_publish_counters(struct pool *pool)
 	atomic_store_explicit(&counters->links, pool->link_count, memory_order_relaxed);
 	atomic_store_explicit(&counters->tickets, pool->tickets.count, memory_order_relaxed);
 	atomic_store_explicit(&counters->leases, pool->leases.count, memory_order_relaxed);
+	atomic_store_explicit(&counters->idle_blocks, pool->cache.blocks, memory_order_relaxed);
+	atomic_store_explicit(&counters->idle_bytes, pool->cache.bytes, memory_order_relaxed);
 	atomic_store_explicit(&counters->sessions, pool->sessions.count, memory_order_relaxed);
 	atomic_store_explicit(&counters->block_records, pool->blocks.table.used, memory_order_relaxed);
 	atomic_store_explicit(&counters->name_records, pool->names.table.used, memory_order_relaxed);

@@ -15,11 +15,13 @@
 
 #include "blocks.h"
 #include "buddy.h"
+#include "cache.h"
 #include "clone.h"
 #include "committer.h"
 #include "deadlines.h"
 #include "dying.h"
 #include "events.h"
+#include "eviction.h"
 #include "extents.h"
 #include "leases.h"
 #include "links.h"
@@ -84,6 +86,8 @@ struct pool {
 	struct wait_queue wait_queue; /* for memory */
 	struct name_waiters name_waiters;
 	struct dying dying;
+	struct cache cache;
+	struct eviction eviction;
 	struct events events;
 	struct sessions sessions;
 	struct clones clones;

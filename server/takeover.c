@@ -52,6 +52,7 @@ static void end_unheld(struct recovery *recovery)
 			continue;
 		recovery->unheld += blocks_is_unheld(&pool->blocks, i);
 		dying_adopt(pool, i);
+		cache_adopt(pool, i);
 	}
 }
 

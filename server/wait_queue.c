@@ -216,7 +216,7 @@ static void timed_out(struct timeout *timeout)
 /* The first of the impatient came before the others: if it may wait on, so may they. */
 static bool is_over(const struct wait_queue *queue, const struct waiter *impatient)
 {
-	return queue->coming == 0 || queue->returned >= impatient->until;
+	return !queue->evicting && (queue->coming == 0 || queue->returned >= impatient->until);
 }
 
 /* One waiter. Its blocks; 0: nobody's turn has come. */
@@ -254,7 +254,7 @@ static void look(uv_idle_t *idle)
 
 void wait_queue_wake(struct wait_queue *queue)
 {
-	if (queue->patient.first || queue->impatient.first)
+	if (wait_queue_has_waiters(queue))
 		uv_idle_start(&queue->looking, look);
 }
 
@@ -266,11 +266,28 @@ void wait_queue_expect(struct wait_queue *queue, uint64_t coming, uint64_t retur
 		wait_queue_wake(queue);
 }
 
+void wait_queue_expect_eviction(struct wait_queue *queue, bool evicting)
+{
+	queue->evicting = evicting;
+	if (!evicting && queue->impatient.first && is_over(queue, queue->impatient.first))
+		wait_queue_wake(queue);
+}
+
+bool wait_queue_has_waiters(const struct wait_queue *queue)
+{
+	return queue->patient.first || queue->impatient.first;
+}
+
+bool wait_queue_can_serve(const struct wait_queue *queue)
+{
+	return next_to_serve(queue) != NULL;
+}
+
 int wait_queue_join(struct wait_queue *queue, struct waiter *waiter, uint32_t wait_ms)
 {
 	assert(!waiter->queue);
 	waiter->patient = wait_ms > 0;
-	if (!waiter->patient && queue->coming == 0)
+	if (!waiter->patient && queue->coming == 0 && !queue->evicting)
 		return -ENOMEM;
 	if (waiter->patient &&
 	    (queue->patient_count >= WAIT_QUEUE_MAX || queue->blocks + waiter->demand.blocks > WAIT_QUEUE_BLOCKS_MAX))

@@ -61,6 +61,7 @@ struct wait_queue {
 	uint32_t patient_count, blocks;            /* of the patient: how many, and the blocks that they ask for */
 	uint64_t arrivals, overtakings;            /* ever */
 	uint64_t coming, returned;                 /* units on their way back now, and returned ever: see wait_queue_expect */
+	bool evicting;                             /* more is on its way, as much as can be */
 	uv_idle_t looking;                         /* runs while it is to be seen who can be served */
 	uv_loop_t *loop;                           /* NULL: not initialised */
 };
@@ -84,6 +85,13 @@ void wait_queue_wake(struct wait_queue *queue);
 
 /* So many units are on their way back now, and so many came back ever. */
 void wait_queue_expect(struct wait_queue *queue, uint64_t coming, uint64_t returned);
+
+/* Whether memory is being made free for those who wait: as long as it is, nobody leaves because nothing else is on its way. */
+void wait_queue_expect_eviction(struct wait_queue *queue, bool evicting);
+
+/* Does anybody wait? Is there somebody who can be served now? O(orders). */
+bool wait_queue_has_waiters(const struct wait_queue *queue);
+bool wait_queue_can_serve(const struct wait_queue *queue);
 
 /* The first who has a time was overtaken as often as may be: until it has gone, who comes now gets nothing but a place behind it. */
 bool wait_queue_is_set_aside(const struct wait_queue *queue);

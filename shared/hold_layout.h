@@ -17,6 +17,10 @@
  * the other has stored (the store buffering test, "SB", of litmus tests). Either the client sees DYING, and has not got hold; or the
  * daemon sees the slot, and the block lives. Likewise for letting go: either the daemon sees 0, or the client sees that it is awaited.
  *
+ * Cache blocks (RECORD_CACHED) go when they were not used for longest, and a hold is a use that the daemon does not see. So whoever lets go
+ * of one leaves a trail: which block it was, and the clock of the view's header then. An entry belongs to one of HOLD_TRAIL_SETS sets
+ * by its block; of the HOLD_TRAIL_WAYS in a set the oldest gives way. The trail is read before something is evicted.
+ *
  * Ids are never used twice, so a slot never means another block than it did. A slot that changes while it is read may be read in parts:
  * what comes of that is neither the old nor the new value, and the daemon takes a block for free, which it was about to be, or for held, and looks
  * again. A page outlives the daemon; it goes with the session.
@@ -28,7 +32,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define HOLD_PAGE_SIZE 4096u
+#define HOLD_PAGE_SIZE 8192u
 
 /* Slots of one cache line: a thread starts at a line of its own. */
 #define HOLD_LINE 8u
@@ -37,13 +41,34 @@
 
 #define HOLD_CLAIMED (UINT64_C(1) << 63)
 
+#define HOLD_TRAIL_WAYS 4u
+#define HOLD_TRAIL_SETS 128u
+#define HOLD_TRAIL (HOLD_TRAIL_SETS * HOLD_TRAIL_WAYS)
+
 struct hold_page {
 	_Atomic uint64_t
 		notice; /* not 0: the daemon has something to say, which is heard by a request. Written by the daemon, with pwrite(2) */
 	uint64_t reserved[7];
 	_Atomic uint64_t slots[HOLD_SLOTS];
+	_Atomic uint64_t trail[HOLD_TRAIL]; /* 0, or hold_trail_entry() */
 };
 _Static_assert(sizeof(struct hold_page) == HOLD_PAGE_SIZE, "layout");
 _Static_assert(offsetof(struct hold_page, slots) == 64, "layout");
+_Static_assert(offsetof(struct hold_page, trail) == 4096, "layout");
+
+/* An entry of the trail: the low half of the clock, and the index of the block's record. */
+static inline uint64_t hold_trail_entry(uint32_t block, uint64_t clock)
+{
+	return clock << 32 | block;
+}
+static inline uint32_t hold_trail_block(uint64_t entry)
+{
+	return (uint32_t)entry;
+}
+/* What the clock was, at most 2^32 ago and not after `now`. */
+static inline uint64_t hold_trail_used(uint64_t entry, uint64_t now)
+{
+	return now - (uint32_t)((uint32_t)now - (uint32_t)(entry >> 32));
+}
 
 #endif

@@ -59,7 +59,10 @@
 	X(sessions_opened, "sessions opened since the pool was made")                                                           \
 	X(sessions_died, "sessions whose process ended without goodbye since the pool was made")                                \
 	X(tickets, "tickets that can be redeemed")                                                                              \
-	X(leases, "blocks with a time to live")
+	X(leases, "blocks with a time to live")                                                                                 \
+	X(idle_blocks, "cache blocks that nobody holds: they go when their memory is needed")                                   \
+	X(idle_bytes, "bytes set aside for those")                                                                              \
+	X(evictions, "cache blocks that went because their memory was needed, since the pool was made")
 
 struct view_counters {
 #define VIEW_COUNTER_FIELD(name, prose) _Atomic uint64_t name;
@@ -88,13 +91,14 @@ struct view_header {
 	uint32_t checksum;           /* over all fields between `magic` and this one: what never changes */
 	_Atomic uint32_t daemon_pid; /* of the daemon that serves, or last served, the pool */
 	_Atomic uint64_t size;       /* bytes of the segment that are managed; only ever grows */
+	_Atomic uint64_t use_clock;  /* counts uses of cache blocks: what the trail of a hold page has (hold_layout.h); only ever grows */
 };
-_Static_assert(sizeof(struct view_header) == 176, "layout");
+_Static_assert(sizeof(struct view_header) == 184, "layout");
 _Static_assert(offsetof(struct view_header, checksum) == 160, "layout");
 
 /*
  * What a record's word says: the id in the upper 56 bits, then the flag for the body that counts, then, of blocks, whether it may be
- * held by hold pages (hold_layout.h), then the state.
+ * held by hold pages (hold_layout.h) and whether it is a cache block, then the state.
  */
 enum record_state {
 	RECORD_FREE = 0,    /* recycled any moment; the id is that of its last life */
@@ -106,6 +110,7 @@ enum record_state {
 };
 #define RECORD_STATE_MASK UINT64_C(0x0f)
 #define RECORD_SHARED UINT64_C(0x10) /* others than its owner may know it: hold pages may have it. Never cleared in a life */
+#define RECORD_CACHED UINT64_C(0x20) /* blocks: kept though nobody holds it, until its memory is needed. It is sealed */
 #define RECORD_BODY UINT64_C(0x80)   /* body[1] counts, not body[0] */
 #define RECORD_ID_SHIFT 8
 #define RECORD_ID_MAX ((UINT64_C(1) << 56) - 1)

@@ -1,0 +1,285 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Eviction: see eviction.h.
+ *
+ * Happy path. An allocation finds no room. First the trails of the hold pages are read, so that what was used by holds counts as used. Then, a
+ * few at a time, the blocks that were not used for longest are marked DYING, in one store each, so that no hold page can get hold of them
+ * any more; the pages are read; and who stands in none of them goes, until there is room: its names, its time to live, and
+ * with the last store the block. Those that were marked and are not needed, or are held after all, are LIVE again before anything else runs.
+ *
+ * What may go wrong:
+ *
+ * - Somebody holds it by a hold page: it is LIVE again, as if used now, and stays.
+ * - A page cannot be read: it may hold anything, and nothing that others may know is evicted.
+ * - It has very many names: it stays, since they could not go in one turn of the loop. (CACHE_NAMES_MAX.)
+ * - All that could go would not be enough: nothing goes. (By its sum. Where it lies apart, much may go for nothing.)
+ * - Somebody waits, and all that is left is held by pages: nobody says when they let go, so it is tried again a little later.
+ * - Much must go: a slice is done now, and the allocation waits while the others follow, each in a turn of its own.
+ * - The daemon dies between any two of the stores. What is DYING and still a cache block has a holder, its own flag, and so is LIVE again for the
+ *   next daemon, if need be with fewer names: what had begun to go was idle, and goes when it is its turn again.
+ */
+#include "eviction.h"
+
+#include <stddef.h>
+
+#include "dying.h"
+#include "hold_page.h"
+#include "lifetime.h"
+#include "pool.h"
+#include "session.h"
+
+/* Marked and looked for together: one reading of the pages does for all of them. */
+#define BATCH 32
+
+/* Blocks and names that go in one call or turn: some hundred microseconds. */
+#define SLICE 256
+
+/* Milliseconds until what hold pages had is tried again, while somebody waits. */
+#define AGAIN_MS 100
+
+struct victim {
+	uint32_t block;
+	uint64_t id, used;
+	bool held;
+};
+
+struct batch {
+	struct pool *pool;
+	struct victim victims[BATCH];
+	unsigned count;
+	bool unknown; /* a page could not be read */
+};
+
+/* ---- The hold pages --------------------------------------------------------------------------------------------- */
+
+static void follow_trails(struct pool *pool)
+{
+	uint64_t trail[HOLD_TRAIL];
+	const struct session *session;
+
+	for (uint32_t number = 1; pool->dying.pages && (session = sessions_from(&pool->sessions, number));
+	     number = session->number + 1) {
+		if (session->hold_page >= 0 && hold_page_read_trail(session->hold_page, trail) == 0)
+			cache_follow(&pool->cache, trail, HOLD_TRAIL);
+	}
+}
+
+static void find_in_page(struct batch *batch, const struct session *session)
+{
+	uint64_t slots[HOLD_SLOTS];
+
+	if (hold_page_read(session->hold_page, slots) < 0) {
+		batch->unknown = true;
+		return;
+	}
+	for (unsigned i = 0; i < HOLD_SLOTS; i++) {
+		for (unsigned k = 0; slots[i] && k < batch->count; k++)
+			batch->victims[k].held |= batch->victims[k].id == slots[i];
+	}
+}
+
+/* After it no page can come to hold a block of the batch, and who does is known. */
+static void look(struct batch *batch)
+{
+	struct pool *pool = batch->pool;
+	const struct session *session;
+
+	for (unsigned k = 0; k < batch->count; k++)
+		blocks_set_state(&pool->blocks, batch->victims[k].block, RECORD_DYING);
+	atomic_thread_fence(memory_order_seq_cst);
+	for (uint32_t number = 1; pool->dying.pages && (session = sessions_from(&pool->sessions, number));
+	     number = session->number + 1) {
+		if (session->hold_page >= 0)
+			find_in_page(batch, session);
+	}
+	for (unsigned k = 0; k < batch->count && batch->unknown; k++)
+		batch->victims[k].held |= (blocks_word(&pool->blocks, batch->victims[k].block) & RECORD_SHARED) != 0;
+}
+
+/* ---- One block -------------------------------------------------------------------------------------------------- */
+
+static uint32_t count_names(const struct pool *pool, uint32_t block)
+{
+	uint32_t count = 0;
+
+	for (uint32_t link = pool->blocks.names[block]; link && count <= CACHE_NAMES_MAX; link = pool->names.of_block[link - 1].next)
+		count++;
+	return count;
+}
+
+static void evict(struct pool *pool, uint32_t block)
+{
+	events_emit_block(pool, EVENT_BLOCK_EVICTED, block);
+	while (pool->blocks.names[block])
+		lifetime_drop_name(pool, pool->blocks.names[block] - 1);
+	if (pool->blocks.leases[block])
+		lifetime_drop_lease(pool, pool->blocks.leases[block] - 1);
+	dying_free(pool, block);
+	pool_count(&pool->counters->evictions, 1);
+}
+
+static void keep(struct pool *pool, const struct victim *victim)
+{
+	blocks_set_state(&pool->blocks, victim->block, RECORD_LIVE);
+	cache_give_back(&pool->cache, victim->block, victim->held ? cache_tick(&pool->cache) : victim->used);
+}
+
+/* ---- A batch ---------------------------------------------------------------------------------------------------- */
+
+/* Up to so many; 0: there are none. */
+static void gather(struct batch *batch, uint64_t uid, unsigned most)
+{
+	struct victim *victim = batch->victims;
+
+	batch->count = 0;
+	batch->unknown = false;
+	while (batch->count < most && cache_take(&batch->pool->cache, uid, &victim->block, &victim->used)) {
+		victim->id = record_id(blocks_word(&batch->pool->blocks, victim->block));
+		victim->held = count_names(batch->pool, victim->block) > CACHE_NAMES_MAX;
+		batch->count++;
+		victim++;
+	}
+}
+
+/* True: enough. */
+static bool settle(struct batch *batch, bool (*enough)(void *context), void *context, unsigned *budget)
+{
+	bool done = false;
+
+	for (unsigned k = 0; k < batch->count; k++) {
+		const struct victim *victim = &batch->victims[k];
+		unsigned cost = 1 + (victim->held ? 0 : count_names(batch->pool, victim->block));
+		*budget = *budget > cost ? *budget - cost : 0;
+		if (done || victim->held) {
+			keep(batch->pool, victim);
+		} else {
+			evict(batch->pool, victim->block);
+			done = enough(context);
+		}
+	}
+	return done;
+}
+
+/* Up to `left` blocks are tried, each once: those that are held stay, and come last. */
+static enum eviction_result run(struct pool *pool, uint64_t uid, uint64_t *left, bool (*enough)(void *context), void *context)
+{
+	struct batch batch = {.pool = pool};
+	unsigned budget = SLICE, most = 1;
+
+	if (cache_bytes(&pool->cache, uid) == 0)
+		return EVICTION_NONE;
+	follow_trails(pool);
+	while (budget && *left) {
+		gather(&batch, uid, most < *left ? most : (unsigned)*left);
+		if (!batch.count)
+			return EVICTION_NONE;
+		*left -= batch.count;
+		look(&batch);
+		if (settle(&batch, enough, context, &budget))
+			return EVICTION_ENOUGH;
+		most = most < BATCH ? 2 * most : BATCH; /* where one does, the others need not be touched */
+	}
+	return *left ? EVICTION_MORE : EVICTION_NONE;
+}
+
+enum eviction_result eviction_run(struct pool *pool, uint64_t uid, bool (*enough)(void *context), void *context)
+{
+	uint64_t left = pool->cache.blocks;
+
+	return pool->eviction.stopped ? EVICTION_NONE : run(pool, uid, &left, enough, context);
+}
+
+/* ---- For those who wait ----------------------------------------------------------------------------------------- */
+
+static bool can_serve(void *context)
+{
+	const struct wait_queue *queue = context;
+
+	return wait_queue_can_serve(queue) || !wait_queue_has_waiters(queue);
+}
+
+static void try_again(uv_timer_t *timer);
+
+static void end(struct eviction *eviction)
+{
+	uv_idle_stop(&eviction->slices);
+	eviction->left = 0;
+	wait_queue_expect_eviction(&eviction->pool->wait_queue, false);
+	if (eviction->pool->cache.blocks && !eviction->stopped)
+		uv_timer_start(&eviction->again, try_again, AGAIN_MS, 0);
+}
+
+/* Whoever can be served is in the queue's own turns, and then no more goes than is needed. */
+static void go_on(uv_idle_t *idle)
+{
+	struct eviction *eviction = idle->data;
+	struct wait_queue *queue = &eviction->pool->wait_queue;
+
+	if (!wait_queue_has_waiters(queue)) {
+		end(eviction);
+		return;
+	}
+	if (wait_queue_can_serve(queue))
+		return;
+	if (run(eviction->pool, CACHE_ANYBODY, &eviction->left, can_serve, queue) == EVICTION_NONE)
+		end(eviction);
+	pool_publish_counters(eviction->pool);
+}
+
+void eviction_begin(struct pool *pool)
+{
+	struct eviction *eviction = &pool->eviction;
+
+	if (eviction->stopped)
+		return;
+	eviction->left = pool->cache.blocks; /* those that have come meanwhile, too */
+	uv_idle_start(&eviction->slices, go_on);
+	wait_queue_expect_eviction(&pool->wait_queue, true);
+}
+
+static void appeared(struct pool *pool)
+{
+	if (wait_queue_has_waiters(&pool->wait_queue))
+		eviction_begin(pool);
+}
+
+/* Those that hold pages had may be idle by now: nobody says so. */
+static void try_again(uv_timer_t *timer)
+{
+	appeared(((struct eviction *)timer->data)->pool);
+}
+
+/* ---- Life ------------------------------------------------------------------------------------------------------- */
+
+int eviction_init(struct eviction *eviction, struct pool *pool)
+{
+	*eviction = (struct eviction){.pool = pool};
+	int result = uv_idle_init(pool->loop, &eviction->slices);
+
+	if (result == 0)
+		result = uv_timer_init(pool->loop, &eviction->again);
+	if (result < 0)
+		return result;
+	eviction->slices.data = eviction->again.data = eviction;
+	eviction->loop = pool->loop;
+	pool->cache.appeared = appeared;
+	return 0;
+}
+
+void eviction_stop(struct eviction *eviction)
+{
+	eviction->stopped = true;
+	if (!eviction->loop)
+		return;
+	end(eviction);
+	uv_timer_stop(&eviction->again);
+}
+
+void eviction_close(struct eviction *eviction)
+{
+	if (!eviction->loop)
+		return;
+	uv_close((uv_handle_t *)&eviction->slices, NULL);
+	uv_close((uv_handle_t *)&eviction->again, NULL);
+	eviction->loop = NULL;
+}
