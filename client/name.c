@@ -54,6 +54,7 @@ int shmb_lookup(shmb_session *session, const char *name, shmb_block *out_block)
 {
 	Shmbuddy__V1__Request request = SHMBUDDY__V1__REQUEST__INIT;
 	Shmbuddy__V1__Lookup body = SHMBUDDY__V1__LOOKUP__INIT;
+	shmb_block block;
 	int r;
 
 	if (!out_block)
@@ -64,8 +65,8 @@ int shmb_lookup(shmb_session *session, const char *name, shmb_block *out_block)
 	r = session_enter(session);
 	if (r < 0)
 		return r;
-	if (holds_look_up(session, name, strlen(name), out_block))
-		return 0;
+	if (holds_look_up(session, name, strlen(name), &block))
+		return block_hand_out(session, &block, out_block);
 	body.name = (char *)(uintptr_t)name;
 	request.operation_case = SHMBUDDY__V1__REQUEST__OPERATION_LOOKUP;
 	request.lookup = &body;

@@ -26,6 +26,7 @@ int allocation_new(size_t count, bool batch, struct allocation **out_allocation)
 	if (!allocation)
 		return -ENOMEM;
 	*allocation = (struct allocation){.count = count, .batch = batch};
+	allocation->operation = batch ? SLOT_ALLOCATE_BATCH : SLOT_ALLOCATE;
 	allocation->ranges = (struct commit_range *)(allocation + 1);
 	allocation->sizes = (uint64_t *)(allocation->ranges + count);
 	allocation->indexes = &allocation->index;
@@ -63,7 +64,7 @@ static uint64_t would_grant(const struct pool *pool, uint64_t size)
 
 	if (size_round_up(size, pool->unit, &units) < 0 || units > UINT64_C(1) << 62)
 		return 0;
-	uint64_t granted = (UINT64_C(1) << size_order_for(units / pool->unit)) * pool->unit;
+	uint64_t granted = buddy_rounded(units / pool->unit) * pool->unit;
 	return granted <= pool->size ? granted : 0;
 }
 
@@ -184,13 +185,13 @@ int allocation_start(struct allocation *allocation)
 }
 
 /* The records' pages and indexes, so that nothing can fail once the first record is written. */
-static int prepare(struct allocation *allocation, uint32_t *out_name)
+static int prepare(struct allocation *allocation, uint32_t *out_name, uint32_t *out_metadata)
 {
 	struct pool *pool = allocation->slot.session->pool;
 	uint32_t taken;
 	int result;
 
-	*out_name = 0;
+	*out_name = *out_metadata = 0;
 	if (allocation->name_length && names_find(&pool->names, allocation->name, allocation->name_length, &taken) == 0)
 		return ERROR_NAME_TAKEN;
 	result = table_prepare(&pool->blocks.table, (uint32_t)allocation->count);
@@ -203,11 +204,17 @@ static int prepare(struct allocation *allocation, uint32_t *out_name)
 		};
 		return ERROR_OUT_OF_MEMORY;
 	}
+	if (allocation->metadata_length) {
+		if (table_take(&pool->metadata.table, &taken) < 0)
+			return ERROR_LIMIT;
+		*out_metadata = taken + 1;
+	}
 	if (!allocation->name_length)
 		return 0;
-	result = table_take(&pool->names.table, &taken);
-	if (result < 0)
+	if (table_take(&pool->names.table, &taken) < 0) {
+		metadata_give(&pool->metadata, *out_metadata);
 		return ERROR_LIMIT;
+	}
 	*out_name = taken + 1;
 	return 0;
 }
@@ -217,18 +224,19 @@ int allocation_write(struct allocation *allocation)
 	const struct slot *slot = &allocation->slot;
 	struct session *session = slot->session;
 	struct pool *pool = session->pool;
-	enum slot_operation operation = allocation->batch ? SLOT_ALLOCATE_BATCH : SLOT_ALLOCATE;
 	uint64_t now = clock_realtime_ns();
-	uint32_t name;
-	int error = prepare(allocation, &name);
+	uint32_t name, metadata;
+	int error = prepare(allocation, &name, &metadata);
 
 	if (error) {
 		release_all(allocation);
-		slot_refuse(slot, operation, (uint32_t)error);
+		slot_refuse(slot, allocation->operation, (uint32_t)error);
 		return error;
 	}
-	struct slot_record *record = slot_begin(slot, operation);
+	struct slot_record *record = slot_begin(slot, allocation->operation);
 	uint64_t id = pool_take_ids(pool, (uint32_t)allocation->count);
+	if (metadata)
+		metadata_write(&pool->metadata, metadata - 1, id, allocation->metadata, allocation->metadata_length);
 	for (size_t i = 0; i < allocation->count; i++) {
 		int taken = table_take(&pool->blocks.table, &allocation->indexes[i]);
 		assert(taken == 0);
@@ -242,6 +250,7 @@ int allocation_write(struct allocation *allocation)
 						 .created_ns = now,
 						 .owner = session->number,
 						 .uid = session->record->uid,
+						 .metadata = metadata,
 						 .tag = allocation->tag,
 						 .tag_length = allocation->tag_length,
 						 .shared = name != 0,

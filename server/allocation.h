@@ -13,6 +13,7 @@
 
 #include "committer.h"
 #include "slot.h"
+#include "view_layout.h"
 #include "withheld.h"
 
 /* What a refusal for want of memory was about. */
@@ -33,6 +34,9 @@ struct allocation {
 	size_t name_length;
 	char tag[16];
 	size_t tag_length;
+	uint8_t metadata[METADATA_MAX];
+	size_t metadata_length;        /* 0: none */
+	enum slot_operation operation; /* that the slot records */
 	size_t count;
 	struct commit_range *ranges; /* what was found: offset and granted size, bytes */
 	uint64_t *sizes;             /* bytes asked for */
@@ -54,7 +58,7 @@ int allocation_start(struct allocation *allocation);
 
 /*
  * Writes the blocks, and the name, into the tables, decides and records: the request has happened. 0, or ERROR_NAME_TAKEN,
- * ERROR_LIMIT (no more names), ERROR_OUT_OF_MEMORY (no record left, or no memory for one; `refusal` says which): recorded as well, and
+ * ERROR_LIMIT (no more names, or metadata), ERROR_OUT_OF_MEMORY (no record left, or no memory for one; `refusal` says which): recorded as well, and
  * nothing is left of it.
  */
 int allocation_write(struct allocation *allocation);

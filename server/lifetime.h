@@ -2,7 +2,7 @@
 /*
  * What keeps a block alive, and what happens when nothing does any more. A block is held by the session that allocated it, by
  * references of sessions, and by names. Each function makes one change count by one commit(), keeps the lists and sums that follow
- * from it, and frees the block with its last holder. Loop thread only.
+ * from it, and frees the block with its last holder. So does the one for what may change of a block meanwhile. Loop thread only.
  */
 #ifndef SERVER_LIFETIME_H
 #define SERVER_LIFETIME_H
@@ -56,6 +56,16 @@ void lifetime_set_reference(struct session *session, uint32_t reference, uint32_
 /* After a pending name was decided. */
 void lifetime_add_name(struct pool *pool, uint32_t name);
 void lifetime_drop_name(struct pool *pool, uint32_t name);
+
+/*
+ * The session, which holds the block, wants that nobody else does. 0: so it is, and until the block's next state nobody takes hold of it by a
+ * page; it is to have its former state at the end of the same turn. Else ERROR_IN_USE, and all is as it was. Whatever comes to hold blocks
+ * is asked for here.
+ */
+int lifetime_seclude(struct session *session, uint32_t block);
+
+/* After a change of the block was decided: its other body counts, and it has this state. A tail that it loses by that is free. */
+void lifetime_change_body(struct pool *pool, uint32_t block, enum record_state state);
 
 /* For recovery: a live record that a former daemon left goes into the lists and sums. */
 void lifetime_adopt_block(struct pool *pool, uint32_t block);

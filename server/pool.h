@@ -18,6 +18,7 @@
 #include "committer.h"
 #include "dying.h"
 #include "extents.h"
+#include "metadata.h"
 #include "names.h"
 #include "references.h"
 #include "sessions.h"
@@ -61,6 +62,7 @@ struct pool {
 	struct buddy buddy;
 	struct blocks blocks;
 	struct names names;
+	struct metadata metadata;
 	struct references references;
 	struct extents extents;
 	struct committer committer;

@@ -35,7 +35,8 @@ int recovery_sessions(struct recovery *recovery);  /* finds the open slot */
 int recovery_open_slot(struct recovery *recovery); /* what one word can redo */
 int recovery_blocks(struct recovery *recovery);    /* takes ranges in the allocator */
 int recovery_references(struct recovery *recovery);
-int recovery_names(struct recovery *recovery); /* mends the name index */
+int recovery_names(struct recovery *recovery);    /* mends the name index */
+int recovery_metadata(struct recovery *recovery); /* what no block names is free */
 void recovery_close_slot(struct recovery *recovery);
 int recovery_liveness(struct recovery *recovery); /* whose process is gone */
 

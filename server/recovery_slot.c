@@ -48,6 +48,19 @@ static int redo_acquisition(struct recovery *recovery, const struct slot_record 
 	return 0;
 }
 
+/* Which of the block's bodies counts. One that the operation filled is whole, for the slot was decided after that. */
+static int redo_change(struct recovery *recovery, const struct slot_record *slot)
+{
+	struct blocks *blocks = &recovery->pool->blocks;
+
+	if (slot->block >= blocks->table.used || slot->next > 1)
+		return recovery_contradiction(recovery, "slot", recovery->open_session, "changes a block that does not exist");
+	uint64_t word = blocks_word(blocks, slot->block);
+	if (blocks_is_there(blocks, slot->block, slot->id) && record_body(word) != slot->next)
+		blocks_flip(blocks, slot->block, record_state(word));
+	return 0;
+}
+
 int recovery_open_slot(struct recovery *recovery)
 {
 	const struct slot_record *slot = recovery->open;
@@ -75,6 +88,9 @@ int recovery_open_slot(struct recovery *recovery)
 				redo_drop_name(pool, i);
 		}
 		return 0;
+	case SLOT_SEAL:
+	case SLOT_SET_METADATA: return redo_change(recovery, slot);
+	case SLOT_RESIZE: return slot->count ? 0 : redo_change(recovery, slot); /* a new block is PENDING */
 	case SLOT_ALLOCATE:
 	case SLOT_ALLOCATE_BATCH:
 	case SLOT_FREE_BATCH:

@@ -3,6 +3,7 @@
 #ifndef SERVER_REPLY_H
 #define SERVER_REPLY_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "shmbuddy.pb-c.h"
@@ -22,6 +23,10 @@ __attribute__((format(printf, 5, 6))) void reply_status(struct connection *conne
 
 /* The result of an allocation or a look-up: the block at this index. */
 void reply_block(struct connection *connection, uint32_t slot, uint64_t sequence, const struct pool *pool, uint32_t index);
+
+/* The result of a resize: the same, and whether it is a new block. */
+void reply_resized(struct connection *connection, uint32_t slot, uint64_t sequence, const struct pool *pool, uint32_t index,
+                   bool moved);
 
 /* The result of a batch: `count` blocks at these indexes, with ids from `first_id` on. */
 void reply_block_batch(struct connection *connection, uint32_t slot, uint64_t sequence, const struct pool *pool,

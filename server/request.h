@@ -36,12 +36,19 @@ void request_publish(struct request *request);
 void request_unpublish(struct request *request);
 void request_lookup(struct request *request);
 void request_acquire(struct request *request);
+void request_seal(struct request *request);
+void request_set_metadata(struct request *request);
+void request_resize(struct request *request);
 void request_open_holds(struct request *request);
 void request_released(struct request *request);
 void request_remove(struct request *request);
 void request_list_clients(struct request *request);
 void request_list_holders(struct request *request);
 void request_end_session(struct request *request);
+
+/* Runs an allocation that is filled in but for its slot, and answers the request by it, now or later. Takes it over. */
+struct allocation;
+void request_start_allocation(struct request *request, struct allocation *allocation, uint64_t alignment);
 
 /* Sends the recorded outcome of a request that came again. */
 void request_repeat(struct request *request);

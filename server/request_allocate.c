@@ -57,8 +57,13 @@ static void finish(struct allocation *allocation, struct connection *connection)
 
 	if (error == ERROR_OUT_OF_MEMORY)
 		out_of_memory_reply(connection, slot, pool, &allocation->refusal);
+	else if (error == ERROR_LIMIT)
+		reply_status(connection, slot->index, slot->sequence, error,
+		             "the pool has as many names, or as many blocks with metadata, as it takes: remove some");
 	else if (error)
 		reply_status(connection, slot->index, slot->sequence, error, NULL);
+	else if (allocation->operation == SLOT_RESIZE)
+		reply_resized(connection, slot->index, slot->sequence, pool, indexes[0], true);
 	else if (allocation->batch)
 		reply_block_batch(connection, slot->index, slot->sequence, pool, record_id(blocks_word(&pool->blocks, indexes[0])),
 		                  allocation->indexes, allocation->count);
@@ -71,7 +76,7 @@ static void refuse(struct allocation *allocation, struct connection *connection)
 {
 	const struct slot *slot = &allocation->slot;
 
-	slot_refuse(slot, allocation->batch ? SLOT_ALLOCATE_BATCH : SLOT_ALLOCATE, ERROR_OUT_OF_MEMORY);
+	slot_refuse(slot, allocation->operation, ERROR_OUT_OF_MEMORY);
 	out_of_memory_reply(connection, slot, slot->session->pool, &allocation->refusal);
 	pool_publish_counters(slot->session->pool);
 }
@@ -91,7 +96,7 @@ static void finished(struct allocation *allocation, int result)
 		connection_flush(connection);
 }
 
-static void start(struct request *request, struct allocation *allocation, uint64_t alignment)
+void request_start_allocation(struct request *request, struct allocation *allocation, uint64_t alignment)
 {
 	allocation->slot = request->slot;
 	allocation->finished = finished;
@@ -120,6 +125,10 @@ void request_allocate(struct request *request)
 	int error = message->size ? check(request->pool, message->alignment, message->name, message->tag, &text)
 	                          : ERROR_INVALID_ARGUMENT;
 
+	if (!error && message->metadata.len > METADATA_MAX) {
+		text = "metadata has at most 256 bytes";
+		error = ERROR_INVALID_ARGUMENT;
+	}
 	if (!error && allocation_new(1, false, &allocation) < 0) {
 		text = "the daemon itself has no memory left";
 		error = ERROR_SYSTEM;
@@ -133,7 +142,10 @@ void request_allocate(struct request *request)
 	memcpy(allocation->name, message->name, allocation->name_length);
 	allocation->tag_length = strlen(message->tag);
 	memcpy(allocation->tag, message->tag, allocation->tag_length);
-	start(request, allocation, message->alignment);
+	allocation->metadata_length = message->metadata.len;
+	if (allocation->metadata_length)
+		memcpy(allocation->metadata, message->metadata.data, allocation->metadata_length);
+	request_start_allocation(request, allocation, message->alignment);
 }
 
 void request_allocate_batch(struct request *request)
@@ -158,5 +170,5 @@ void request_allocate_batch(struct request *request)
 	memcpy(allocation->sizes, message->size, message->n_size * sizeof *message->size);
 	allocation->tag_length = strlen(message->tag);
 	memcpy(allocation->tag, message->tag, allocation->tag_length);
-	start(request, allocation, message->alignment);
+	request_start_allocation(request, allocation, message->alignment);
 }

@@ -15,7 +15,7 @@ static int check(const struct request *request, const struct handle *handle)
 	if (!blocks_is_live(&pool->blocks, handle->index, handle->id))
 		return ERROR_NO_SUCH_BLOCK;
 	if (blocks_body(&pool->blocks, handle->index)->owner || pool->blocks.references[handle->index] ||
-	    dying_is_held(pool, handle->id))
+	    dying_is_held(pool, handle->id, 0))
 		return ERROR_IN_USE;
 	for (uint32_t link = pool->blocks.names[handle->index]; link; link = pool->names.of_block[link - 1].next) {
 		if (pool->names.records[link - 1].uid != uid && uid != 0)

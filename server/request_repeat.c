@@ -31,6 +31,12 @@ void request_repeat(struct request *request)
 			reply_block(request->connection, request->slot.index, request->slot.sequence, request->pool, record->block);
 		else
 			request_reply(request, ERROR_STALE_HANDLE, NULL);
+	} else if (record->operation == SLOT_RESIZE) {
+		if (blocks_is_live(&request->pool->blocks, record->block, record->id))
+			reply_resized(request->connection, request->slot.index, request->slot.sequence, request->pool, record->block,
+			              record->count > 0);
+		else
+			request_reply(request, ERROR_STALE_HANDLE, NULL);
 	} else {
 		request_reply(request, 0, NULL);
 	}

@@ -29,6 +29,11 @@
  * becomes nobody if the record still has this id) and changes nothing where it was done already; then 6. Killed after 6: a repeated request
  * gets the outcome. Each store that makes something count goes through commit() (commit.h), and is one aligned word.
  *
+ * A change of a block (seal, metadata, size) makes no records but fills the body of the block that does not count, and the slot's body
+ * says that it will: step 5 is one store, the block's word. The memory that a larger size needs was taken before, as for an
+ * allocation; what a smaller one leaves is free after that store. A block that is to shrink is DYING meanwhile, from before step 1 until
+ * that store, so that nobody takes hold of it by a page: left behind, it is LIVE again, for it has a holder.
+ *
  * A refusal has no steps 3 to 5. Taking names away marks nothing: the body says which block, or which name.
  *
  * A block that lives and is held by nobody is a state that a kill may leave (its last hold went in one store, the block
@@ -126,7 +131,7 @@ struct slot_record {
 	uint32_t count;     /* blocks in the batch */
 	uint32_t name;      /* name record, plus one */
 	uint32_t reference; /* reference record, plus one */
-	uint32_t next;      /* what the reference's count becomes */
+	uint32_t next;      /* what the reference's count becomes; of a change of a block: which body counts then, 0 or 1 */
 	uint32_t checksum;  /* over the sequence and the fields above */
 	uint64_t reserved[2];
 };
@@ -143,6 +148,9 @@ enum slot_operation {
 	SLOT_LOOKUP = 7,
 	SLOT_REMOVE = 8,
 	SLOT_ACQUIRE = 9,
+	SLOT_SEAL = 12,
+	SLOT_SET_METADATA = 13,
+	SLOT_RESIZE = 14, /* in its place; with a count of 1: a new block, as of SLOT_ALLOCATE */
 };
 
 enum session_state {

@@ -49,7 +49,7 @@ struct operation {
 struct result {
 	Shmbuddy__V1__Status status;
 	uint64_t blocks, size, granted; /* in the answer */
-	uint64_t counted[7];
+	uint64_t counted[9];
 };
 
 /* ---- The operations --------------------------------------------------------------------------------------------- */
@@ -123,6 +123,48 @@ static void prepare_mixed(void)
 	assert_int_equal(raw_session_lookup(&mine, "given", NULL), OK);
 	assert_int_equal(raw_session_free(&other, &block[4]), OK);
 	assert_int_equal(raw_session_unpublish(&other, "given"), OK);
+}
+
+static Shmbuddy__V1__Request *request_seal(void);
+static Shmbuddy__V1__Request *request_set_metadata(void);
+
+static void prepare_sealed(void)
+{
+	prepare_owned();
+	assert_int_equal(raw_session_call(&mine, request_seal()), OK);
+}
+
+static void prepare_with_metadata(void)
+{
+	prepare_owned();
+	assert_int_equal(raw_session_call(&mine, request_set_metadata()), OK);
+}
+
+/* What it had is for others, and what lies behind it is not free: it cannot grow in its place. */
+static void prepare_hemmed_in(void)
+{
+	prepare_with_metadata();
+	allocate(&other, 1, 5000, NULL);
+}
+
+/* Others may know it, and have hold pages. */
+static void prepare_with_pages(void)
+{
+	struct raw_client client = {.fd = -1};
+	Shmbuddy__V1__OpenHolds message = SHMBUDDY__V1__OPEN_HOLDS__INIT;
+	Shmbuddy__V1__Request request = SHMBUDDY__V1__REQUEST__INIT;
+	Shmbuddy__V1__Reply *reply;
+
+	prepare_owned();
+	assert_int_equal(raw_session_acquire(&mine, &block[0]), OK);
+	message.token = (ProtobufCBinaryData){sizeof other.token, other.token};
+	request.operation_case = SHMBUDDY__V1__REQUEST__OPERATION_OPEN_HOLDS;
+	request.open_holds = &message;
+	assert_int_equal(raw_client_open(&client, fixture.socket_path), 0);
+	assert_int_equal(raw_client_call(&client, &request, &reply), 0);
+	assert_int_equal(reply->status, OK);
+	shmbuddy__v1__reply__free_unpacked(reply, NULL);
+	raw_client_close(&client);
 }
 
 static Shmbuddy__V1__Request *request_allocate(void)
@@ -244,6 +286,80 @@ static Shmbuddy__V1__Request *request_remove(void)
 	return &request;
 }
 
+static Shmbuddy__V1__Request *request_seal(void)
+{
+	static Shmbuddy__V1__Seal message;
+	static Shmbuddy__V1__Request request;
+
+	message = (Shmbuddy__V1__Seal)SHMBUDDY__V1__SEAL__INIT;
+	message.handle = &block[0];
+	request = (Shmbuddy__V1__Request)SHMBUDDY__V1__REQUEST__INIT;
+	request.operation_case = SHMBUDDY__V1__REQUEST__OPERATION_SEAL;
+	request.seal = &message;
+	return &request;
+}
+
+static Shmbuddy__V1__Request *set_metadata(const char *text)
+{
+	static Shmbuddy__V1__SetMetadata message;
+	static Shmbuddy__V1__Request request;
+
+	message = (Shmbuddy__V1__SetMetadata)SHMBUDDY__V1__SET_METADATA__INIT;
+	message.handle = &block[0];
+	message.metadata = (ProtobufCBinaryData){strlen(text), (uint8_t *)(uintptr_t)text};
+	request = (Shmbuddy__V1__Request)SHMBUDDY__V1__REQUEST__INIT;
+	request.operation_case = SHMBUDDY__V1__REQUEST__OPERATION_SET_METADATA;
+	request.set_metadata = &message;
+	return &request;
+}
+
+static Shmbuddy__V1__Request *request_set_metadata(void)
+{
+	return set_metadata("a shape");
+}
+
+static Shmbuddy__V1__Request *request_no_metadata(void)
+{
+	return set_metadata("");
+}
+
+static Shmbuddy__V1__Request *request_allocate_with_metadata(void)
+{
+	Shmbuddy__V1__Request *request = raw_session_allocate_request(5000, "new");
+
+	request->allocate->metadata = (ProtobufCBinaryData){7, (uint8_t *)(uintptr_t) "a shape"};
+	return request;
+}
+
+static Shmbuddy__V1__Request *resize(uint64_t size)
+{
+	static Shmbuddy__V1__Resize message;
+	static Shmbuddy__V1__Request request;
+
+	message = (Shmbuddy__V1__Resize)SHMBUDDY__V1__RESIZE__INIT;
+	message.handle = &block[0];
+	message.size = size;
+	request = (Shmbuddy__V1__Request)SHMBUDDY__V1__REQUEST__INIT;
+	request.operation_case = SHMBUDDY__V1__REQUEST__OPERATION_RESIZE;
+	request.resize = &message;
+	return &request;
+}
+
+static Shmbuddy__V1__Request *request_shrink(void)
+{
+	return resize(100);
+}
+
+static Shmbuddy__V1__Request *request_grow(void)
+{
+	return resize(10000);
+}
+
+static Shmbuddy__V1__Request *request_grow_much(void)
+{
+	return resize(300000);
+}
+
 /* ---- The operations that open and end sessions ------------------------------------------------------------------ */
 
 /* The pool has `count` sessions: false, if the daemon dies before that. */
@@ -361,6 +477,20 @@ static const struct operation operations[] = {
 	{"acquire again", prepare_looked_up, request_acquire, NULL},
 	{"acquire what is owned", prepare_owned, request_acquire, NULL},
 	{"remove a block with two names", prepare_two_names_alone, request_remove, NULL},
+	{"seal", prepare_owned, request_seal, NULL},
+	{"seal what is sealed", prepare_sealed, request_seal, NULL},
+	{"set metadata", prepare_owned, request_set_metadata, NULL},
+	{"set metadata anew", prepare_with_metadata, request_set_metadata, NULL},
+	{"set metadata of a sealed block", prepare_sealed, request_set_metadata, NULL},
+	{"take metadata away", prepare_with_metadata, request_no_metadata, NULL},
+	{"allocate with a name and metadata", prepare_nothing, request_allocate_with_metadata, NULL},
+	{"free a block with metadata", prepare_with_metadata, request_free, NULL},
+	{"shrink", prepare_owned, request_shrink, NULL},
+	{"shrink what hold pages may have", prepare_with_pages, request_shrink, NULL},
+	{"shrink what others hold", prepare_looked_up, request_shrink, NULL},
+	{"grow", prepare_owned, request_grow, NULL},
+	{"grow what must be committed first", prepare_owned, request_grow_much, NULL},
+	{"grow into a new block", prepare_hemmed_in, request_grow, NULL},
 	{"goodbye", prepare_mixed, NULL, act_goodbye},
 	{"death", prepare_mixed, NULL, act_death},
 	{"ask a session to end", prepare_mixed, NULL, act_asked},
@@ -375,6 +505,10 @@ static void keep_answer(const Shmbuddy__V1__Reply *reply, struct result *out_res
 		out_result->blocks = 1;
 		out_result->size = reply->block->size;
 		out_result->granted = reply->block->granted;
+	} else if (reply->result_case == SHMBUDDY__V1__REPLY__RESULT_RESIZED) {
+		out_result->blocks = reply->resized->moved ? 2 : 1;
+		out_result->size = reply->resized->block->size;
+		out_result->granted = reply->resized->block->granted;
 	} else if (reply->result_case == SHMBUDDY__V1__REPLY__RESULT_BLOCK_BATCH) {
 		out_result->blocks = reply->block_batch->n_index;
 		for (size_t i = 0; i < reply->block_batch->n_granted; i++) {
@@ -389,8 +523,8 @@ static void keep_tables(struct result *out_result)
 	static struct recount recount;
 
 	recount_pool(fixture.pool, &recount);
-	const uint64_t counted[] = {recount.blocks,   recount.names, recount.references, recount.holds,
-	                            recount.sessions, recount.used,  recount.owned};
+	const uint64_t counted[] = {recount.blocks, recount.names, recount.references, recount.holds,   recount.sessions,
+	                            recount.used,   recount.owned, recount.sealed,     recount.metadata};
 	_Static_assert(sizeof counted == sizeof out_result->counted, "all of them");
 	memcpy(out_result->counted, counted, sizeof counted);
 }

@@ -19,8 +19,9 @@ struct recount {
 	uint64_t blocks, names, references, holds; /* holds: all references, each as often as it counts */
 	uint64_t pages, page_holds;                /* hold pages, and what they hold */
 	uint64_t sessions;
-	uint64_t used, requested; /* bytes */
-	uint64_t owned;           /* blocks with an owner */
+	uint64_t used, requested;  /* bytes */
+	uint64_t owned;            /* blocks with an owner */
+	uint64_t sealed, metadata; /* sealed blocks, and those with metadata */
 	char name[RECOUNT_RECORDS_MAX][64];
 };
 

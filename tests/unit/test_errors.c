@@ -47,7 +47,7 @@ static void test_names(void **state)
 {
 	(void)state;
 	for (size_t i = 0; i < CODES; i++) {
-		assert_int_equal(codes[i], 1000 + (int)i); /* no gap, no reuse */
+		assert_true(i == 0 ? codes[i] == 1000 : codes[i] > codes[i - 1]); /* no reuse */
 		assert_string_equal(error_name(codes[i]), name_by_header((enum shmb_error)codes[i]));
 		assert_ptr_equal(error_name(-codes[i]), error_name(codes[i]));
 	}
@@ -73,7 +73,7 @@ static void test_sentences(void **state)
 
 static void test_unknown(void **state)
 {
-	const int unknown[] = {1, -1, 999, -999, 1023, -1023, INT_MAX, INT_MIN};
+	const int unknown[] = {1, -1, 999, -999, 1099, -1099, INT_MAX, INT_MIN};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(unknown) / sizeof(unknown[0]); i++) {
