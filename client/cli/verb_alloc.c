@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "command.h"
+#include "meta.h"
 #include "size.h"
 
 enum {
 	ALLOC_NAME = COMMAND_FIRST_FREE,
 	ALLOC_ALIGN,
 	ALLOC_TAG,
+	ALLOC_META,
 };
 
 static int alloc(shmb_session *session, uint64_t size, const shmb_alloc_options *options, bool json)
@@ -27,12 +29,12 @@ static int alloc(shmb_session *session, uint64_t size, const shmb_alloc_options 
 
 static int alloc_run(struct command *command, int argc, char **argv)
 {
-	static const struct option options[] = {{"name", required_argument, NULL, ALLOC_NAME},
-	                                        {"align", required_argument, NULL, ALLOC_ALIGN},
-	                                        {"tag", required_argument, NULL, ALLOC_TAG},
-	                                        {"json", no_argument, NULL, COMMAND_JSON},
-	                                        COMMAND_OPTIONS};
+	static const struct option options[] = {
+		{"name", required_argument, NULL, ALLOC_NAME}, {"align", required_argument, NULL, ALLOC_ALIGN},
+		{"tag", required_argument, NULL, ALLOC_TAG},   {"meta", required_argument, NULL, ALLOC_META},
+		{"json", no_argument, NULL, COMMAND_JSON},     COMMAND_OPTIONS};
 	shmb_alloc_options wanted = {0};
+	struct meta meta = {.size = 0};
 	shmb_session *session;
 	bool json = false;
 	int option, status = EXIT_DONE;
@@ -47,6 +49,8 @@ static int alloc_run(struct command *command, int argc, char **argv)
 			status = command_size(command, "alignment", optarg, &wanted.alignment);
 		else if (option == ALLOC_TAG)
 			wanted.tag = optarg;
+		else if (option == ALLOC_META)
+			status = meta_read("alloc", optarg, &meta);
 		else
 			json = true;
 		if (status != EXIT_DONE)
@@ -64,6 +68,8 @@ static int alloc_run(struct command *command, int argc, char **argv)
 	status = command_connect(command, SHMB_READ_WRITE, &session);
 	if (status != EXIT_DONE)
 		return status;
+	wanted.metadata = meta.bytes;
+	wanted.metadata_size = meta.size;
 	status = alloc(session, size, &wanted, json);
 	shmb_close(session);
 	return status;
@@ -71,7 +77,7 @@ static int alloc_run(struct command *command, int argc, char **argv)
 
 const struct verb verb_alloc = {
 	.name = "alloc",
-	.synopsis = "SIZE --name N [--align SIZE] [--tag T] [--json]",
+	.synopsis = "SIZE --name N [--align SIZE] [--tag T] [--meta M] [--json]",
 	.summary = "allocate a block by hand",
 	.help = "Allocates a block and prints its id. It must have a name, which holds it until\n"
 			"`shmbuddy free --name N`: nothing else would hold it after this command. SIZE\n"
@@ -80,6 +86,7 @@ const struct verb verb_alloc = {
 			"      --name N        publish the block under this name\n"
 			"      --align SIZE    align it to a power of two, up to 1G\n"
 			"      --tag T         label for listings, up to 15 bytes\n"
+			"      --meta M        metadata, up to 256 bytes: a text, or with @FILE what is in it\n"
 			"      --json          print JSON\n",
 	.run = alloc_run,
 };

@@ -15,11 +15,13 @@
 #include "command.h"
 #include "copy.h"
 #include "input.h"
+#include "meta.h"
 #include "size.h"
 
 enum {
 	PUT_NAME = COMMAND_FIRST_FREE,
 	PUT_TAG,
+	PUT_META,
 };
 
 /* Bytes that are collected first; doubled whenever they are full. */
@@ -28,6 +30,7 @@ enum {
 struct put {
 	shmb_session *session;
 	const char *name, *tag;
+	struct meta meta;
 	struct input input;
 	struct progress progress;
 	bool endless;     /* its length is not known, and what came so far has filled all there is */
@@ -58,7 +61,7 @@ static int check_name(const struct put *put)
 
 static int allocate(struct put *put, uint64_t size)
 {
-	shmb_alloc_options options = {.tag = put->tag};
+	shmb_alloc_options options = {.tag = put->tag, .metadata = put->meta.bytes, .metadata_size = put->meta.size};
 	char text[SIZE_TEXT_MAX];
 	int result = shmb_alloc(put->session, size, &options, &put->block);
 
@@ -224,11 +227,12 @@ static int put_run(struct command *command, int argc, char **argv)
 {
 	static const struct option options[] = {{"name", required_argument, NULL, PUT_NAME},
 	                                        {"tag", required_argument, NULL, PUT_TAG},
+	                                        {"meta", required_argument, NULL, PUT_META},
 	                                        {"json", no_argument, NULL, COMMAND_JSON},
 	                                        COMMAND_OPTIONS};
 	struct put put = {0};
 	bool json = false;
-	int option;
+	int option, status = EXIT_DONE;
 
 	while ((option = command_next_option(command, argc, argv, ":h", options)) != -1) {
 		if (option == COMMAND_ENDED)
@@ -237,8 +241,12 @@ static int put_run(struct command *command, int argc, char **argv)
 			put.name = optarg;
 		else if (option == PUT_TAG)
 			put.tag = optarg;
+		else if (option == PUT_META)
+			status = meta_read("put", optarg, &put.meta);
 		else
 			json = true;
+		if (status != EXIT_DONE)
+			return status;
 	}
 	if (argc - optind != 1)
 		return report_usage("put", "say which file: one path, or - for standard input");
@@ -249,7 +257,7 @@ static int put_run(struct command *command, int argc, char **argv)
 
 const struct verb verb_put = {
 	.name = "put",
-	.synopsis = "FILE --name N [--tag T] [--json]",
+	.synopsis = "FILE --name N [--tag T] [--meta M] [--json]",
 	.summary = "put a file into a block",
 	.help = "Reads FILE, or with - standard input, into a block of exactly its length, gives\n"
 			"that a name and prints its id. The name appears when the block is complete;\n"
@@ -259,6 +267,7 @@ const struct verb verb_put = {
 			"\n"
 			"      --name N        publish the block under this name\n"
 			"      --tag T         label for listings, up to 15 bytes\n"
+			"      --meta M        metadata, up to 256 bytes: a text, or with @FILE what is in it\n"
 			"      --json          print JSON\n",
 	.run = put_run,
 };
