@@ -149,7 +149,7 @@ static void test_closed(void **state)
 static void test_stages(void **state)
 {
 	(void)state;
-	for (unsigned i = SLOT_ALLOCATE; i <= SLOT_REMOVE; i++) {
+	for (unsigned i = SLOT_ALLOCATE; i < AUTOPSY_OPERATIONS; i++) {
 		enum slot_operation operation = (enum slot_operation)i;
 		set_slot(SLOT_FILLING, operation);
 		expect(operation, AUTOPSY_BEGUN, 0);
@@ -184,7 +184,7 @@ static void test_marks(void **state)
 static void test_others(void **state)
 {
 	(void)state;
-	set_slot(SLOT_FILLING, SLOT_REMOVE + 1);
+	set_slot(SLOT_FILLING, AUTOPSY_OPERATIONS);
 	expect(SLOT_NOTHING, AUTOPSY_BEGUN, 0);
 	set_session(SESSION_DEAD);
 	expect(SLOT_NOTHING, AUTOPSY_BEGUN, 0);

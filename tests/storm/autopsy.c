@@ -134,15 +134,19 @@ void histogram_print(const struct histogram *histogram)
 		[SLOT_UNPUBLISH] = "unpublish",
 		[SLOT_LOOKUP] = "look up",
 		[SLOT_REMOVE] = "remove",
+		[SLOT_ACQUIRE] = "acquire",
+		[SLOT_SEAL] = "seal",
+		[SLOT_SET_METADATA] = "set metadata",
+		[SLOT_RESIZE] = "resize",
 	};
 
 	printf("where the daemon fell     begun   marked  decided  applied\n");
 	for (unsigned i = 0; i < AUTOPSY_OPERATIONS; i++) {
 		const unsigned *row = histogram->open[i];
-		if (i == SLOT_NOTHING && !(row[0] + row[1] + row[2] + row[3]))
+		if ((i == SLOT_NOTHING || !names[i]) && !(row[0] + row[1] + row[2] + row[3]))
 			continue;
-		printf("  %-20s %8u %8u %8u %8u\n", names[i], row[AUTOPSY_BEGUN], row[AUTOPSY_MARKED], row[AUTOPSY_DECIDED],
-		       row[AUTOPSY_APPLIED]);
+		printf("  %-20s %8u %8u %8u %8u\n", names[i] ? names[i] : "(another)", row[AUTOPSY_BEGUN], row[AUTOPSY_MARKED],
+		       row[AUTOPSY_DECIDED], row[AUTOPSY_APPLIED]);
 	}
 	printf("  no slot open: %u while a dead client's holds were dropped, %u else\n", histogram->dying, histogram->idle);
 }

@@ -31,7 +31,7 @@ struct autopsy {
 /* Fails the test where more than one slot is open, or records are marked though none is. */
 void autopsy_of(const char *pool, struct autopsy *out_autopsy);
 
-#define AUTOPSY_OPERATIONS (SLOT_REMOVE + 1)
+#define AUTOPSY_OPERATIONS (SLOT_RESIZE + 1)
 
 struct histogram {
 	unsigned open[AUTOPSY_OPERATIONS][AUTOPSY_STAGES];

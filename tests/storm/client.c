@@ -6,6 +6,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "tests/support/pattern.h"
@@ -40,6 +41,12 @@ void client_verify(struct client *client, const struct ledger_hold *hold)
 	const void *bytes = shmb_pointer(client->session, hold->offset);
 
 	CLIENT_EXPECT(client, bytes);
+	if (hold->secret && hold->filled) {
+		uint8_t metadata[SHMB_METADATA_MAX], expected[SHMB_METADATA_MAX];
+		size_t size;
+		CLIENT_EXPECT(client, shmb_get_metadata(client->session, hold->handle, metadata, sizeof metadata, &size) == 0);
+		CLIENT_EXPECT(client, size == ledger_metadata(hold, expected) && memcmp(metadata, expected, size) == 0);
+	}
 	if (!hold->filled || pattern_matches(bytes, hold->size, hold->seed))
 		return;
 	char text[128];

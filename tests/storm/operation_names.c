@@ -139,7 +139,10 @@ bool operation_lookup(struct client *client)
 		atomic_store(&hold->state, HOLD_NONE);
 		return true;
 	}
-	CLIENT_EXPECT(client, block.size == hold->size && block.data == shmb_pointer(client->session, block.offset));
+	CLIENT_EXPECT(client, block.size == hold->size);
+	CLIENT_EXPECT(client, block.data == (block.sealed ? shmb_pointer_read_only(client->session, block.offset)
+	                                                  : shmb_pointer(client->session, block.offset)));
+	hold->sealed = block.sealed;
 	hold->handle = block.handle;
 	hold->offset = block.offset;
 	atomic_store(&hold->state, HOLD_HELD);
