@@ -618,6 +618,11 @@ static void free_block_with_metadata(void)
 	fixture.blocks[1].word = record_word(11, 0, RECORD_FREE);
 }
 
+static void recycle_block_with_metadata(void)
+{
+	make_block(1, 99, 0);
+}
+
 static void test_metadata_changes_while_read(void **state)
 {
 	uint8_t *behind = (uint8_t *)fixture.metadata + PAGE;
@@ -635,6 +640,10 @@ static void test_metadata_changes_while_read(void **state)
 	assert_int_equal(read_metadata(1, 11, text), 1);
 	assert_string_equal(text, "third!");
 	catch_reader_at(behind, free_block_with_metadata);
+	assert_int_equal(read_metadata(1, 11, text), 0);
+	make_block(1, 11, 0);
+	make_metadata(1, METADATA_ACROSS, "first");
+	catch_reader_at(behind, recycle_block_with_metadata);
 	assert_int_equal(read_metadata(1, 11, text), 0);
 }
 
