@@ -16,6 +16,7 @@
 #include "command.h"
 #include "copy.h"
 #include "input.h"
+#include "meta.h"
 #include "size.h"
 
 enum {
@@ -23,6 +24,7 @@ enum {
 	PUT_TAG,
 	PUT_WAIT,
 	PUT_REPLACE,
+	PUT_META,
 };
 
 /* Bytes that are collected first; doubled whenever they are full. */
@@ -33,6 +35,7 @@ struct put {
 	const char *name, *tag;
 	uint32_t wait_ms; /* for room */
 	bool replace;     /* the name may stand for something already */
+	struct meta meta;
 	struct input input;
 	struct progress progress;
 	bool endless;     /* its length is not known, and what came so far has filled all there is */
@@ -65,7 +68,12 @@ static int check_name(const struct put *put)
 
 static int allocate(struct put *put, uint64_t size)
 {
-	shmb_alloc_options options = {.tag = put->tag, .wait_ms = put->wait_ms};
+	shmb_alloc_options options = {
+		.tag = put->tag,
+		.wait_ms = put->wait_ms,
+		.metadata = put->meta.bytes,
+		.metadata_size = put->meta.size,
+	};
 	char text[SIZE_TEXT_MAX];
 	int result = shmb_alloc(put->session, size, &options, &put->block);
 
@@ -230,10 +238,13 @@ static int put_file(struct command *command, const char *path, struct put *put, 
 
 static int put_run(struct command *command, int argc, char **argv)
 {
-	static const struct option options[] = {
-		{"name", required_argument, NULL, PUT_NAME}, {"tag", required_argument, NULL, PUT_TAG},
-		{"wait", required_argument, NULL, PUT_WAIT}, {"replace", no_argument, NULL, PUT_REPLACE},
-		{"json", no_argument, NULL, COMMAND_JSON},   COMMAND_OPTIONS};
+	static const struct option options[] = {{"name", required_argument, NULL, PUT_NAME},
+	                                        {"tag", required_argument, NULL, PUT_TAG},
+	                                        {"wait", required_argument, NULL, PUT_WAIT},
+	                                        {"replace", no_argument, NULL, PUT_REPLACE},
+	                                        {"meta", required_argument, NULL, PUT_META},
+	                                        {"json", no_argument, NULL, COMMAND_JSON},
+	                                        COMMAND_OPTIONS};
 	struct put put = {0};
 	bool json = false;
 	int option, status = EXIT_DONE;
@@ -249,6 +260,8 @@ static int put_run(struct command *command, int argc, char **argv)
 			status = command_wait(command, "wait", optarg, &put.wait_ms);
 		else if (option == PUT_REPLACE)
 			put.replace = true;
+		else if (option == PUT_META)
+			status = meta_read("put", optarg, &put.meta);
 		else
 			json = true;
 		if (status != EXIT_DONE)
@@ -263,7 +276,7 @@ static int put_run(struct command *command, int argc, char **argv)
 
 const struct verb verb_put = {
 	.name = "put",
-	.synopsis = "FILE --name N [--replace] [--tag T] [--wait T] [--json]",
+	.synopsis = "FILE --name N [--replace] [--tag T] [--meta M] [--wait T] [--json]",
 	.summary = "put a file into a block",
 	.help = "Reads FILE, or with - standard input, into a block of exactly its length, gives\n"
 			"that a name and prints its id. The name appears when the block is complete;\n"
@@ -275,6 +288,7 @@ const struct verb verb_put = {
 			"      --replace       even if it stands for another: in one step, at the very end;\n"
 			"                      who reads the other keeps it\n"
 			"      --tag T         label for listings, up to 15 bytes\n"
+			"      --meta M        metadata, up to 256 bytes: a text, or with @FILE what is in it\n"
 			"      --wait T        wait so long, such as 500ms or 1m, until there is room\n"
 			"      --json          print JSON\n",
 	.run = put_run,

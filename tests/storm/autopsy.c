@@ -145,6 +145,9 @@ void histogram_print(const struct histogram *histogram)
 		[SLOT_REDEEM] = "redeem",
 		[SLOT_RENEW] = "renew",
 		[SLOT_REVOKE] = "revoke",
+		[SLOT_SEAL] = "seal",
+		[SLOT_SET_METADATA] = "set metadata",
+		[SLOT_RESIZE] = "resize",
 	};
 
 	printf("where the daemon fell     begun   marked  decided  applied\n");
