@@ -78,8 +78,10 @@ static int fill(shmb_session *session, struct table *table, const void *wish)
 	result = shmb_match_names(session, filter, &names, &count);
 	if (result < 0)
 		return report_failure("names", result, "cannot read the names");
-	if (count == 0 && (filter->prefix || filter->pattern))
+	if (count == 0 && (filter->prefix || filter->pattern)) {
+		free(names);
 		return report_none(filter);
+	}
 	for (size_t i = 0; i < count; i++) {
 		const shmb_name_info *name = &names[i];
 
