@@ -575,6 +575,17 @@ echo "== files"
 head -c 5000001 /dev/urandom >"$folder/in"
 in=$(hash "$folder/in")
 good put "$folder/in" --name file --tag five
+good show "$(cat "$folder/out")" --json
+says '"sealed": false'
+good put "$folder/in" --name sealed --seal
+good show "$(cat "$folder/out")"
+says '^sealed '
+good get sealed "$folder/copy"
+[ "$(hash "$folder/copy")" = "$in" ] || wrong "the copy of a sealed block differs"
+good put "$folder/in" --name sealed --replace --seal --meta again
+good show "$(cat "$folder/out")" --json
+says '"sealed": true'
+good free --name sealed
 good get file "$folder/copy"
 [ "$(hash "$folder/copy")" = "$in" ] || wrong "the copy differs"
 good get file -
