@@ -99,7 +99,15 @@ static bool read_held(const struct shmb_session *session, shmb_handle handle, sh
 			continue;
 		/* Changed twice meanwhile, it shows in the checksum. What never changes was there before the block lived. */
 		if (body.checksum == block_body_checksum(&body, handle.id))
-			return block_accept(session, handle, record->offset, body.size, body.granted, out_block) == 0;
+			return block_accept(session,
+			                    &(shmb_block){
+									.handle = handle,
+									.offset = record->offset,
+									.size = body.size,
+									.granted = body.granted,
+									.sealed = body.flags & BLOCK_SEALED,
+								},
+			                    out_block) == 0;
 	}
 	return false;
 }

@@ -103,6 +103,7 @@ int inspect_block(const struct shmb_session *session, uint32_t index, shmb_block
 		.uid = block.uid,
 		.owner = block.owner,
 		.created_ns = block.created_ns,
+		.sealed = block.flags & BLOCK_SEALED,
 	};
 	memcpy(out_block->tag, block.tag, sizeof out_block->tag);
 	return 1;

@@ -31,7 +31,8 @@ struct block_content {
 	uint64_t id, offset, size, granted, created_ns;
 	uint32_t owner; /* number of the session */
 	uint32_t uid;
-	const char *tag; /* tag_length bytes, at most 15 */
+	uint32_t metadata; /* as in the body */
+	const char *tag;   /* tag_length bytes, at most 15 */
 	size_t tag_length;
 	bool shared; /* hold pages may have it from the start */
 };
@@ -47,6 +48,12 @@ void blocks_set_state(struct blocks *blocks, uint32_t index, enum record_state s
 
 /* To FREE, and the index stays taken until it is given back (table_give). */
 void blocks_free_and_keep(struct blocks *blocks, uint32_t index);
+
+/* Fills the body that does not count. Nobody sees it. */
+void blocks_fill_body(struct blocks *blocks, uint32_t index, const struct block_body *body);
+
+/* From now on that one counts, and the record is in this state: one store. */
+void blocks_flip(struct blocks *blocks, uint32_t index, enum record_state state);
 
 /* Takes the owner away, in one store that also moves the record to another state: LIVE or DYING. */
 void blocks_drop_owner(struct blocks *blocks, uint32_t index, enum record_state state);

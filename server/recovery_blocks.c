@@ -46,7 +46,10 @@ static int check(struct recovery *recovery, uint32_t index)
 		return recovery_contradiction(recovery, "block", index,
 		                              "(block %" PRIu64 ") belongs to session %" PRIu32 ", which does not exist", id,
 		                              body->owner);
-	if (record_awaits_release(blocks_word(&pool->blocks, index)) && body->owner)
+	if (body->flags & ~BLOCK_SEALED)
+		return recovery_contradiction(recovery, "block", index, "(block %" PRIu64 ") has flags that do not exist", id);
+	/* One that is DYING may have been about to shrink. */
+	if (record_state(blocks_word(&pool->blocks, index)) == RECORD_ORPHAN && body->owner)
 		return recovery_contradiction(recovery, "block", index, "(block %" PRIu64 ") has no holder, and an owner", id);
 	if (extents_next_gap(&pool->extents, record->offset / STATE_EXTENT,
 	                     (record->offset + body->granted + STATE_EXTENT - 1) / STATE_EXTENT, &gap_from, &gap_end))

@@ -124,6 +124,19 @@ static void redo_remove(struct pool *pool, const struct slot_record *slot)
 	}
 }
 
+/* Which of the block's bodies counts. One that the operation filled is whole, for the slot was decided after that. */
+static int redo_change(struct recovery *recovery, const struct slot_record *slot)
+{
+	struct blocks *blocks = &recovery->pool->blocks;
+
+	if (slot->block >= blocks->table.used || slot->next > 1)
+		return recovery_contradiction(recovery, "slot", recovery->open_session, "changes a block that does not exist");
+	uint64_t word = blocks_word(blocks, slot->block);
+	if (blocks_is_there(blocks, slot->block, slot->id) && record_body(word) != slot->next)
+		blocks_flip(blocks, slot->block, record_state(word));
+	return 0;
+}
+
 int recovery_open_slot(struct recovery *recovery)
 {
 	const struct slot_record *slot = recovery->open;
@@ -149,6 +162,9 @@ int recovery_open_slot(struct recovery *recovery)
 	case SLOT_REDEEM: return redo_redemption(recovery, slot);
 	case SLOT_REVOKE: return redo_drop_ticket(recovery, slot);
 	case SLOT_RENEW: return redo_renewal(recovery, slot);
+	case SLOT_SEAL:
+	case SLOT_SET_METADATA: return redo_change(recovery, slot);
+	case SLOT_RESIZE: return slot->count ? 0 : redo_change(recovery, slot); /* a new block is PENDING */
 	case SLOT_ALLOCATE:
 	case SLOT_ALLOCATE_BATCH:
 	case SLOT_FREE_BATCH:

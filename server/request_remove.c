@@ -15,7 +15,7 @@ static int check(const struct request *request, const struct handle *handle)
 	if (!blocks_is_live(&pool->blocks, handle->index, handle->id))
 		return ERROR_NO_SUCH_BLOCK;
 	if (blocks_body(&pool->blocks, handle->index)->owner || pool->blocks.references[handle->index] ||
-	    pool->blocks.links_to[handle->index] || pool->blocks.tickets[handle->index] || dying_is_held(pool, handle->id))
+	    pool->blocks.links_to[handle->index] || pool->blocks.tickets[handle->index] || dying_is_held(pool, handle->id, 0))
 		return ERROR_IN_USE;
 	if (pool->blocks.leases[handle->index] && pool->blocks.records[handle->index].uid != uid && uid != 0)
 		return ERROR_DENIED;

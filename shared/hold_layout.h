@@ -17,6 +17,8 @@
  * the other has stored (the store buffering test, "SB", of litmus tests). Either the client sees DYING, and has not got hold; or the
  * daemon sees the slot, and the block lives. Likewise for letting go: either the daemon sees 0, or the client sees that it is awaited.
  *
+ * Before a block shrinks, the daemon stores DYING likewise, reads the slots of others, and takes DYING back before it does anything else.
+ *
  * Ids are never used twice, so a slot never means another block than it did. A slot that changes while it is read may be read in parts:
  * what comes of that is neither the old nor the new value, and the daemon takes a block for free, which it was about to be, or for held, and looks
  * again. A page outlives the daemon; it goes with the session.
