@@ -27,9 +27,16 @@ struct batch_call {
 	shmb_block *out_blocks;
 };
 
-static shmb_handle nth_handle(const Shmbuddy__V1__BlockBatch *from, size_t n)
+static int accept_nth(const struct batch_call *batch, const Shmbuddy__V1__BlockBatch *from, size_t n, shmb_block *out_block)
 {
-	return (shmb_handle){.id = from->first_id + n, .index = from->index[n], .incarnation = from->incarnation};
+	const shmb_block described = {
+		.handle = {.id = from->first_id + n, .index = from->index[n], .incarnation = from->incarnation},
+		.offset = from->offset[n],
+		.size = batch->sizes[n],
+		.granted = from->granted[n],
+	};
+
+	return block_accept(batch->session, &described, out_block);
 }
 
 static int take_blocks(struct call *call, const Shmbuddy__V1__Reply *reply)
@@ -43,13 +50,10 @@ static int take_blocks(struct call *call, const Shmbuddy__V1__Reply *reply)
 		return -EPROTO;
 	/* All are checked before the first is written. */
 	for (size_t i = 0; i < batch->count; i++)
-		if (block_accept(batch->session, nth_handle(from, i), from->offset[i], batch->sizes[i], from->granted[i], &block) <
-		        0 ||
-		    (batch->alignment && block.offset & (batch->alignment - 1)))
+		if (accept_nth(batch, from, i, &block) < 0 || (batch->alignment && block.offset & (batch->alignment - 1)))
 			return -EPROTO;
 	for (size_t i = 0; i < batch->count; i++)
-		block_accept(batch->session, nth_handle(from, i), from->offset[i], batch->sizes[i], from->granted[i],
-		             &batch->out_blocks[i]);
+		accept_nth(batch, from, i, &batch->out_blocks[i]);
 	return 0;
 }
 
@@ -77,6 +81,8 @@ int shmb_alloc_batch(shmb_session *session, const uint64_t *sizes, size_t count,
 		if (options->name)
 			return last_error_set(ERROR_INVALID_ARGUMENT, "the blocks of a batch cannot all have the name \"%s\"",
 			                      options->name);
+		if (options->metadata_size)
+			return last_error_set(ERROR_INVALID_ARGUMENT, "the blocks of a batch are allocated without metadata");
 		body.alignment = options->alignment;
 		body.tag = options->tag ? (char *)(uintptr_t)options->tag : body.tag;
 		body.wait_ms = options->wait_ms;

@@ -4,23 +4,41 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "hold_page.h"
 #include "name.h"
 #include "size.h"
 
-int block_accept(const struct shmb_session *session, shmb_handle handle, uint64_t offset, uint64_t size, uint64_t granted,
-                 shmb_block *out_block)
+int block_accept(const struct shmb_session *session, const shmb_block *described, shmb_block *out_block)
 {
 	const struct mapping *mapping = session->mapping;
+	uint8_t *base = described->sealed ? mapping_read_only(mapping) : mapping->base;
 
-	if (handle.id == 0 || handle.incarnation != session->incarnation || size == 0 || size > granted ||
-	    !mapping_holds(mapping, offset, granted))
+	if (described->handle.id == 0 || described->handle.incarnation != session->incarnation || described->size == 0 ||
+	    described->size > described->granted || !mapping_holds(mapping, described->offset, described->granted))
 		return -EPROTO;
-	*out_block =
-		(shmb_block){.handle = handle, .offset = offset, .size = size, .granted = granted, .data = mapping->base + offset};
+	*out_block = *described;
+	out_block->data = base ? base + described->offset : NULL;
 	return 0;
+}
+
+int block_from_message(const struct shmb_session *session, const Shmbuddy__V1__Block *message, shmb_block *out_block)
+{
+	if (!message || !message->handle)
+		return -EPROTO;
+
+	const Shmbuddy__V1__Handle *handle = message->handle;
+	const shmb_block described = {
+		.handle = {.id = handle->id, .index = handle->index, .incarnation = handle->incarnation},
+		.offset = message->offset,
+		.size = message->size,
+		.granted = message->granted,
+		.sealed = message->sealed,
+	};
+
+	return block_accept(session, &described, out_block);
 }
 
 bool block_narrow(shmb_block *block, uint64_t offset, uint64_t length)
@@ -32,20 +50,47 @@ bool block_narrow(shmb_block *block, uint64_t offset, uint64_t length)
 	block->size = length ? length : block->size - offset;
 	block->granted = block->size;
 	block->offset += offset;
-	block->data = (uint8_t *)block->data + offset;
+	if (block->data)
+		block->data = (uint8_t *)block->data + offset;
 	return true;
 }
 
 int block_from_reply(const struct shmb_session *session, const Shmbuddy__V1__Reply *reply, shmb_block *out_block)
 {
-	const Shmbuddy__V1__Block *block = reply->block;
-	shmb_handle handle;
-
-	if (reply->result_case != SHMBUDDY__V1__REPLY__RESULT_BLOCK || !block->handle)
+	if (reply->result_case != SHMBUDDY__V1__REPLY__RESULT_BLOCK)
 		return -EPROTO;
-	handle =
-		(shmb_handle){.id = block->handle->id, .index = block->handle->index, .incarnation = block->handle->incarnation};
-	return block_accept(session, handle, block->offset, block->size, block->granted, out_block);
+	return block_from_message(session, reply->block, out_block);
+}
+
+static int map_read_only(struct shmb_session *session)
+{
+	int r;
+
+	if (mapping_read_only(session->mapping))
+		return 0;
+	pthread_mutex_lock(&session->exchange.mutex);
+	r = mapping_map_read_only(session->mapping);
+	pthread_mutex_unlock(&session->exchange.mutex);
+	return r;
+}
+
+int block_hand_out(struct shmb_session *session, const shmb_block *block, shmb_block *out_block)
+{
+	uint8_t *data = block->data;
+
+	if (!data && block->sealed) {
+		int r = map_read_only(session);
+		if (r < 0) {
+			char sentence[LAST_ERROR_MAX];
+			snprintf(sentence, sizeof sentence, "%s", shmb_last_error());
+			shmb_free(session, block->handle);
+			return last_error_set((enum error_code) - r, "%s", sentence);
+		}
+		data = mapping_read_only(session->mapping) + block->offset;
+	}
+	*out_block = *block;
+	out_block->data = data;
+	return 0;
 }
 
 int block_check_options(const struct shmb_session *session, const shmb_alloc_options *options)
@@ -63,6 +108,15 @@ int block_check_options(const struct shmb_session *session, const shmb_alloc_opt
 	if (options->tag && tag_check(options->tag, strlen(options->tag)) < 0)
 		return last_error_set(ERROR_INVALID_ARGUMENT, "a tag is up to %d bytes of UTF-8 without control characters",
 		                      SHMB_TAG_MAX);
+	return block_check_metadata(options->metadata, options->metadata_size);
+}
+
+int block_check_metadata(const void *metadata, size_t size)
+{
+	if (size > SHMB_METADATA_MAX)
+		return last_error_set(ERROR_INVALID_ARGUMENT, "metadata has at most %d bytes, not %zu", SHMB_METADATA_MAX, size);
+	if (size && !metadata)
+		return last_error_set(ERROR_INVALID_ARGUMENT, "the metadata is NULL");
 	return 0;
 }
 
@@ -125,14 +179,16 @@ static int take_fetched(struct call *call, const Shmbuddy__V1__Reply *reply)
 
 int block_fetch(struct shmb_session *session, Shmbuddy__V1__Request *request, uint32_t *wait_ms, shmb_block *out_block)
 {
-	struct fetch_call fetch = {.session = session, .out_block = out_block};
+	shmb_block block = {0};
+	struct fetch_call fetch = {.session = session, .out_block = &block};
 
 	call_init(&fetch.call, take_fetched);
 	fetch.call.wait_ms = wait_ms;
 	int r = session_perform(session, &fetch.call, request);
-	if (r == 0)
-		hold_page_missed(session);
-	return r;
+	if (r < 0)
+		return r;
+	hold_page_missed(session);
+	return block_hand_out(session, &block, out_block);
 }
 
 /* ---- Allocating ------------------------------------------------------------------------------------------------- */
@@ -163,6 +219,7 @@ int shmb_alloc(shmb_session *session, uint64_t size, const shmb_alloc_options *o
 	Shmbuddy__V1__Request request = SHMBUDDY__V1__REQUEST__INIT;
 	Shmbuddy__V1__Allocate allocate = SHMBUDDY__V1__ALLOCATE__INIT;
 	struct alloc_call alloc;
+	shmb_block block = {0};
 	int r;
 
 	if (!out_block)
@@ -187,6 +244,7 @@ int shmb_alloc(shmb_session *session, uint64_t size, const shmb_alloc_options *o
 		allocate.tag = options->tag ? (char *)(uintptr_t)options->tag : allocate.tag;
 		allocate.wait_ms = options->wait_ms;
 		allocate.replace = options->replace;
+		allocate.metadata = (ProtobufCBinaryData){options->metadata_size, (uint8_t *)(uintptr_t)options->metadata};
 	}
 	request.operation_case = SHMBUDDY__V1__REQUEST__OPERATION_ALLOCATE;
 	request.allocate = &allocate;
@@ -195,8 +253,9 @@ int shmb_alloc(shmb_session *session, uint64_t size, const shmb_alloc_options *o
 	alloc.session = session;
 	alloc.size = size;
 	alloc.alignment = allocate.alignment;
-	alloc.out_block = out_block;
-	return session_perform(session, &alloc.call, &request);
+	alloc.out_block = &block;
+	r = session_perform(session, &alloc.call, &request);
+	return r < 0 ? r : block_hand_out(session, &block, out_block);
 }
 
 int shmb_acquire(shmb_session *session, shmb_handle handle, shmb_block *out_block)
@@ -204,6 +263,7 @@ int shmb_acquire(shmb_session *session, shmb_handle handle, shmb_block *out_bloc
 	Shmbuddy__V1__Request request = SHMBUDDY__V1__REQUEST__INIT;
 	Shmbuddy__V1__Acquire body = SHMBUDDY__V1__ACQUIRE__INIT;
 	Shmbuddy__V1__Handle wire = block_wire_handle(handle);
+	shmb_block block;
 	int r = block_check_handle(handle);
 
 	if (r < 0)
@@ -213,8 +273,8 @@ int shmb_acquire(shmb_session *session, shmb_handle handle, shmb_block *out_bloc
 	r = session_enter(session);
 	if (r < 0)
 		return r;
-	if (holds_acquire(session, handle, out_block))
-		return 0;
+	if (holds_acquire(session, handle, &block))
+		return block_hand_out(session, &block, out_block);
 	body.handle = &wire;
 	request.operation_case = SHMBUDDY__V1__REQUEST__OPERATION_ACQUIRE;
 	request.acquire = &body;
@@ -290,8 +350,22 @@ void *shmb_pointer(shmb_session *session, uint64_t offset)
 	return mapping_holds(session->mapping, offset, 1) ? session->mapping->base + offset : NULL;
 }
 
+const void *shmb_pointer_read_only(shmb_session *session, uint64_t offset)
+{
+	if (session_enter(session) < 0 || map_read_only(session) < 0)
+		return NULL;
+	return mapping_holds(session->mapping, offset, 1) ? mapping_read_only(session->mapping) + offset : NULL;
+}
+
+/* Of an address in the mapping that starts at `base`; one below it wraps, and is too large. */
+static uint64_t offset_from(const uint8_t *base, const void *pointer)
+{
+	return (uint64_t)((uintptr_t)pointer - (uintptr_t)base);
+}
+
 int shmb_offset(shmb_session *session, const void *pointer, uint64_t *out_offset)
 {
+	const uint8_t *read_only;
 	uint64_t offset;
 	int r;
 
@@ -300,7 +374,10 @@ int shmb_offset(shmb_session *session, const void *pointer, uint64_t *out_offset
 	r = session_enter(session);
 	if (r < 0)
 		return r;
-	offset = (uint64_t)((uintptr_t)pointer - (uintptr_t)session->mapping->base); /* wraps, and is too large, below it */
+	read_only = mapping_read_only(session->mapping);
+	offset = offset_from(session->mapping->base, pointer);
+	if (read_only && !mapping_holds(session->mapping, offset, 1))
+		offset = offset_from(read_only, pointer);
 	if (!mapping_holds(session->mapping, offset, 1))
 		return last_error_set(ERROR_INVALID_ARGUMENT, "the address does not lie in the pool");
 	*out_offset = offset;

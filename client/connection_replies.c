@@ -32,8 +32,12 @@ static void give_back(struct connection *connection, uint32_t index, const Shmbu
 	Shmbuddy__V1__FreeBatch many = SHMBUDDY__V1__FREE_BATCH__INIT;
 	Shmbuddy__V1__Remove named = SHMBUDDY__V1__REMOVE__INIT;
 	Shmbuddy__V1__Revoke revoke = SHMBUDDY__V1__REVOKE__INIT;
+	const Shmbuddy__V1__Block *block =
+		reply->result_case == SHMBUDDY__V1__REPLY__RESULT_BLOCK ? reply->block : NULL; /* that the session holds now */
 	shmb_handle next = {0};
 
+	if (reply->result_case == SHMBUDDY__V1__REPLY__RESULT_RESIZED && reply->resized->moved)
+		block = reply->resized->block;
 	if (slot->leftover.id) {
 		leftover.id = slot->leftover.id;
 		leftover.index = slot->leftover.index;
@@ -41,8 +45,8 @@ static void give_back(struct connection *connection, uint32_t index, const Shmbu
 		named.handle = &leftover;
 		request.operation_case = SHMBUDDY__V1__REQUEST__OPERATION_REMOVE;
 		request.remove = &named;
-	} else if (reply->result_case == SHMBUDDY__V1__REPLY__RESULT_BLOCK && reply->block->handle) {
-		one.handle = reply->block->handle;
+	} else if (block && block->handle) {
+		one.handle = block->handle;
 		if (slot->kept)
 			next = (shmb_handle){.id = one.handle->id, .index = one.handle->index, .incarnation = one.handle->incarnation};
 		request.operation_case = SHMBUDDY__V1__REQUEST__OPERATION_FREE;

@@ -82,15 +82,15 @@ static void leave_trail(struct shmb_session *session, uint32_t block)
 /* Steps 2 to 4 of letting go, after the slot was emptied. */
 static void let_go(struct shmb_session *session, shmb_handle handle)
 {
-	const _Atomic uint64_t *word = &session->mapping->view.blocks[handle.index].word;
+	const struct block_record *record = &session->mapping->view.blocks[handle.index];
 
 	atomic_thread_fence(memory_order_seq_cst);
-	uint64_t now = atomic_load_explicit(word, memory_order_relaxed);
+	uint64_t now = atomic_load_explicit(&record->word, memory_order_relaxed);
 	if (record_id(now) != handle.id)
 		return;
 	if (record_awaits_release(now))
 		tell_released(session, handle);
-	if (now & RECORD_CACHED)
+	if (record->body[record_body(now)].flags & BLOCK_CACHED) /* should it be another block's by now, nothing comes of it */
 		leave_trail(session, handle.index);
 }
 
@@ -125,7 +125,15 @@ static bool read_held(const struct shmb_session *session, shmb_handle handle, sh
 			continue;
 		/* Changed twice meanwhile, it shows in the checksum. What never changes was there before the block lived. */
 		if (body.checksum == block_body_checksum(&body, handle.id))
-			return block_accept(session, handle, record->offset, body.size, body.granted, out_block) == 0;
+			return block_accept(session,
+			                    &(shmb_block){
+									.handle = handle,
+									.offset = record->offset,
+									.size = body.size,
+									.granted = body.granted,
+									.sealed = body.flags & BLOCK_SEALED,
+								},
+			                    out_block) == 0;
 	}
 	return false;
 }

@@ -43,6 +43,9 @@ int shmb_get_status(shmb_session *session, shmb_status *out_status)
 		.clients = counter(&counters->sessions),
 		.tickets = counter(&counters->tickets),
 		.leases = counter(&counters->leases),
+		.idle_blocks = counter(&counters->idle_blocks),
+		.idle_bytes = counter(&counters->idle_bytes),
+		.evictions = counter(&counters->evictions),
 		.max_blocks = header->max_blocks,
 		.max_names = header->max_names,
 		.max_clients = header->max_sessions,
@@ -103,6 +106,8 @@ int inspect_block(const struct shmb_session *session, uint32_t index, shmb_block
 		.uid = block.uid,
 		.owner = block.owner,
 		.created_ns = block.created_ns,
+		.sealed = block.flags & BLOCK_SEALED,
+		.cached = block.flags & BLOCK_CACHED,
 	};
 	memcpy(out_block->tag, block.tag, sizeof out_block->tag);
 	return 1;

@@ -10,6 +10,9 @@
  * the length of a fork that runs handlers the mapping is inherited after all, which costs nothing, as the kernel copies no
  * page tables of shared files, and the child's handler replaces it by an inaccessible reservation in one step. After a bare
  * clone there is a hole, which is filled at the first call if it is still empty.
+ *
+ * The read-only mapping of sealed blocks shares all of this; it is made late, for few programs need it, and it takes as many addresses again.
+ * Its descriptor is kept until then.
  */
 #include "mapping.h"
 
@@ -45,14 +48,25 @@ static void close_descriptor(int *fd)
 	*fd = -1;
 }
 
+/* The second mapping of the segment; NULL: there is none, or it is the first. */
+static uint8_t *second(const struct mapping *mapping)
+{
+	uint8_t *read_only = mapping_read_only(mapping);
+
+	return read_only == mapping->base ? NULL : read_only;
+}
+
 void mapping_unmap(struct mapping *mapping)
 {
+	if (second(mapping))
+		munmap(second(mapping), mapping->length);
 	if (mapping->base)
 		munmap(mapping->base, mapping->length);
 	if (mapping->view_base)
 		munmap(mapping->view_base, mapping->view_length);
+	atomic_store_explicit(&mapping->read_only, NULL, memory_order_release);
 	mapping->base = NULL;
-	mapping->shared = false;
+	mapping->shared = mapping->holed = false;
 	mapping->view_base = NULL;
 }
 
@@ -74,31 +88,58 @@ void mapping_free(struct mapping *mapping)
 	}
 }
 
+/* To the segment, wherever it is mapped. */
+static void advise(const struct mapping *mapping, int advice)
+{
+	if (!mapping->shared)
+		return;
+	madvise(mapping->base, mapping->length, advice);
+	if (second(mapping))
+		madvise(second(mapping), mapping->length, advice);
+}
+
 void mapping_before_fork(struct mapping *mapping)
 {
-	if (mapping->shared)
-		madvise(mapping->base, mapping->length, MADV_DOFORK);
+	advise(mapping, MADV_DOFORK);
 }
 
 void mapping_in_parent(struct mapping *mapping)
 {
-	if (mapping->shared)
-		madvise(mapping->base, mapping->length, MADV_DONTFORK);
+	advise(mapping, MADV_DONTFORK);
 }
 
-/* Makes the segment's addresses inaccessible, in one step where it is mapped there. */
-static bool forbid(struct mapping *mapping, bool mapped)
+/* Makes the addresses of one mapping inaccessible, in one step where the segment is mapped there. */
+static bool forbid(uint8_t *base, size_t length, bool mapped)
 {
 	int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | (mapped ? MAP_FIXED : MAP_FIXED_NOREPLACE);
-	void *place = mmap(mapping->base, mapping->length, PROT_NONE, flags, -1, 0);
+	void *place = mmap(base, length, PROT_NONE, flags, -1, 0);
 
-	if (place == mapping->base)
+	if (place == base)
 		return true;
 	if (place != MAP_FAILED)
-		munmap(place, mapping->length); /* a kernel before 4.17 takes the address for a wish */
+		munmap(place, length); /* a kernel before 4.17 takes the address for a wish */
 	else if (mapped)
-		munmap(mapping->base, mapping->length); /* better a hole than memory that is not ours */
+		munmap(base, length); /* better a hole than memory that is not ours */
 	return false;
+}
+
+/* The same, wherever the segment is mapped. */
+static void forbid_all(struct mapping *mapping, bool mapped)
+{
+	uint8_t *other = second(mapping);
+
+	if (!mapping->shared)
+		return;
+	if (other && !forbid(other, mapping->length, mapped)) {
+		atomic_store_explicit(&mapping->read_only, NULL, memory_order_release);
+		mapping->holed = true;
+	}
+	if (!forbid(mapping->base, mapping->length, mapped)) {
+		if (!other)
+			atomic_store_explicit(&mapping->read_only, NULL, memory_order_release);
+		mapping->base = NULL;
+	}
+	mapping->shared = false;
 }
 
 void mapping_in_child(struct mapping *mapping, bool inherited)
@@ -106,16 +147,13 @@ void mapping_in_child(struct mapping *mapping, bool inherited)
 	for (int i = 0; i < MAPPING_DESCRIPTORS; i++)
 		close_descriptor(&mapping->fds[i]);
 	mapping->view_base = NULL; /* a hole, which may be somebody else's by now */
-	if (mapping->shared && !forbid(mapping, inherited))
-		mapping->base = NULL;
-	mapping->shared = false;
+	forbid_all(mapping, inherited);
 }
 
 void mapping_revoke(struct mapping *mapping)
 {
-	if (mapping->shared && !forbid(mapping, true))
-		mapping->base = NULL;
-	mapping->shared = false;
+	forbid_all(mapping, true);
+	close_descriptor(&mapping->fds[MAPPING_SEGMENT]);
 	close_descriptor(&mapping->fds[MAPPING_LOCK]);
 }
 
@@ -136,8 +174,8 @@ static int object_size(int fd, uint64_t *out_size)
 	return 0;
 }
 
-/* `length` bytes of addresses, aligned to `alignment`, inaccessible and not inherited. */
-static int reserve(struct mapping *mapping, size_t length, size_t alignment)
+/* `length` bytes of addresses, aligned to `alignment`, inaccessible. */
+static int reserve(size_t length, size_t alignment, uint8_t **out_base)
 {
 	size_t whole = length + alignment;
 	uint8_t *base = mmap(NULL, whole, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -154,35 +192,69 @@ static int reserve(struct mapping *mapping, size_t length, size_t alignment)
 	if (before)
 		munmap(base, before);
 	munmap(base + before + length, whole - length - before);
-	mapping->base = base + before;
-	mapping->length = length;
-	mapping->alignment = alignment;
+	*out_base = base + before;
 	return 0;
 }
 
-/* Takes over the addresses that the former mapping keeps: pointers of the process that forked this one are good again. */
-static int take_over(struct mapping *mapping, size_t length, size_t alignment)
+/* Where the segment goes: at `place`, which is reserved already, or at an address of its own, reserved here. No child inherits it. */
+static int place_segment(const struct mapping *mapping, uint8_t *place, int protection, uint8_t **out_base)
 {
-	const struct mapping *former = mapping->former;
+	uint8_t *base = place;
+	int r = place ? 0 : reserve(mapping->length, mapping->alignment, &base);
+
+	if (r < 0)
+		return r;
+	if (mmap(base, mapping->length, protection, MAP_SHARED | MAP_FIXED, mapping->fds[MAPPING_SEGMENT], 0) == MAP_FAILED)
+		r = last_error_system(errno, "cannot map the pool's %zu bytes", mapping->length);
+	else if (madvise(base, mapping->length, MADV_DONTFORK) < 0)
+		r = last_error_system(errno, "cannot keep the pool's mapping from children");
+	if (r < 0 && !place)
+		munmap(base, mapping->length);
+	if (r == 0)
+		*out_base = base;
+	return r;
+}
+
+/* Whatever of the former mapping's addresses the segment was mapped at is inaccessible again. */
+static void give_back(struct mapping *former)
+{
+	if (second(former) && !forbid(second(former), former->length, true)) {
+		atomic_store_explicit(&former->read_only, NULL, memory_order_release);
+		former->holed = true;
+	}
+	if (!forbid(former->base, former->length, true))
+		former->base = NULL;
+}
+
+/*
+ * Takes over the addresses that the former mapping keeps: pointers of the process that forked this one are good again, those to sealed
+ * blocks too.
+ */
+static int take_over(struct mapping *mapping, bool writable)
+{
+	struct mapping *former = mapping->former;
+	uint8_t *sealed, *base = NULL, *read_only = NULL;
+	int r;
 
 	if (!mapping_is_reserved(former))
 		return last_error_set(ERROR_SYSTEM, "the pool's addresses in the process that forked this one are not free here");
-	if (former->length != length || former->alignment != alignment)
+	if (former->length != mapping->length || former->alignment != mapping->alignment)
 		return contradiction("the pool has another size than the one that was cloned");
-	mapping->base = former->base;
-	mapping->length = length;
-	mapping->alignment = alignment;
+	sealed = second(former);
+	if (sealed && !writable)
+		return contradiction("the session that was cloned could write");
+	r = place_segment(mapping, former->base, writable ? PROT_READ | PROT_WRITE : PROT_READ, &base);
+	if (r == 0 && sealed)
+		r = place_segment(mapping, sealed, PROT_READ, &read_only);
+	if (r < 0) {
+		give_back(former);
+		return r;
+	}
+	mapping->base = base;
+	atomic_store_explicit(&mapping->read_only, read_only, memory_order_release);
+	atomic_store_explicit(&former->read_only, NULL, memory_order_release);
+	former->base = NULL;
 	return 0;
-}
-
-/* It did not come to that: the addresses are the former mapping's again, and inaccessible. */
-static void give_back(struct mapping *mapping)
-{
-	if (!mapping->adopting || !mapping->base)
-		return;
-	if (!forbid(mapping, true))
-		mapping->former->base = NULL;
-	mapping->base = NULL;
 }
 
 static int map_segment(struct mapping *mapping, const Shmbuddy__V1__Welcome *welcome, bool writable)
@@ -205,22 +277,36 @@ static int map_segment(struct mapping *mapping, const Shmbuddy__V1__Welcome *wel
 		alignment = MAPPING_ALIGNMENT_MIN;
 	if (alignment > SHMB_ALIGNMENT_MAX)
 		alignment = SHMB_ALIGNMENT_MAX;
-	r = mapping->adopting ? take_over(mapping, length, alignment) : reserve(mapping, length, alignment);
+	mapping->length = length;
+	mapping->alignment = alignment;
+	if (mapping->adopting)
+		r = take_over(mapping, writable);
+	else
+		r = place_segment(mapping, NULL, writable ? PROT_READ | PROT_WRITE : PROT_READ, &mapping->base);
 	if (r < 0)
 		return r;
-	if (mmap(mapping->base, length, writable ? PROT_READ | PROT_WRITE : PROT_READ, MAP_SHARED | MAP_FIXED,
-	         mapping->fds[MAPPING_SEGMENT], 0) == MAP_FAILED)
-		r = last_error_system(errno, "cannot map the pool's %zu bytes", (size_t)length);
-	else if (madvise(mapping->base, length, MADV_DONTFORK) < 0)
-		r = last_error_system(errno, "cannot keep the pool's mapping from children");
-	if (r < 0) {
-		give_back(mapping);
-		return r;
-	}
-	if (mapping->adopting)
-		mapping->former->base = NULL;
 	mapping->shared = true;
 	mapping->max_size = welcome->max_size;
+	if (!writable)
+		atomic_store_explicit(&mapping->read_only, mapping->base, memory_order_release);
+	if (mapping_read_only(mapping))
+		close_descriptor(&mapping->fds[MAPPING_SEGMENT]);
+	return 0;
+}
+
+int mapping_map_read_only(struct mapping *mapping)
+{
+	uint8_t *base = NULL;
+	int r;
+
+	if (mapping_read_only(mapping))
+		return 0;
+	if (!mapping->shared)
+		return last_error_set(ERROR_SESSION_ENDED, "%s", error_sentence(ERROR_SESSION_ENDED));
+	r = place_segment(mapping, NULL, PROT_READ, &base);
+	if (r < 0)
+		return r;
+	atomic_store_explicit(&mapping->read_only, base, memory_order_release);
 	close_descriptor(&mapping->fds[MAPPING_SEGMENT]);
 	return 0;
 }

@@ -64,6 +64,7 @@ static int look_up(shmb_session *session, const char *name, uint32_t wait_ms, sh
 {
 	Shmbuddy__V1__Request request = SHMBUDDY__V1__REQUEST__INIT;
 	Shmbuddy__V1__Lookup body = SHMBUDDY__V1__LOOKUP__INIT;
+	shmb_block block;
 	int r;
 
 	if (!out_block)
@@ -74,8 +75,8 @@ static int look_up(shmb_session *session, const char *name, uint32_t wait_ms, sh
 	r = session_enter(session);
 	if (r < 0)
 		return r;
-	if (holds_look_up(session, name, strlen(name), out_block))
-		return 0;
+	if (holds_look_up(session, name, strlen(name), &block))
+		return block_hand_out(session, &block, out_block);
 	body.name = (char *)(uintptr_t)name;
 	body.wait_ms = wait_ms;
 	request.operation_case = SHMBUDDY__V1__REQUEST__OPERATION_LOOKUP;

@@ -173,14 +173,16 @@ static bool is_backed(const struct view *view, int fd)
 {
 	uint64_t blocks = atomic_load_explicit(&view->counters->block_records, memory_order_acquire);
 	uint64_t names = atomic_load_explicit(&view->counters->name_records, memory_order_acquire);
+	uint64_t metadata = atomic_load_explicit(&view->counters->metadata_records, memory_order_acquire);
 	struct stat status;
 
-	if (blocks == 0 && names == 0)
+	if (blocks == 0 && names == 0 && metadata == 0)
 		return true;
-	if (blocks > view->header->max_blocks || names > view->header->max_names || fstat(fd, &status) < 0)
+	if (blocks > view->header->max_blocks || names > view->header->max_names || metadata > view->header->max_names ||
+	    fstat(fd, &status) < 0)
 		return false;
 	return view->header->names_at + words_end(names, sizeof(struct name_record)) +
-	           words_end(blocks, sizeof(struct block_record)) <=
+	           words_end(blocks, sizeof(struct block_record)) + words_end(metadata, sizeof(struct metadata_record)) <=
 	       (uint64_t)status.st_blocks * 512;
 }
 

@@ -26,6 +26,7 @@ int allocation_new(size_t count, bool batch, struct allocation **out_allocation)
 	if (!allocation)
 		return -ENOMEM;
 	*allocation = (struct allocation){.count = count, .batch = batch};
+	allocation->operation = batch ? SLOT_ALLOCATE_BATCH : SLOT_ALLOCATE;
 	allocation->ranges = (struct commit_range *)(allocation + 1);
 	allocation->sizes = (uint64_t *)(allocation->ranges + count);
 	allocation->indexes = &allocation->index;
@@ -63,7 +64,7 @@ static uint64_t would_grant(const struct pool *pool, uint64_t size)
 
 	if (size_round_up(size, pool->unit, &units) < 0 || units > UINT64_C(1) << 62)
 		return 0;
-	uint64_t granted = (UINT64_C(1) << size_order_for(units / pool->unit)) * pool->unit;
+	uint64_t granted = buddy_rounded(units / pool->unit) * pool->unit;
 	return granted <= pool->size ? granted : 0;
 }
 
@@ -315,7 +316,7 @@ int allocation_start(struct allocation *allocation)
 
 /* The records' pages and indexes, so that nothing can fail once the first record is written. */
 static int prepare(struct allocation *allocation, struct publication *out_publication, uint32_t *out_lease,
-                   char out_text[PUBLICATION_TEXT_MAX])
+                   uint32_t *out_metadata, char out_text[PUBLICATION_TEXT_MAX])
 {
 	struct session *session = allocation->slot.session;
 	struct pool *pool = session->pool;
@@ -335,16 +336,28 @@ static int prepare(struct allocation *allocation, struct publication *out_public
 		};
 		return ERROR_OUT_OF_MEMORY;
 	}
+	if (allocation->metadata_length) {
+		uint32_t metadata;
+		if (table_take(&pool->metadata.table, &metadata) < 0) {
+			snprintf(out_text, PUBLICATION_TEXT_MAX, "%s", METADATA_LIMIT_TEXT);
+			return ERROR_LIMIT;
+		}
+		*out_metadata = metadata + 1;
+	}
 	if (allocation->ttl_ms) {
 		uint32_t lease;
 		if (table_take(&pool->leases.table, &lease) < 0)
-			return ERROR_LIMIT;
-		*out_lease = lease + 1;
+			error = ERROR_LIMIT;
+		else
+			*out_lease = lease + 1;
 	}
-	if (allocation->name_length)
+	if (!error && allocation->name_length)
 		error = publication_prepare(pool, &wish, out_publication, out_text);
-	if (error && *out_lease)
-		table_give(&pool->leases.table, *out_lease - 1);
+	if (error) {
+		metadata_give(&pool->metadata, *out_metadata);
+		if (*out_lease)
+			table_give(&pool->leases.table, *out_lease - 1);
+	}
 	return error;
 }
 
@@ -353,19 +366,20 @@ int allocation_write(struct allocation *allocation, char out_text[PUBLICATION_TE
 	const struct slot *slot = &allocation->slot;
 	struct session *session = slot->session;
 	struct pool *pool = session->pool;
-	enum slot_operation operation = allocation->batch ? SLOT_ALLOCATE_BATCH : SLOT_ALLOCATE;
 	uint64_t now = clock_realtime_ns();
 	struct publication publication = {0};
-	uint32_t lease = 0;
-	int error = prepare(allocation, &publication, &lease, out_text);
+	uint32_t lease = 0, metadata = 0;
+	int error = prepare(allocation, &publication, &lease, &metadata, out_text);
 
 	if (error) {
 		release_all(allocation);
-		slot_refuse(slot, operation, (uint32_t)error);
+		slot_refuse(slot, allocation->operation, (uint32_t)error);
 		return error;
 	}
-	struct slot_record *record = slot_begin(slot, operation);
+	struct slot_record *record = slot_begin(slot, allocation->operation);
 	uint64_t id = pool_take_ids(pool, (uint32_t)allocation->count);
+	if (metadata)
+		metadata_write(&pool->metadata, metadata - 1, id, allocation->metadata, allocation->metadata_length);
 	for (size_t i = 0; i < allocation->count; i++) {
 		int taken = table_take(&pool->blocks.table, &allocation->indexes[i]);
 		assert(taken == 0);
@@ -379,6 +393,7 @@ int allocation_write(struct allocation *allocation, char out_text[PUBLICATION_TE
 						 .created_ns = now,
 						 .owner = session->number,
 						 .uid = session->record->uid,
+						 .metadata = metadata,
 						 .tag = allocation->tag,
 						 .tag_length = allocation->tag_length,
 						 .shared = publication.name != 0,

@@ -12,9 +12,10 @@
 #include <stdint.h>
 
 #include "committer.h"
-#include "session.h"
 #include "publication.h"
+#include "session.h"
 #include "slot.h"
+#include "view_layout.h"
 #include "wait_queue.h"
 
 /* What a refusal for want of memory was about. */
@@ -42,6 +43,9 @@ struct allocation {
 	bool replace; /* the name, if it is published already */
 	char tag[16];
 	size_t tag_length;
+	uint8_t metadata[METADATA_MAX];
+	size_t metadata_length;        /* 0: none */
+	enum slot_operation operation; /* that the slot records */
 	size_t count;
 	struct commit_range *ranges; /* what was found: offset and granted size, bytes */
 	uint64_t *sizes;             /* bytes asked for */
@@ -62,9 +66,10 @@ void allocation_free(struct allocation *allocation);
 int allocation_start(struct allocation *allocation);
 
 /*
- * Writes the blocks, and the name and the lease, into the tables, decides and records: the request has happened. 0, or an ERROR_* of
- * publication_prepare, with its sentence, ERROR_LIMIT (no more leases), or ERROR_OUT_OF_MEMORY (no record left, or no memory for one;
- * `refusal` says which): recorded as well, and nothing is left of it. `out_text` is left alone where there is nothing more to say.
+ * Writes the blocks, and the name, the lease and the metadata, into the tables, decides and records: the request has happened. 0, or an
+ * ERROR_* of publication_prepare, with its sentence, ERROR_LIMIT (no more leases, or metadata), or ERROR_OUT_OF_MEMORY (no record left, or
+ * no memory for one; `refusal` says which): recorded as well, and nothing is left of it. `out_text` is left alone where there is nothing
+ * more to say.
  */
 int allocation_write(struct allocation *allocation, char out_text[PUBLICATION_TEXT_MAX]);
 

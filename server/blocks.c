@@ -10,7 +10,7 @@
 #include "shared_object.h"
 #include "view.h"
 
-/* Bytes of records committed at a time: 682 blocks, one short fallocate. */
+/* Bytes of records committed at a time: 585 blocks, one short fallocate. */
 #define BLOCKS_STEP 65536
 
 int blocks_init(struct blocks *blocks, const struct shared_object *view, uint64_t at, uint32_t capacity)
@@ -63,7 +63,12 @@ void blocks_write(struct blocks *blocks, uint32_t index, const struct block_cont
 	memcpy(record->tag, content->tag, content->tag_length);
 	record->uid = content->uid;
 	record->checksum = block_record_checksum(record, content->id);
-	record->body[0] = (struct block_body){.size = content->size, .granted = content->granted, .owner = content->owner};
+	record->body[0] = (struct block_body){
+		.size = content->size,
+		.granted = content->granted,
+		.owner = content->owner,
+		.metadata = content->metadata,
+	};
 	record->body[0].checksum = block_body_checksum(&record->body[0], content->id);
 	commit(&record->word, record_word(content->id, 0, RECORD_PENDING) | (content->shared ? RECORD_SHARED : 0));
 }
@@ -80,21 +85,36 @@ void blocks_free_and_keep(struct blocks *blocks, uint32_t index)
 	commit(&blocks->records[index].word, record_with_state(blocks_word(blocks, index), RECORD_FREE));
 }
 
+void blocks_fill_body(struct blocks *blocks, uint32_t index, const struct block_body *body)
+{
+	uint64_t word = blocks_word(blocks, index);
+	struct block_body *idle = &blocks->records[index].body[!record_body(word)];
+
+	*idle = *body;
+	idle->checksum = block_body_checksum(idle, record_id(word));
+}
+
+void blocks_flip(struct blocks *blocks, uint32_t index, enum record_state state)
+{
+	commit(&blocks->records[index].word, record_with_state(blocks_word(blocks, index) ^ RECORD_BODY, state));
+}
+
 void blocks_drop_owner(struct blocks *blocks, uint32_t index, enum record_state state)
 {
-	struct block_record *record = &blocks->records[index];
-	uint64_t word = blocks_word(blocks, index);
-	struct block_body *idle = &record->body[!record_body(word)];
+	struct block_body body = *blocks_body(blocks, index);
 
-	*idle = *blocks_body(blocks, index);
-	idle->owner = 0;
-	idle->checksum = block_body_checksum(idle, record_id(word));
-	commit(&record->word, record_with_state(word ^ RECORD_BODY, state));
+	body.owner = 0;
+	blocks_fill_body(blocks, index, &body);
+	blocks_flip(blocks, index, state);
 }
 
 void blocks_drop_cached(struct blocks *blocks, uint32_t index)
 {
-	commit(&blocks->records[index].word, blocks_word(blocks, index) & ~RECORD_CACHED);
+	struct block_body body = *blocks_body(blocks, index);
+
+	body.flags &= ~BLOCK_CACHED;
+	blocks_fill_body(blocks, index, &body);
+	blocks_flip(blocks, index, record_state(blocks_word(blocks, index)));
 }
 
 void blocks_share(struct blocks *blocks, uint32_t index)

@@ -32,7 +32,8 @@ struct block_content {
 	uint64_t id, offset, size, granted, created_ns;
 	uint32_t owner; /* number of the session */
 	uint32_t uid;
-	const char *tag; /* tag_length bytes, at most 15 */
+	uint32_t metadata; /* as in the body */
+	const char *tag;   /* tag_length bytes, at most 15 */
 	size_t tag_length;
 	bool shared; /* hold pages may have it from the start */
 };
@@ -48,6 +49,12 @@ void blocks_set_state(struct blocks *blocks, uint32_t index, enum record_state s
 
 /* To FREE, and the index stays taken until it is given back (table_give). */
 void blocks_free_and_keep(struct blocks *blocks, uint32_t index);
+
+/* Fills the body that does not count. Nobody sees it. */
+void blocks_fill_body(struct blocks *blocks, uint32_t index, const struct block_body *body);
+
+/* From now on that one counts, and the record is in this state: one store. */
+void blocks_flip(struct blocks *blocks, uint32_t index, enum record_state state);
 
 /* Takes the owner away, in one store that also moves the record to another state: LIVE or DYING. */
 void blocks_drop_owner(struct blocks *blocks, uint32_t index, enum record_state state);
@@ -69,6 +76,11 @@ static inline const struct block_body *blocks_body(const struct blocks *blocks, 
 	return &blocks->records[index].body[record_body(blocks_word(blocks, index))];
 }
 
+static inline bool blocks_is_cached(const struct blocks *blocks, uint32_t index)
+{
+	return blocks_body(blocks, index)->flags & BLOCK_CACHED;
+}
+
 /* Is the block with this id at this index, and in use? A dying one is. */
 static inline bool blocks_is_there(const struct blocks *blocks, uint32_t index, uint64_t id)
 {
@@ -87,7 +99,7 @@ static inline bool blocks_is_live(const struct blocks *blocks, uint32_t index, u
 /* Does nothing but its owner, if it has one, hold the block? */
 static inline bool blocks_is_owned_alone(const struct blocks *blocks, uint32_t index)
 {
-	return !(blocks_word(blocks, index) & RECORD_CACHED) && blocks->references[index] == 0 && blocks->names[index] == 0 && blocks->tickets[index] == 0 &&
+	return !blocks_is_cached(blocks, index) && blocks->references[index] == 0 && blocks->names[index] == 0 && blocks->tickets[index] == 0 &&
 	       blocks->leases[index] == 0 && blocks->links_to[index] == 0;
 }
 

@@ -63,7 +63,7 @@ static unsigned order_within(uint64_t units)
 	return 63u - (unsigned)__builtin_clzll(units);
 }
 
-/* Smallest order whose blocks are not shorter than `units`, which is at most BUDDY_UNITS_MAX. */
+/* Smallest order whose blocks are not shorter than `units`, which is at most 2^62. */
 static unsigned order_holding(uint64_t units)
 {
 	return units == 1 ? 0 : order_within(units - 1) + 1;
@@ -280,6 +280,26 @@ int buddy_reserve(struct buddy *buddy, uint64_t offset, uint64_t units)
 			buddy_release(buddy, end, stop - end);
 		offset = stop;
 	}
+	return 0;
+}
+
+uint64_t buddy_rounded(uint64_t units)
+{
+	return bit_of(order_holding(units));
+}
+
+int buddy_grow(struct buddy *buddy, uint64_t offset, uint64_t granted, uint64_t units, uint64_t *out_granted)
+{
+	if (units > BUDDY_UNITS_MAX)
+		return -ENOMEM;
+
+	uint64_t wanted = buddy_rounded(units);
+
+	assert(wanted > granted);
+	/* The left one of two buddies grows into the right one, and so on upwards. */
+	if (offset % wanted != 0 || buddy_reserve(buddy, offset + granted, wanted - granted) < 0)
+		return -ENOMEM;
+	*out_granted = wanted;
 	return 0;
 }
 

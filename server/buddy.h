@@ -63,6 +63,15 @@ void buddy_release(struct buddy *buddy, uint64_t offset, uint64_t units);
 /* Takes exactly this range. -EINVAL: empty, or not in the arena. -EBUSY: not all of it is free. */
 int buddy_reserve(struct buddy *buddy, uint64_t offset, uint64_t units);
 
+/* What a request for `units`, 1 to 2^62, is granted; and what a block keeps that shrinks to them. */
+uint64_t buddy_rounded(uint64_t units);
+
+/*
+ * Takes what lies behind a block, of which all that was granted is taken, so that it has at least `units` in the same
+ * place, aligned to its new size as any block is. -ENOMEM: that is not free, or the block lies where no larger one may.
+ */
+int buddy_grow(struct buddy *buddy, uint64_t offset, uint64_t granted, uint64_t units, uint64_t *out_granted);
+
 uint64_t buddy_units(const struct buddy *buddy);
 uint64_t buddy_free_units(const struct buddy *buddy);
 /* Units of the largest block that buddy_allocate() would grant now; 0 if the arena is full. */

@@ -2,7 +2,7 @@
 /*
  * Cache blocks that nobody uses: see cache.h.
  *
- * A cache block says so in its record's word (RECORD_CACHED), next to its being sealed. The flag holds it as a name does. When nothing else
+ * A cache block says so in its record (BLOCK_CACHED), next to its being sealed. The flag holds it as a name does. When nothing else
  * does but names and a time to live, it is idle: it stands here until somebody takes hold of it, or eviction takes it. All of this is derived,
  * and made anew from the records when a daemon starts.
  *
@@ -85,10 +85,8 @@ static uint64_t size_of(const struct cache *cache, uint32_t block)
 
 static bool is_idle(const struct blocks *blocks, uint32_t block)
 {
-	uint64_t word = blocks_word(blocks, block);
-
-	return (word & RECORD_CACHED) && record_state(word) == RECORD_LIVE && blocks_body(blocks, block)->owner == 0 &&
-	       blocks->references[block] == 0 && blocks->tickets[block] == 0 && blocks->links_to[block] == 0;
+	return blocks_is_cached(blocks, block) && record_state(blocks_word(blocks, block)) == RECORD_LIVE &&
+	       blocks_body(blocks, block)->owner == 0 && blocks->references[block] == 0 && blocks->tickets[block] == 0 && blocks->links_to[block] == 0;
 }
 
 uint64_t cache_tick(struct cache *cache)

@@ -19,6 +19,7 @@
  * - A client writes what it likes into its page: it can make orphans of blocks that are dying, as it could by holding them. A look costs a
  *   look-up a slot, in slices.
  * - Somebody takes a known hold of a DYING block, by a request: it is settled first, for this block alone.
+ * - A block that has a known holder is to shrink (lifetime_seclude): it is DYING while the pages of others are read, in no list.
  * - The daemon dies. DYING and ORPHAN are in the block's word: the next daemon makes LIVE what has a known holder, and looks for the rest.
  *   A hold page is in its session's record before the client has it, and is opened again.
  *
@@ -99,6 +100,7 @@ void dying_free(struct pool *pool, uint32_t index)
 		blocks_set_state(&pool->blocks, index, RECORD_FREE);
 	}
 	events_emit_block(pool, EVENT_BLOCK_FREED, index);
+	metadata_give(&pool->metadata, body->metadata);
 	reclaim_free(pool->reclaim, &range);
 	pool->block_count--;
 	pool->requested -= size;
@@ -276,7 +278,7 @@ void dying_begin(struct pool *pool, uint32_t index)
 bool dying_settle(struct pool *pool, uint32_t index)
 {
 	struct dying *dying = &pool->dying;
-	bool held = dying_is_held(pool, record_id(blocks_word(&pool->blocks, index)));
+	bool held = dying_is_held(pool, record_id(blocks_word(&pool->blocks, index)), 0);
 
 	if (held)
 		make_orphan(dying, index);
@@ -375,14 +377,14 @@ uint32_t dying_count_holds(const struct session *session, uint64_t id)
 	return count;
 }
 
-bool dying_is_held(const struct pool *pool, uint64_t id)
+bool dying_is_held(const struct pool *pool, uint64_t id, uint32_t except)
 {
 	const struct session *session;
 
 	atomic_thread_fence(memory_order_seq_cst);
 	for (uint32_t number = 1; pool->dying.pages && (session = sessions_from(&pool->sessions, number));
 	     number = session->number + 1) {
-		if (dying_count_holds(session, id))
+		if (session->number != except && dying_count_holds(session, id))
 			return true;
 	}
 	return false;

@@ -76,8 +76,8 @@ void dying_doubt(struct pool *pool);
 /* How often the session's page says that it holds the block. */
 uint32_t dying_count_holds(const struct session *session, uint64_t id);
 
-/* Does any page say so? */
-bool dying_is_held(const struct pool *pool, uint64_t id);
+/* Does any page say so, but that of the session of this number? 0: is of none. */
+bool dying_is_held(const struct pool *pool, uint64_t id, uint32_t except);
 
 /* For recovery, once all holders are known: a block that is DYING or ORPHAN, or that lives and nothing holds. */
 void dying_adopt(struct pool *pool, uint32_t block);

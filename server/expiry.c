@@ -20,7 +20,7 @@ static void step_lease(struct pool *pool, uint32_t lease)
 
 	if (name) {
 		lifetime_drop_name(pool, name - 1);
-	} else if (blocks_word(&pool->blocks, block) & RECORD_CACHED) {
+	} else if (blocks_is_cached(&pool->blocks, block)) {
 		lifetime_drop_cached(pool, block);
 	} else {
 		events_emit_block(pool, EVENT_BLOCK_EXPIRED, block);

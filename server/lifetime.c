@@ -7,6 +7,7 @@
 #include "cache.h"
 #include "dying.h"
 #include "errors.h"
+#include "reclaim.h"
 
 int lifetime_find_block(const struct pool *pool, const struct handle *handle)
 {
@@ -52,13 +53,13 @@ int lifetime_find_hold(const struct session *session, const struct handle *handl
 static void add_holder(struct pool *pool, uint32_t index)
 {
 	dying_revive(pool, index);
-	if (blocks_word(&pool->blocks, index) & RECORD_CACHED)
+	if (blocks_is_cached(&pool->blocks, index))
 		cache_settle(pool, index);
 }
 
 void lifetime_free_unheld(struct pool *pool, uint32_t index)
 {
-	if (blocks_word(&pool->blocks, index) & RECORD_CACHED)
+	if (blocks_is_cached(&pool->blocks, index))
 		cache_settle(pool, index);
 	else if (blocks_is_unheld(&pool->blocks, index))
 		dying_begin(pool, index);
@@ -76,6 +77,51 @@ int lifetime_check_held(struct session *session, const struct handle *handle)
 		return 0;
 	return ERROR_NOT_HELD;
 }
+
+/* ---- What may change of a block --------------------------------------------------------------------------------- */
+
+int lifetime_seclude(struct session *session, uint32_t block)
+{
+	struct pool *pool = session->pool;
+	uint32_t owner = blocks_body(&pool->blocks, block)->owner;
+	uint64_t word = blocks_word(&pool->blocks, block);
+
+	if ((owner && owner != session->number) || pool->blocks.links_to[block] || pool->blocks.tickets[block])
+		return ERROR_IN_USE;
+	for (uint32_t link = pool->blocks.references[block]; link; link = pool->references.of_block[link - 1].next) {
+		if (pool->references.records[link - 1].session != session->number)
+			return ERROR_IN_USE;
+	}
+	if (!(word & RECORD_SHARED) || !pool->dying.pages)
+		return 0;
+	blocks_set_state(&pool->blocks, block, RECORD_DYING);
+	if (!dying_is_held(pool, record_id(word), session->number))
+		return 0;
+	blocks_set_state(&pool->blocks, block, record_state(word));
+	return ERROR_IN_USE;
+}
+
+void lifetime_change_body(struct pool *pool, uint32_t block, enum record_state state)
+{
+	const struct block_body *former = blocks_body(&pool->blocks, block);
+
+	blocks_flip(&pool->blocks, block, state);
+	const struct block_body *body = blocks_body(&pool->blocks, block);
+	/* Of what becomes less, the differences wrap, and the sums are right again. */
+	if (body->owner)
+		pool->sessions.by_number[body->owner]->bytes += body->granted - former->granted;
+	else
+		pool->unowned_bytes += body->granted - former->granted;
+	pool->requested += body->size - former->size;
+	if (body->metadata != former->metadata)
+		metadata_give(&pool->metadata, former->metadata);
+	if (body->granted < former->granted) {
+		uint64_t end = pool->blocks.records[block].offset + former->granted, length = former->granted - body->granted;
+		reclaim_free(pool->reclaim, &(struct commit_range){end - length, length});
+	}
+}
+
+/* ---- Holders ---------------------------------------------------------------------------------------------------- */
 
 /* A live block goes into its owner's list. */
 static void own(struct session *session, uint32_t index)
@@ -127,7 +173,7 @@ void lifetime_drop_owner(struct session *session, uint32_t index)
 		pool->unowned_blocks++;
 		pool->unowned_bytes += body->granted;
 		blocks_drop_owner(&pool->blocks, index, RECORD_LIVE);
-		if (blocks_word(&pool->blocks, index) & RECORD_CACHED)
+		if (blocks_is_cached(&pool->blocks, index))
 			cache_settle(pool, index);
 		return;
 	}

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What keeps a block alive, and what happens when nothing does any more. A block is held by the session that allocated it, by
- * references of sessions, by names, by tickets, by links from other blocks, and until its time to live has passed. Each function makes one change count by one commit(), keeps the lists and sums that follow
- * from it, and frees the block with its last holder. Loop thread only.
+ * references of sessions, by names, by tickets, by links from other blocks, and until its time to live has passed. Each function makes
+ * one change count by one commit(), keeps the lists and sums that follow from it, and frees the block with its last holder. So does the one
+ * for what may change of a block meanwhile. Loop thread only.
  */
 #ifndef SERVER_LIFETIME_H
 #define SERVER_LIFETIME_H
@@ -83,6 +84,18 @@ void lifetime_drop_lease(struct pool *pool, uint32_t lease);
 
 /* A cache block is none any more. */
 void lifetime_drop_cached(struct pool *pool, uint32_t block);
+
+/*
+ * The session, which holds the block, wants that nobody else does: no other session, clones of this one among them, no other block by a
+ * link, and nobody who has a ticket. Names and a time to live are not asked for: they hold the block and read nothing; who looked it up
+ * is a session. Nor are the block's own links, by which it holds others. 0: so it is, and until the block's next state nobody takes hold of it
+ * by a page; it is to have its former state at the end of the same turn. Else ERROR_IN_USE, and all is as it was. Whatever comes to hold
+ * blocks is asked for here.
+ */
+int lifetime_seclude(struct session *session, uint32_t block);
+
+/* After a change of the block was decided: its other body counts, and it has this state. A tail that it loses by that is free. */
+void lifetime_change_body(struct pool *pool, uint32_t block, enum record_state state);
 
 /* For recovery: a live record that a former daemon left goes into the lists and sums. */
 void lifetime_adopt_block(struct pool *pool, uint32_t block);

@@ -118,6 +118,7 @@ static void fill_headers(struct pool *pool, const struct pool_options *options, 
 	view->view_size = geometry->view_size;
 	view->names_at = geometry->names_at;
 	view->blocks_at = geometry->blocks_at;
+	view->metadata_at = geometry->metadata_at;
 	view->name_buckets = geometry->name_buckets;
 	view->max_names = state->max_names;
 	view->max_blocks = state->max_blocks;
@@ -234,6 +235,8 @@ static int make_tables(struct pool *pool)
 		result = blocks_init(&pool->blocks, &pool->view, pool->header->blocks_at, state->max_blocks);
 	if (result == 0)
 		result = names_init(&pool->names, &pool->view, pool->header);
+	if (result == 0)
+		result = metadata_init(&pool->metadata, &pool->view);
 	if (result == 0)
 		result = references_init(&pool->references, &pool->state, state->references_at, state->max_references);
 	if (result == 0)
@@ -406,6 +409,7 @@ void pool_close(struct pool *pool)
 	leases_deinit(&pool->leases);
 	tickets_deinit(&pool->tickets);
 	references_deinit(&pool->references);
+	metadata_deinit(&pool->metadata);
 	names_deinit(&pool->names);
 	blocks_deinit(&pool->blocks);
 	region_free(pool->buddy_memory, buddy_footprint(pool->grown_size / pool->unit));

@@ -25,6 +25,7 @@
 #include "extents.h"
 #include "leases.h"
 #include "links.h"
+#include "metadata.h"
 #include "name_waiters.h"
 #include "names.h"
 #include "pressure.h"
@@ -74,6 +75,7 @@ struct pool {
 	struct buddy buddy;
 	struct blocks blocks;
 	struct names names;
+	struct metadata metadata;
 	struct references references;
 	struct links links;
 	struct tickets tickets;

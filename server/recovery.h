@@ -39,6 +39,7 @@ int recovery_names(struct recovery *recovery); /* mends the name index */
 int recovery_links(struct recovery *recovery);
 int recovery_tickets(struct recovery *recovery);
 int recovery_leases(struct recovery *recovery);
+int recovery_metadata(struct recovery *recovery); /* what no block names is free */
 void recovery_close_slot(struct recovery *recovery);
 int recovery_liveness(struct recovery *recovery); /* whose process is gone */
 

@@ -46,7 +46,10 @@ static int check(struct recovery *recovery, uint32_t index)
 		return recovery_contradiction(recovery, "block", index,
 		                              "(block %" PRIu64 ") belongs to session %" PRIu32 ", which does not exist", id,
 		                              body->owner);
-	if (record_awaits_release(blocks_word(&pool->blocks, index)) && body->owner)
+	if (body->flags & ~(BLOCK_SEALED | BLOCK_CACHED) || (body->flags & (BLOCK_SEALED | BLOCK_CACHED)) == BLOCK_CACHED)
+		return recovery_contradiction(recovery, "block", index, "(block %" PRIu64 ") has flags that do not exist", id);
+	/* One that is DYING may have been about to shrink. */
+	if (record_state(blocks_word(&pool->blocks, index)) == RECORD_ORPHAN && body->owner)
 		return recovery_contradiction(recovery, "block", index, "(block %" PRIu64 ") has no holder, and an owner", id);
 	if (extents_next_gap(&pool->extents, record->offset / STATE_EXTENT,
 	                     (record->offset + body->granted + STATE_EXTENT - 1) / STATE_EXTENT, &gap_from, &gap_end))
@@ -83,7 +86,7 @@ int recovery_blocks(struct recovery *recovery)
 		if (record_id(word) > recovery->highest_id)
 			recovery->highest_id = record_id(word);
 		if (state > RECORD_ORPHAN ||
-		    word & ~(RECORD_ID_MAX << RECORD_ID_SHIFT | RECORD_BODY | RECORD_SHARED | RECORD_CACHED | RECORD_STATE_MASK))
+		    word & ~(RECORD_ID_MAX << RECORD_ID_SHIFT | RECORD_BODY | RECORD_SHARED | RECORD_STATE_MASK))
 			return recovery_contradiction(recovery, "block", index, "is in a state that does not exist");
 		if (state == RECORD_PENDING || state == RECORD_FREEING)
 			result = settle(recovery, index, state);

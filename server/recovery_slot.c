@@ -113,6 +113,8 @@ static int redo_renewal(struct recovery *recovery, const struct slot_record *slo
 
 static void redo_remove(struct pool *pool, const struct slot_record *slot)
 {
+	if (blocks_is_there(&pool->blocks, slot->block, slot->id) && blocks_is_cached(&pool->blocks, slot->block))
+		blocks_drop_cached(&pool->blocks, slot->block);
 	for (uint32_t i = 0; i < pool->names.table.used; i++) {
 		if (record_state(names_word(&pool->names, i)) == RECORD_LIVE && names_body(&pool->names, i)->block_id == slot->id)
 			redo_drop_name(pool, i);
@@ -122,6 +124,19 @@ static void redo_remove(struct pool *pool, const struct slot_record *slot)
 		if (LEASE_STATE(word) == RECORD_LIVE && pool->leases.records[i].block_id == slot->id)
 			commit(&pool->leases.records[i].word, lease_word(0, RECORD_FREE));
 	}
+}
+
+/* Which of the block's bodies counts. One that the operation filled is whole, for the slot was decided after that. */
+static int redo_change(struct recovery *recovery, const struct slot_record *slot)
+{
+	struct blocks *blocks = &recovery->pool->blocks;
+
+	if (slot->block >= blocks->table.used || slot->next > 1)
+		return recovery_contradiction(recovery, "slot", recovery->open_session, "changes a block that does not exist");
+	uint64_t word = blocks_word(blocks, slot->block);
+	if (blocks_is_there(blocks, slot->block, slot->id) && record_body(word) != slot->next)
+		blocks_flip(blocks, slot->block, record_state(word));
+	return 0;
 }
 
 int recovery_open_slot(struct recovery *recovery)
@@ -149,6 +164,9 @@ int recovery_open_slot(struct recovery *recovery)
 	case SLOT_REDEEM: return redo_redemption(recovery, slot);
 	case SLOT_REVOKE: return redo_drop_ticket(recovery, slot);
 	case SLOT_RENEW: return redo_renewal(recovery, slot);
+	case SLOT_SEAL:
+	case SLOT_SET_METADATA: return redo_change(recovery, slot);
+	case SLOT_RESIZE: return slot->count ? 0 : redo_change(recovery, slot); /* a new block is PENDING */
 	case SLOT_ALLOCATE:
 	case SLOT_ALLOCATE_BATCH:
 	case SLOT_FREE_BATCH:

@@ -50,6 +50,25 @@ void reply_status(struct connection *connection, uint32_t slot, uint64_t sequenc
 	reply_send(connection, &reply);
 }
 
+/* Packed before the block changes: its metadata stays where it is. */
+static void fill_block(const struct pool *pool, uint32_t index, Shmbuddy__V1__Handle *handle, Shmbuddy__V1__Block *block)
+{
+	const struct block_body *body = blocks_body(&pool->blocks, index);
+
+	handle->id = record_id(blocks_word(&pool->blocks, index));
+	handle->index = index;
+	handle->incarnation = pool->incarnation;
+	block->handle = handle;
+	block->offset = pool->blocks.records[index].offset;
+	block->size = body->size;
+	block->granted = body->granted;
+	block->sealed = body->flags & BLOCK_SEALED;
+	if (body->metadata) {
+		struct metadata_record *metadata = &pool->metadata.records[body->metadata - 1];
+		block->metadata = (ProtobufCBinaryData){metadata->length, metadata->bytes};
+	}
+}
+
 void reply_block(struct connection *connection, uint32_t slot, uint64_t sequence, const struct pool *pool, uint32_t index)
 {
 	reply_range(connection, slot, sequence, pool, index, (struct name_range){0});
@@ -61,18 +80,11 @@ void reply_range(struct connection *connection, uint32_t slot, uint64_t sequence
 	Shmbuddy__V1__Reply reply = SHMBUDDY__V1__REPLY__INIT;
 	Shmbuddy__V1__Block block = SHMBUDDY__V1__BLOCK__INIT;
 	Shmbuddy__V1__Handle handle = SHMBUDDY__V1__HANDLE__INIT;
-	const struct block_body *body = blocks_body(&pool->blocks, index);
 
-	handle.id = record_id(blocks_word(&pool->blocks, index));
-	handle.index = index;
-	handle.incarnation = pool->incarnation;
-	block.handle = &handle;
-	block.offset = pool->blocks.records[index].offset;
-	block.size = body->size;
-	block.granted = body->granted;
+	fill_block(pool, index, &handle, &block);
 	if (range.offset || range.length) {
 		block.offset += range.offset;
-		block.size = block.granted = range.length ? range.length : body->size - range.offset;
+		block.size = block.granted = range.length ? range.length : block.size - range.offset;
 	}
 	reply.slot = slot;
 	reply.sequence = sequence;
@@ -105,6 +117,24 @@ void reply_ticket(struct connection *connection, uint32_t slot, uint64_t sequenc
 	reply.sequence = sequence;
 	reply.result_case = SHMBUDDY__V1__REPLY__RESULT_TICKET;
 	reply.ticket = &ticket;
+	reply_send(connection, &reply);
+}
+
+void reply_resized(struct connection *connection, uint32_t slot, uint64_t sequence, const struct pool *pool, uint32_t index,
+                   bool moved)
+{
+	Shmbuddy__V1__Reply reply = SHMBUDDY__V1__REPLY__INIT;
+	Shmbuddy__V1__Resized resized = SHMBUDDY__V1__RESIZED__INIT;
+	Shmbuddy__V1__Block block = SHMBUDDY__V1__BLOCK__INIT;
+	Shmbuddy__V1__Handle handle = SHMBUDDY__V1__HANDLE__INIT;
+
+	fill_block(pool, index, &handle, &block);
+	resized.block = &block;
+	resized.moved = moved;
+	reply.slot = slot;
+	reply.sequence = sequence;
+	reply.result_case = SHMBUDDY__V1__REPLY__RESULT_RESIZED;
+	reply.resized = &resized;
 	reply_send(connection, &reply);
 }
 

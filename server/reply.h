@@ -3,6 +3,7 @@
 #ifndef SERVER_REPLY_H
 #define SERVER_REPLY_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "names.h"
@@ -33,6 +34,10 @@ void reply_range(struct connection *connection, uint32_t slot, uint64_t sequence
 
 /* The result of a share: a ticket's token, 16 bytes. */
 void reply_ticket(struct connection *connection, uint32_t slot, uint64_t sequence, const uint8_t *token);
+
+/* The result of a resize: the same, and whether it is a new block. */
+void reply_resized(struct connection *connection, uint32_t slot, uint64_t sequence, const struct pool *pool, uint32_t index,
+                   bool moved);
 
 /* The result of a batch: `count` blocks at these indexes, with ids from `first_id` on. */
 void reply_block_batch(struct connection *connection, uint32_t slot, uint64_t sequence, const struct pool *pool,

@@ -43,6 +43,9 @@ void request_share(struct request *request);
 void request_redeem(struct request *request);
 void request_revoke(struct request *request);
 void request_renew(struct request *request);
+void request_seal(struct request *request);
+void request_set_metadata(struct request *request);
+void request_resize(struct request *request);
 void request_open_holds(struct request *request);
 void request_released(struct request *request);
 void request_remove(struct request *request);
@@ -50,6 +53,10 @@ void request_list_clients(struct request *request);
 void request_list_holders(struct request *request);
 void request_end_session(struct request *request);
 void request_subscribe(struct request *request);
+
+/* Runs an allocation that is filled in but for what it is given here, and answers the request by it, now or later. Takes it over. */
+struct allocation;
+void request_start_allocation(struct request *request, struct allocation *allocation, uint64_t alignment, uint32_t wait_ms);
 
 /* Sends the recorded outcome of a request that came again. */
 void request_repeat(struct request *request);

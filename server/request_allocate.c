@@ -62,6 +62,8 @@ static void finish(struct allocation *allocation, struct connection *connection)
 		out_of_memory_reply(connection, slot, pool, &allocation->refusal);
 	else if (error)
 		reply_status(connection, slot->index, slot->sequence, error, "%s", text[0] ? text : error_sentence(error));
+	else if (allocation->operation == SLOT_RESIZE)
+		reply_resized(connection, slot->index, slot->sequence, pool, indexes[0], true);
 	else if (allocation->batch)
 		reply_block_batch(connection, slot->index, slot->sequence, pool, record_id(blocks_word(&pool->blocks, indexes[0])),
 		                  allocation->indexes, allocation->count);
@@ -74,7 +76,7 @@ static void refuse(struct allocation *allocation, struct connection *connection)
 {
 	const struct slot *slot = &allocation->slot;
 
-	slot_refuse(slot, allocation->batch ? SLOT_ALLOCATE_BATCH : SLOT_ALLOCATE, ERROR_OUT_OF_MEMORY);
+	slot_refuse(slot, allocation->operation, ERROR_OUT_OF_MEMORY);
 	out_of_memory_reply(connection, slot, slot->session->pool, &allocation->refusal);
 	pool_publish_counters(slot->session->pool);
 }
@@ -105,7 +107,7 @@ static void refuse_to_wait(const struct request *request, enum slot_operation op
 	              WAIT_QUEUE_MAX, (unsigned)WAIT_QUEUE_BLOCKS_MAX);
 }
 
-static void start(struct request *request, struct allocation *allocation, uint64_t alignment, uint32_t wait_ms)
+void request_start_allocation(struct request *request, struct allocation *allocation, uint64_t alignment, uint32_t wait_ms)
 {
 	allocation->slot = request->slot;
 	allocation->finished = finished;
@@ -115,7 +117,7 @@ static void start(struct request *request, struct allocation *allocation, uint64
 	if (result == 0)
 		return;
 	if (result == -EDQUOT)
-		refuse_to_wait(request, allocation->batch ? SLOT_ALLOCATE_BATCH : SLOT_ALLOCATE);
+		refuse_to_wait(request, allocation->operation);
 	else if (result < 0)
 		refuse(allocation, request->connection);
 	else
@@ -143,6 +145,10 @@ void request_allocate(struct request *request)
 	}
 	if (!error && message->name[0])
 		error = check_name(request, room, &text);
+	if (!error && message->metadata.len > METADATA_MAX) {
+		text = "metadata has at most 256 bytes";
+		error = ERROR_INVALID_ARGUMENT;
+	}
 	if (!error && allocation_new(1, false, &allocation) < 0) {
 		text = "the daemon itself has no memory left";
 		error = ERROR_SYSTEM;
@@ -158,7 +164,10 @@ void request_allocate(struct request *request)
 	allocation->replace = message->replace;
 	allocation->tag_length = strlen(message->tag);
 	memcpy(allocation->tag, message->tag, allocation->tag_length);
-	start(request, allocation, message->alignment, message->wait_ms);
+	allocation->metadata_length = message->metadata.len;
+	if (allocation->metadata_length)
+		memcpy(allocation->metadata, message->metadata.data, allocation->metadata_length);
+	request_start_allocation(request, allocation, message->alignment, message->wait_ms);
 }
 
 void request_allocate_batch(struct request *request)
@@ -182,5 +191,5 @@ void request_allocate_batch(struct request *request)
 	memcpy(allocation->sizes, message->size, message->n_size * sizeof *message->size);
 	allocation->tag_length = strlen(message->tag);
 	memcpy(allocation->tag, message->tag, allocation->tag_length);
-	start(request, allocation, message->alignment, message->wait_ms);
+	request_start_allocation(request, allocation, message->alignment, message->wait_ms);
 }

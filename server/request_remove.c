@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Remove: frees a block that only names of the caller's uid and its time to live hold, names included. */
+/* Remove: frees a block that only names of the caller's uid, its time to live, and its being a cache block hold, names included. */
 #include "request.h"
 
 #include "errors.h"
@@ -15,9 +15,10 @@ static int check(const struct request *request, const struct handle *handle)
 	if (!blocks_is_live(&pool->blocks, handle->index, handle->id))
 		return ERROR_NO_SUCH_BLOCK;
 	if (blocks_body(&pool->blocks, handle->index)->owner || pool->blocks.references[handle->index] ||
-	    pool->blocks.links_to[handle->index] || pool->blocks.tickets[handle->index] || dying_is_held(pool, handle->id))
+	    pool->blocks.links_to[handle->index] || pool->blocks.tickets[handle->index] || dying_is_held(pool, handle->id, 0))
 		return ERROR_IN_USE;
-	if (pool->blocks.leases[handle->index] && pool->blocks.records[handle->index].uid != uid && uid != 0)
+	if ((pool->blocks.leases[handle->index] || blocks_is_cached(&pool->blocks, handle->index)) &&
+	    pool->blocks.records[handle->index].uid != uid && uid != 0)
 		return ERROR_DENIED;
 	for (uint32_t link = pool->blocks.names[handle->index]; link; link = pool->names.of_block[link - 1].next) {
 		if (names_body(&pool->names, link - 1)->uid != uid && uid != 0)
@@ -55,6 +56,8 @@ void request_remove(struct request *request)
 		next = pool->names.of_block[link - 1].next;
 		lifetime_drop_name(pool, link - 1);
 	}
+	if (blocks_is_there(&pool->blocks, message->index, message->id) && blocks_is_cached(&pool->blocks, message->index))
+		lifetime_drop_cached(pool, message->index);
 	slot_done(&request->slot);
 	request_reply(request, 0, NULL);
 	pool_publish_counters(pool);

@@ -42,13 +42,27 @@ static void repeat_share(struct request *request, const struct slot_record *reco
 		request_reply(request, ERROR_NO_SUCH_TICKET, NULL);
 }
 
-void request_repeat(struct request *request)
+/* The block as it is now. A range that was looked up may have gone, where this session has shrunk the block since: then the rest of it, if any. */
+static void repeat_block(struct request *request, const struct slot_record *record)
 {
-	const struct slot_record *record = &request->slot.session->record->slots[request->slot.index];
+	const struct blocks *blocks = &request->pool->blocks;
 	struct name_range range = {0};
 
 	if (record->operation == SLOT_LOOKUP)
 		range = (struct name_range){record->offset, record->length};
+	if (!blocks_is_live(blocks, record->block, record->id) || range.offset >= blocks_body(blocks, record->block)->size) {
+		request_reply(request, ERROR_STALE_HANDLE, NULL);
+		return;
+	}
+	if (range.length > blocks_body(blocks, record->block)->size - range.offset)
+		range.length = 0;
+	reply_range(request->connection, request->slot.index, request->slot.sequence, request->pool, record->block, range);
+}
+
+void request_repeat(struct request *request)
+{
+	const struct slot_record *record = &request->slot.session->record->slots[request->slot.index];
+
 	if (record->status) {
 		request_reply(request, (int)record->status, NULL);
 	} else if (record->operation == SLOT_ALLOCATE_BATCH) {
@@ -59,9 +73,11 @@ void request_repeat(struct request *request)
 		repeat_share(request, record);
 	} else if (record->operation == SLOT_ALLOCATE || record->operation == SLOT_LOOKUP || record->operation == SLOT_ACQUIRE ||
 	           record->operation == SLOT_REDEEM) {
+		repeat_block(request, record);
+	} else if (record->operation == SLOT_RESIZE) {
 		if (blocks_is_live(&request->pool->blocks, record->block, record->id))
-			reply_range(request->connection, request->slot.index, request->slot.sequence, request->pool, record->block,
-			            range);
+			reply_resized(request->connection, request->slot.index, request->slot.sequence, request->pool, record->block,
+			              record->count > 0);
 		else
 			request_reply(request, ERROR_STALE_HANDLE, NULL);
 	} else {

@@ -29,6 +29,11 @@
  * becomes nobody if the record still has this id; a link goes if it is still the one) and changes nothing where it was done already; then 6. Killed after 6: a repeated request
  * gets the outcome. Each store that makes something count goes through commit() (commit.h), and is one aligned word.
  *
+ * A change of a block (seal, metadata, size) makes no records but fills the body of the block that does not count, and the slot's body
+ * says that it will: step 5 is one store, the block's word. The memory that a larger size needs was taken before, as for an
+ * allocation; what a smaller one leaves is free after that store. A block that is to shrink is DYING meanwhile, from before step 1 until
+ * that store, so that nobody takes hold of it by a page: left behind, it is LIVE again, for it has a holder.
+ *
  * A refusal has no steps 3 to 5. Taking names away marks nothing: the body says which block, or which name. So with a ticket that is
  * revoked or redeemed, and with another deadline of a lease: which record, and what becomes of it. Replacing a name marks nothing
  * either (publication.c): step 3 fills the body of the name that does not count, step 5 is one store, the name's word.
@@ -67,7 +72,7 @@
 #include "view_layout.h"
 
 #define STATE_MAGIC UINT64_C(0x3145544154534853) /* "SHSTATE1" in memory, little-endian */
-#define STATE_LAYOUT_VERSION 3u
+#define STATE_LAYOUT_VERSION 4u
 #define STATE_EXTENTS_AT 4096u
 
 /* Ids are set aside in strides of this many, so that a restart never hands one out twice. */
@@ -185,8 +190,9 @@ struct slot_record {
 	uint32_t count;     /* blocks in the batch */
 	uint32_t name;      /* name record, plus one */
 	uint32_t reference; /* reference record, or link record, plus one */
-	uint32_t next;      /* what the reference's count becomes; of a replaced name: which body counts then, plus one */
-	uint32_t checksum;  /* over the sequence and the fields above */
+	/* What the reference's count becomes; which body counts then, of a replaced name, plus one, or of a changed block, 0 or 1. */
+	uint32_t next;
+	uint32_t checksum; /* over the sequence and the fields above */
 };
 _Static_assert(sizeof(struct slot_record) == 64, "layout");
 
@@ -208,6 +214,9 @@ enum slot_operation {
 	SLOT_REDEEM = 11,
 	SLOT_RENEW = 15,
 	SLOT_REVOKE = 20,
+	SLOT_SEAL = 12,
+	SLOT_SET_METADATA = 13,
+	SLOT_RESIZE = 14, /* in its place; with a count of 1: a new block, as of SLOT_ALLOCATE */
 };
 
 enum session_state {

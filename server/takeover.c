@@ -8,8 +8,8 @@
  *   FILLING   its operation has not happened: what is PENDING becomes FREE, what is FREEING becomes LIVE again. The slot becomes EMPTY
  *             with the sequence before, so that the request, sent again, is executed.
  *   DECIDED   it has happened: what is PENDING becomes LIVE, what is FREEING goes, and what the slot's body says by itself (a
- *             reference's count, an owner, a name that goes or is replaced, a ticket, a deadline) is done once more. The slot
- *             becomes DONE: sent again, it gets its outcome.
+ *             reference's count, an owner, a name that goes or is replaced, a ticket, a deadline, a block's other body) is done
+ *             once more. The slot becomes DONE: sent again, it gets its outcome.
  *
  * The slot is closed last. Killed before that, the next daemon finds it open still, and does the same again: each step sets
  * what it finds to what it must be, and changes nothing the second time.
@@ -19,6 +19,8 @@
  * runs it may look, or start with --discard. Only what a kill can leave is mended:
  *
  * - a block that nothing holds any more: its last hold went in one store, the block would have gone in the next. Freed.
+ * - a block that was DYING for the look of a shrink, and has a known holder: LIVE.
+ * - a metadata record that no block names: free.
  * - the name index: a record linked and not alive, or alive and not linked. Each store of the mending leaves it valid for readers,
  *   who may be looking at it.
  * - a session marked dead: the reaper goes on with it.
@@ -114,6 +116,8 @@ int takeover_run(struct pool *pool)
 	if (result == 0)
 		result = recovery_count_records(&pool->leases.table, &pool->leases.table.used);
 	if (result == 0)
+		result = recovery_count_records(&pool->metadata.table, &pool->metadata.table.used);
+	if (result == 0)
 		result = extents_recover(&pool->extents);
 	if (result == 0)
 		result = recovery_sessions(&recovery);
@@ -131,6 +135,8 @@ int takeover_run(struct pool *pool)
 		result = recovery_tickets(&recovery);
 	if (result == 0)
 		result = recovery_leases(&recovery);
+	if (result == 0)
+		result = recovery_metadata(&recovery);
 	if (result == 0)
 		result = take_over_ids(&recovery);
 	if (result < 0)

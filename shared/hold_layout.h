@@ -17,7 +17,10 @@
  * the other has stored (the store buffering test, "SB", of litmus tests). Either the client sees DYING, and has not got hold; or the
  * daemon sees the slot, and the block lives. Likewise for letting go: either the daemon sees 0, or the client sees that it is awaited.
  *
- * Cache blocks (RECORD_CACHED) go when they were not used for longest, and a hold is a use that the daemon does not see. So whoever lets go
+ * Before a block shrinks, or is evicted, the daemon stores DYING likewise, reads the slots of others, and takes DYING back before it does
+ * anything else, or frees it.
+ *
+ * Cache blocks (BLOCK_CACHED) go when they were not used for longest, and a hold is a use that the daemon does not see. So whoever lets go
  * of one leaves a trail: which block it was, and the clock of the view's header then. An entry belongs to one of HOLD_TRAIL_SETS sets
  * by its block; of the HOLD_TRAIL_WAYS in a set the oldest gives way. The trail is read before something is evicted.
  *

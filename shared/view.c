@@ -26,7 +26,9 @@ void view_geometry(uint32_t max_blocks, uint32_t max_names, struct view_geometry
 	out_geometry->name_buckets = buckets;
 	out_geometry->names_at = round_up(VIEW_INDEX_AT + (uint64_t)buckets * sizeof(uint32_t), 4096);
 	out_geometry->blocks_at = round_up(out_geometry->names_at + (uint64_t)max_names * sizeof(struct name_record), 4096);
-	out_geometry->view_size = round_up(out_geometry->blocks_at + (uint64_t)max_blocks * sizeof(struct block_record), 4096);
+	out_geometry->metadata_at = round_up(out_geometry->blocks_at + (uint64_t)max_blocks * sizeof(struct block_record), 4096);
+	out_geometry->view_size =
+		round_up(out_geometry->metadata_at + (uint64_t)max_names * sizeof(struct metadata_record), 4096);
 }
 
 uint32_t view_header_checksum(const struct view_header *header)
@@ -65,6 +67,13 @@ uint32_t name_body_checksum(const struct name_body *body, uint64_t first_id)
 	return with_id(checksum_of(body, offsetof(struct name_body, checksum)), first_id);
 }
 
+uint32_t metadata_checksum(const struct metadata_record *record)
+{
+	uint32_t fields = checksum_of(record, offsetof(struct metadata_record, checksum));
+	uint32_t bytes = checksum_of(record->bytes, sizeof record->bytes);
+	return fields ^ (bytes << 1 | bytes >> 31);
+}
+
 int view_open(const void *base, uint64_t size, struct view *out_view)
 {
 	const uint8_t *bytes = base;
@@ -85,7 +94,8 @@ int view_open(const void *base, uint64_t size, struct view *out_view)
 	uint64_t size_managed = atomic_load_explicit(&header->size, memory_order_relaxed);
 	view_geometry(header->max_blocks, header->max_names, &geometry);
 	if (header->name_buckets != geometry.name_buckets || header->names_at != geometry.names_at ||
-	    header->blocks_at != geometry.blocks_at || header->view_size != geometry.view_size || header->view_size > size)
+	    header->blocks_at != geometry.blocks_at || header->metadata_at != geometry.metadata_at ||
+	    header->view_size != geometry.view_size || header->view_size > size)
 		return -EBADMSG;
 	if (header->unit < 16 || (header->unit & (header->unit - 1)) || size_managed > header->max_size ||
 	    size_managed < header->unit || !memchr(header->pool, 0, sizeof header->pool))
@@ -96,6 +106,7 @@ int view_open(const void *base, uint64_t size, struct view *out_view)
 	out_view->buckets = (const _Atomic uint32_t *)(bytes + VIEW_INDEX_AT);
 	out_view->names = (const struct name_record *)(bytes + header->names_at);
 	out_view->blocks = (const struct block_record *)(bytes + header->blocks_at);
+	out_view->metadata = (const struct metadata_record *)(bytes + header->metadata_at);
 	return 0;
 }
 
@@ -111,10 +122,9 @@ static bool copy_while(const _Atomic uint64_t *at, uint64_t *word, void *out_cop
 	return false;
 }
 
-int view_read_block(const struct view *view, uint32_t index, struct view_block *out_block)
+/* The whole record of a live block, and its word at that moment. As view_read_block. */
+static int copy_block(const struct view *view, uint32_t index, struct block_record *out_copy, uint64_t *out_word)
 {
-	struct block_record copy;
-
 	if (index >= view->header->max_blocks)
 		return 0;
 	const struct block_record *record = &view->blocks[index];
@@ -122,26 +132,83 @@ int view_read_block(const struct view *view, uint32_t index, struct view_block *
 	for (int attempt = 0; attempt < VIEW_READ_ATTEMPTS; attempt++) {
 		if (!record_is_live(word))
 			return 0;
-		if (!copy_while(&record->word, &word, &copy, record, sizeof copy))
+		if (!copy_while(&record->word, &word, out_copy, record, sizeof *out_copy))
 			continue;
 		uint64_t id = record_id(word);
-		const struct block_body *body = &copy.body[record_body(word)];
+		const struct block_body *body = &out_copy->body[record_body(word)];
 		/* A mismatch may be a body that was rewritten and flipped back meanwhile: look again before calling it corrupt. */
-		if (copy.checksum != block_record_checksum(&copy, id) || body->checksum != block_body_checksum(body, id))
+		if (out_copy->checksum != block_record_checksum(out_copy, id) || body->checksum != block_body_checksum(body, id))
 			continue;
-		if (copy.offset > view->header->max_size || body->granted > view->header->max_size - copy.offset ||
-		    body->size > body->granted || copy.tag[sizeof copy.tag - 1])
+		if (out_copy->offset > view->header->max_size || body->granted > view->header->max_size - out_copy->offset ||
+		    body->size > body->granted || out_copy->tag[sizeof out_copy->tag - 1])
 			return -EBADMSG;
-		*out_block = (struct view_block){
-			.id = id,
-			.offset = copy.offset,
-			.size = body->size,
-			.granted = body->granted,
-			.created_ns = copy.created_ns,
-			.owner = body->owner,
-			.uid = copy.uid,
-		};
-		memcpy(out_block->tag, copy.tag, sizeof copy.tag);
+		*out_word = word;
+		return 1;
+	}
+	return -EBADMSG;
+}
+
+int view_read_block(const struct view *view, uint32_t index, struct view_block *out_block)
+{
+	struct block_record copy;
+	uint64_t word;
+	int result = copy_block(view, index, &copy, &word);
+
+	if (result <= 0)
+		return result;
+	const struct block_body *body = &copy.body[record_body(word)];
+	*out_block = (struct view_block){
+		.id = record_id(word),
+		.offset = copy.offset,
+		.size = body->size,
+		.granted = body->granted,
+		.created_ns = copy.created_ns,
+		.owner = body->owner,
+		.uid = copy.uid,
+		.flags = body->flags,
+		.metadata = body->metadata,
+	};
+	memcpy(out_block->tag, copy.tag, sizeof copy.tag);
+	return 1;
+}
+
+/*
+ * The metadata record of this link, while the block's word names it. A record that was recycled is not this block's, or torn; or it was written for
+ * this block again, and then what it says counts if its body does.
+ */
+static bool copy_metadata(const struct view *view, uint32_t index, uint64_t word, uint32_t link,
+                          struct metadata_record *out_copy)
+{
+	uint64_t used = atomic_load_explicit(&view->counters->metadata_records, memory_order_acquire);
+
+	if (link > used || link > view->header->max_names)
+		return false;
+	memcpy(out_copy, &view->metadata[link - 1], sizeof *out_copy);
+	atomic_thread_fence(memory_order_acquire);
+	uint64_t now = atomic_load_explicit(&view->blocks[index].word, memory_order_relaxed);
+	return record_id(now) == record_id(word) && record_body(now) == record_body(word) &&
+	       out_copy->block_id == record_id(word) && out_copy->length <= sizeof out_copy->bytes &&
+	       out_copy->checksum == metadata_checksum(out_copy);
+}
+
+int view_read_metadata(const struct view *view, uint32_t index, uint64_t id, uint8_t out_bytes[METADATA_MAX],
+                       uint32_t *out_length)
+{
+	for (int attempt = 0; attempt < VIEW_READ_ATTEMPTS; attempt++) {
+		struct metadata_record copy = {.length = 0};
+		struct block_record block;
+		uint64_t word;
+		int result = copy_block(view, index, &block, &word);
+
+		if (result <= 0)
+			return result;
+		if (record_id(word) != id)
+			return 0;
+		uint32_t link = block.body[record_body(word)].metadata;
+		if (link && !copy_metadata(view, index, word, link, &copy))
+			continue;
+		memcpy(out_bytes, copy.bytes, copy.length);
+		*out_length = copy.length;
 		return 1;
 	}
 	return -EBADMSG;

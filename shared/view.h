@@ -12,7 +12,7 @@
 /* Where the tables lie in a view of given capacities, all in bytes. */
 struct view_geometry {
 	uint32_t name_buckets;
-	uint64_t names_at, blocks_at, view_size;
+	uint64_t names_at, blocks_at, metadata_at, view_size;
 };
 void view_geometry(uint32_t max_blocks, uint32_t max_names, struct view_geometry *out_geometry);
 
@@ -23,6 +23,7 @@ struct view {
 	const _Atomic uint32_t *buckets;
 	const struct name_record *names;
 	const struct block_record *blocks;
+	const struct metadata_record *metadata;
 };
 
 /* What the checksums of header and records cover. */
@@ -31,6 +32,7 @@ uint32_t block_record_checksum(const struct block_record *record, uint64_t id);
 uint32_t block_body_checksum(const struct block_body *body, uint64_t id);
 uint32_t name_record_checksum(const struct name_record *record);
 uint32_t name_body_checksum(const struct name_body *body, uint64_t first_id);
+uint32_t metadata_checksum(const struct metadata_record *record);
 
 /*
  * Opens the view that lies at `base`, `size` bytes mapped. -EAGAIN: half made (no magic); -EPROTONOSUPPORT: another layout
@@ -43,6 +45,8 @@ struct view_block {
 	uint64_t id, offset, size, granted, created_ns;
 	uint32_t owner; /* number of the session; 0: none */
 	uint32_t uid;
+	uint32_t flags;    /* BLOCK_* */
+	uint32_t metadata; /* index of its metadata record, plus one; 0: it has none */
 	char tag[16];
 };
 struct view_name {
@@ -55,6 +59,13 @@ struct view_name {
 /* 1: the record lives and was copied. 0: it does not live. -EBADMSG: its checksum or bounds are wrong. */
 int view_read_block(const struct view *view, uint32_t index, struct view_block *out_block);
 int view_read_name(const struct view *view, uint32_t index, struct view_name *out_name);
+
+/*
+ * The metadata of the block with this id, at this index, as it was at one moment. 1: the block lives, and its metadata was copied, which
+ * may be none: `*out_length` is 0 then. 0: it does not live. -EBADMSG.
+ */
+int view_read_metadata(const struct view *view, uint32_t index, uint64_t id, uint8_t out_bytes[METADATA_MAX],
+                       uint32_t *out_length);
 
 /*
  * The record of a live name. 1: found. 0: not found, which may be false where other names of its chain come and go: ask the

@@ -2,7 +2,7 @@
 /*
  * What lies in a pool's view, `/shmbuddy.POOL.view`: the object that the daemon writes and every client maps read-only.
  *
- *     header | counters | name index | name records | block records
+ *     header | counters | name index | name records | block records | metadata records
  *
  * Offsets and record indexes, never pointers. Tables are reserved sparse at their largest size and never moved. The view is
  * read beside a daemon that writes, hangs or is dead, so every store leaves it valid:
@@ -12,13 +12,17 @@
  * - What may change during a record's life has two bodies, each with a checksum; one bit of the word says which counts. A
  *   change fills the idle one and flips the bit, in one store. What never changes is written once and has its own checksum.
  * - A reader copies a record, checks that the word is still the same, and only then believes the copy (view_read_*).
+ * - A block's metadata has a record of its own, which the body that counts names. It never changes while it is named: new metadata is
+ *   written to another record, and the body that names that one made to count. A record that no body names is free. A reader who
+ *   is overtaken finds a copy whose checksum, into which the block's id goes, is wrong; or what is true by now.
  * - The name index is a table of chains: bucket -> record -> record. A link is the record's index plus one, and zero ends a
  *   chain, so that a sparse table is an empty one. Linking and unlinking are one store each. A reader whose
  *   record is recycled under it may stray into another chain, hence it counts its steps and compares names; a miss is not an
  *   answer, but a reason to ask the daemon.
  * - A page that was never committed is not read by way of a mapping: the kernel would back it, or raise SIGBUS where it cannot. The
  *   header and the counters are committed before `magic`, a record's word before the counter that speaks of it
- *   (`block_records`, `name_records`), the rest of the record before its word says that it lives. None is ever given back.
+ *   (`block_records`, `name_records`), the rest of the record before its word says that it lives, and a metadata record before
+ *   a body names it. None is ever given back.
  *
  * All integers are in the byte order of the machine: the object never leaves it.
  */
@@ -30,7 +34,7 @@
 #include <stdint.h>
 
 #define VIEW_MAGIC UINT64_C(0x3157454956424853) /* "SHBVIEW1" in memory, little-endian */
-#define VIEW_LAYOUT_VERSION 2u
+#define VIEW_LAYOUT_VERSION 3u
 #define VIEW_HEADER_SIZE 4096u
 #define VIEW_COUNTERS_AT 4096u
 #define VIEW_COUNTERS_SIZE 4096u
@@ -60,6 +64,7 @@
 	X(sessions_died, "sessions whose process ended without goodbye since the pool was made")                                \
 	X(tickets, "tickets that can be redeemed")                                                                              \
 	X(leases, "blocks with a time to live")                                                                                 \
+	X(metadata_records, "metadata records ever used: nobody reads further")                                                 \
 	X(idle_blocks, "cache blocks that nobody holds: they go when their memory is needed")                                   \
 	X(idle_bytes, "bytes set aside for those")                                                                              \
 	X(evictions, "cache blocks that went because their memory was needed, since the pool was made")
@@ -84,6 +89,7 @@ struct view_header {
 	uint64_t view_size;    /* bytes of this object */
 	uint64_t names_at;     /* where the name records start, in bytes */
 	uint64_t blocks_at;    /* where the block records start, in bytes */
+	uint64_t metadata_at;  /* where the metadata records start, in bytes: as many as names */
 	uint32_t name_buckets; /* power of two */
 	uint32_t max_names;
 	uint32_t max_blocks;
@@ -93,24 +99,24 @@ struct view_header {
 	_Atomic uint64_t size;       /* bytes of the segment that are managed; only ever grows */
 	_Atomic uint64_t use_clock;  /* counts uses of cache blocks: what the trail of a hold page has (hold_layout.h); only ever grows */
 };
-_Static_assert(sizeof(struct view_header) == 184, "layout");
-_Static_assert(offsetof(struct view_header, checksum) == 160, "layout");
+_Static_assert(sizeof(struct view_header) == 192, "layout");
+_Static_assert(offsetof(struct view_header, checksum) == 168, "layout");
 
 /*
  * What a record's word says: the id in the upper 56 bits, then the flag for the body that counts, then, of blocks, whether it may be
- * held by hold pages (hold_layout.h) and whether it is a cache block, then the state.
+ * held by hold pages (hold_layout.h), then the state.
  */
 enum record_state {
 	RECORD_FREE = 0,    /* recycled any moment; the id is that of its last life */
 	RECORD_PENDING = 1, /* made by an operation that is not decided: invisible */
 	RECORD_LIVE = 2,
 	RECORD_FREEING = 3, /* marked by a batch of frees that is not decided: still alive */
-	RECORD_DYING = 4,   /* blocks: no known holder is left, and whether a hold page has it is being looked at */
-	RECORD_ORPHAN = 5,  /* blocks: alive, and held by hold pages alone */
+	/* Blocks: whether a hold page has it is being looked at; no known holder is left, or one wants it to shrink. */
+	RECORD_DYING = 4,
+	RECORD_ORPHAN = 5, /* blocks: alive, and held by hold pages alone */
 };
 #define RECORD_STATE_MASK UINT64_C(0x0f)
 #define RECORD_SHARED UINT64_C(0x10) /* others than its owner may know it: hold pages may have it. Never cleared in a life */
-#define RECORD_CACHED UINT64_C(0x20) /* blocks: kept though nobody holds it, until its memory is needed. It is sealed */
 #define RECORD_BODY UINT64_C(0x80)   /* body[1] counts, not body[0] */
 #define RECORD_ID_SHIFT 8
 #define RECORD_ID_MAX ((UINT64_C(1) << 56) - 1)
@@ -158,10 +164,15 @@ struct block_body {
 	uint64_t size;     /* bytes asked for */
 	uint64_t granted;  /* bytes set aside, whole units */
 	uint32_t owner;    /* number of the session that allocated it and still holds it; 0: held by others or by names only */
+	uint32_t flags;    /* BLOCK_* */
+	uint32_t metadata; /* index of its metadata record, plus one; 0: it has none */
 	uint32_t checksum; /* over the id and the fields above */
 };
 
-/* One block, 96 bytes. Its index is fixed for its life. */
+#define BLOCK_SEALED UINT32_C(1) /* for good: neither its bytes, nor its size or metadata change */
+#define BLOCK_CACHED UINT32_C(2) /* kept though nobody holds it, until its memory is needed. It is sealed */
+
+/* One block, 112 bytes. Its index is fixed for its life. */
 struct block_record {
 	_Atomic uint64_t word;
 	uint64_t offset; /* bytes from the start of the segment */
@@ -171,8 +182,8 @@ struct block_record {
 	uint32_t checksum; /* over the id and the fixed fields above */
 	struct block_body body[2];
 };
-_Static_assert(sizeof(struct block_body) == 24, "layout");
-_Static_assert(sizeof(struct block_record) == 96, "layout");
+_Static_assert(sizeof(struct block_body) == 32, "layout");
+_Static_assert(sizeof(struct block_record) == 112, "layout");
 _Static_assert(offsetof(struct block_record, body) == 48, "layout");
 
 /* What a name stands for: the whole of a block, or a range of it. Replaced as a whole. */
@@ -206,6 +217,17 @@ _Static_assert(sizeof(struct name_body) == 56, "layout");
 _Static_assert(offsetof(struct name_record, body) == 32, "layout");
 _Static_assert(offsetof(struct name_record, name) == 148, "layout");
 _Static_assert(sizeof(struct name_record) == 408, "layout");
+
+#define METADATA_MAX 256u
+
+/* The metadata of one block, 272 bytes. */
+struct metadata_record {
+	uint64_t block_id;
+	uint32_t length;             /* bytes, from 1 */
+	uint32_t checksum;           /* over the fields above and the bytes */
+	uint8_t bytes[METADATA_MAX]; /* the user's own; zeros behind them */
+};
+_Static_assert(sizeof(struct metadata_record) == 272, "layout");
 
 _Static_assert(ATOMIC_LLONG_LOCK_FREE == 2 && ATOMIC_INT_LOCK_FREE == 2, "atomics in shared memory must not use locks");
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "command.h"
+#include "meta.h"
 #include "size.h"
 
 enum {
@@ -9,6 +10,7 @@ enum {
 	ALLOC_WAIT,
 	ALLOC_TTL,
 	ALLOC_REPLACE,
+	ALLOC_META,
 };
 
 static int alloc(shmb_session *session, uint64_t size, const shmb_alloc_options *options, bool json)
@@ -33,12 +35,17 @@ static int alloc(shmb_session *session, uint64_t size, const shmb_alloc_options 
 
 static int alloc_run(struct command *command, int argc, char **argv)
 {
-	static const struct option options[] = {
-		{"name", required_argument, NULL, ALLOC_NAME}, {"align", required_argument, NULL, ALLOC_ALIGN},
-		{"tag", required_argument, NULL, ALLOC_TAG},   {"replace", no_argument, NULL, ALLOC_REPLACE},
-		{"wait", required_argument, NULL, ALLOC_WAIT}, {"ttl", required_argument, NULL, ALLOC_TTL},
-		{"json", no_argument, NULL, COMMAND_JSON},     COMMAND_OPTIONS};
+	static const struct option options[] = {{"name", required_argument, NULL, ALLOC_NAME},
+	                                        {"align", required_argument, NULL, ALLOC_ALIGN},
+	                                        {"tag", required_argument, NULL, ALLOC_TAG},
+	                                        {"replace", no_argument, NULL, ALLOC_REPLACE},
+	                                        {"wait", required_argument, NULL, ALLOC_WAIT},
+	                                        {"ttl", required_argument, NULL, ALLOC_TTL},
+	                                        {"meta", required_argument, NULL, ALLOC_META},
+	                                        {"json", no_argument, NULL, COMMAND_JSON},
+	                                        COMMAND_OPTIONS};
 	shmb_alloc_options wanted = {0};
+	struct meta meta = {.size = 0};
 	shmb_session *session;
 	bool json = false;
 	int option, status = EXIT_DONE;
@@ -59,6 +66,8 @@ static int alloc_run(struct command *command, int argc, char **argv)
 			status = command_ttl(command, false, optarg, &wanted.ttl_ms);
 		else if (option == ALLOC_REPLACE)
 			wanted.replace = true;
+		else if (option == ALLOC_META)
+			status = meta_read("alloc", optarg, &meta);
 		else
 			json = true;
 		if (status != EXIT_DONE)
@@ -76,6 +85,8 @@ static int alloc_run(struct command *command, int argc, char **argv)
 	status = command_connect(command, SHMB_READ_WRITE, &session);
 	if (status != EXIT_DONE)
 		return status;
+	wanted.metadata = meta.bytes;
+	wanted.metadata_size = meta.size;
 	status = alloc(session, size, &wanted, json);
 	shmb_close(session);
 	return status;
@@ -83,7 +94,7 @@ static int alloc_run(struct command *command, int argc, char **argv)
 
 const struct verb verb_alloc = {
 	.name = "alloc",
-	.synopsis = "SIZE --name N|--ttl TIME [--replace] [--align SIZE] [--tag T] [--wait T] [--json]",
+	.synopsis = "SIZE --name N|--ttl TIME [--replace] [--align SIZE] [--tag T] [--meta M] [--wait T] [--json]",
 	.summary = "allocate a block by hand",
 	.help = "Allocates a block and prints its id. It must have a name, which holds it until\n"
 			"`shmbuddy free --name N`, or a time to live, which holds it until that has\n"
@@ -98,6 +109,7 @@ const struct verb verb_alloc = {
 			"                      program that holds it\n"
 			"      --align SIZE    align it to a power of two, up to 1G\n"
 			"      --tag T         label for listings, up to 15 bytes\n"
+			"      --meta M        metadata, up to 256 bytes: a text, or with @FILE what is in it\n"
 			"      --wait T        wait so long, such as 500ms or 1m, until there is room\n"
 			"      --json          print JSON\n",
 	.run = alloc_run,

@@ -16,6 +16,7 @@ enum column {
 	USER,
 	UID,
 	AGE,
+	KIND,
 	TAG,
 	NAME,
 	NAMES,
@@ -31,6 +32,7 @@ static const struct table_column columns[COLUMN_COUNT] = {
 	[USER] = {"USER", TABLE_TEXT, false, "user that allocated it"},
 	[UID] = {"UID", TABLE_NUMBER, true, "the same as a number"},
 	[AGE] = {"AGE", TABLE_NUMBER, false, "since it was allocated"},
+	[KIND] = {"KIND", TABLE_TEXT, true, "sealed, cached, or neither"},
 	[TAG] = {"TAG", TABLE_TEXT, false, "its label"},
 	[NAME] = {"NAME", TABLE_TEXT, false, "its first name, with [from+size] of a range, and how many more"},
 	[NAMES] = {"NAMES", TABLE_NUMBER, true, "how many names it has"},
@@ -74,6 +76,8 @@ static void add_block(struct table *table, const shmb_block_info *block, uint64_
 	table_text(table, USER, user_name(block->uid));
 	table_number(table, UID, block->uid, NULL);
 	table_age(table, AGE, age_between(block->created_ns, now));
+	if (block->sealed)
+		table_text(table, KIND, block->cached ? "cached" : "sealed");
 	table_text(table, TAG, block->tag);
 }
 

@@ -3,7 +3,7 @@
  * A file into a block. Happy path, length known: the block is allocated without a name, read(2) fills it (each byte is copied
  * once, by the kernel), and the name is published at the very end. Whatever ends this command before that moment leaves
  * nothing, because a block without a name dies with the session. With --replace the name goes over to the block at that moment: until
- * then it stands for what it did.
+ * then it stands for what it did. With --seal or --cache the block is sealed before that: nobody finds it under its name unsealed.
  * Length not known (a pipe, a terminal, files of /proc): what comes is collected in memory of this process, a byte more than
  * the pool's longest free run at most, and copied into a block of exactly that size at the end of the input.
  * A file that grows or shrinks while it is read is refused: half of the old and half of the new is no copy of either.
@@ -16,6 +16,7 @@
 #include "command.h"
 #include "copy.h"
 #include "input.h"
+#include "meta.h"
 #include "size.h"
 
 enum {
@@ -23,6 +24,9 @@ enum {
 	PUT_TAG,
 	PUT_WAIT,
 	PUT_REPLACE,
+	PUT_META,
+	PUT_SEAL,
+	PUT_CACHE,
 };
 
 /* Bytes that are collected first; doubled whenever they are full. */
@@ -33,6 +37,9 @@ struct put {
 	const char *name, *tag;
 	uint32_t wait_ms; /* for room */
 	bool replace;     /* the name may stand for something already */
+	bool seal;        /* the block does not change any more, */
+	bool cache;       /* and goes when its memory is needed */
+	struct meta meta;
 	struct input input;
 	struct progress progress;
 	bool endless;     /* its length is not known, and what came so far has filled all there is */
@@ -65,7 +72,12 @@ static int check_name(const struct put *put)
 
 static int allocate(struct put *put, uint64_t size)
 {
-	shmb_alloc_options options = {.tag = put->tag, .wait_ms = put->wait_ms};
+	shmb_alloc_options options = {
+		.tag = put->tag,
+		.wait_ms = put->wait_ms,
+		.metadata = put->meta.bytes,
+		.metadata_size = put->meta.size,
+	};
 	char text[SIZE_TEXT_MAX];
 	int result = shmb_alloc(put->session, size, &options, &put->block);
 
@@ -187,6 +199,17 @@ static int fill(struct put *put)
 	return known ? put_known(put, size) : put_unknown(put);
 }
 
+static int seal(const struct put *put)
+{
+	int result = 0;
+
+	if (put->cache)
+		result = shmb_cache(put->session, put->block.handle);
+	else if (put->seal)
+		result = shmb_seal(put->session, put->block.handle);
+	return result < 0 ? report_failure("put", result, "sealing the block") : EXIT_DONE;
+}
+
 static int publish(const struct put *put)
 {
 	const shmb_publish_options options = {.replace = put->replace};
@@ -205,6 +228,8 @@ static int put_session(struct put *put, bool json)
 
 	if (status == EXIT_DONE)
 		status = fill(put);
+	if (status == EXIT_DONE)
+		status = seal(put);
 	if (status == EXIT_DONE)
 		status = publish(put);
 	if (status != EXIT_DONE)
@@ -233,7 +258,9 @@ static int put_run(struct command *command, int argc, char **argv)
 	static const struct option options[] = {
 		{"name", required_argument, NULL, PUT_NAME}, {"tag", required_argument, NULL, PUT_TAG},
 		{"wait", required_argument, NULL, PUT_WAIT}, {"replace", no_argument, NULL, PUT_REPLACE},
-		{"json", no_argument, NULL, COMMAND_JSON},   COMMAND_OPTIONS};
+		{"meta", required_argument, NULL, PUT_META}, {"seal", no_argument, NULL, PUT_SEAL},
+		{"json", no_argument, NULL, COMMAND_JSON},   {"cache", no_argument, NULL, PUT_CACHE},
+		COMMAND_OPTIONS};
 	struct put put = {0};
 	bool json = false;
 	int option, status = EXIT_DONE;
@@ -249,6 +276,12 @@ static int put_run(struct command *command, int argc, char **argv)
 			status = command_wait(command, "wait", optarg, &put.wait_ms);
 		else if (option == PUT_REPLACE)
 			put.replace = true;
+		else if (option == PUT_SEAL)
+			put.seal = true;
+		else if (option == PUT_CACHE)
+			put.cache = true;
+		else if (option == PUT_META)
+			status = meta_read("put", optarg, &put.meta);
 		else
 			json = true;
 		if (status != EXIT_DONE)
@@ -263,7 +296,7 @@ static int put_run(struct command *command, int argc, char **argv)
 
 const struct verb verb_put = {
 	.name = "put",
-	.synopsis = "FILE --name N [--replace] [--tag T] [--wait T] [--json]",
+	.synopsis = "FILE --name N [--replace] [--seal|--cache] [--tag T] [--meta M] [--wait T] [--json]",
 	.summary = "put a file into a block",
 	.help = "Reads FILE, or with - standard input, into a block of exactly its length, gives\n"
 			"that a name and prints its id. The name appears when the block is complete;\n"
@@ -274,7 +307,12 @@ const struct verb verb_put = {
 			"      --name N        publish the block under this name\n"
 			"      --replace       even if it stands for another: in one step, at the very end;\n"
 			"                      who reads the other keeps it\n"
+			"      --seal          nobody changes it any more: who reads it gets it through a\n"
+			"                      read-only mapping\n"
+			"      --cache         the same, and it goes, name and all, when memory is needed and\n"
+			"                      nobody holds it: what was not used for longest goes first\n"
 			"      --tag T         label for listings, up to 15 bytes\n"
+			"      --meta M        metadata, up to 256 bytes: a text, or with @FILE what is in it\n"
 			"      --wait T        wait so long, such as 500ms or 1m, until there is room\n"
 			"      --json          print JSON\n",
 	.run = put_run,

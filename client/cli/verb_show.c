@@ -8,6 +8,7 @@
 #include "cleanup.h"
 #include "command.h"
 #include "json.h"
+#include "meta.h"
 #include "name.h"
 #include "name_list.h"
 #include "user.h"
@@ -15,6 +16,7 @@
 /* All that is known of one block. */
 struct portrait {
 	shmb_block_info block;
+	struct meta meta;
 	struct name_list names; /* of the whole pool */
 	size_t first, count;    /* which of them are the block's */
 	bool holders_known;     /* not without the daemon; nor is its lifetime */
@@ -36,6 +38,10 @@ static int portrait_load(shmb_session *session, uint64_t id, bool offline, struc
 
 	if (result < 0)
 		return report_failure("show", result, "block %" PRIu64, id);
+	result = shmb_get_metadata(session, portrait.block.handle, portrait.meta.bytes, sizeof(portrait.meta.bytes),
+	                           &portrait.meta.size);
+	if (result < 0)
+		return report_failure("show", result, "the metadata of block %" PRIu64, id);
 	if (portrait.holders_known)
 		result = shmb_list_holders(session, id, &portrait.holders, &portrait.holder_count);
 	if (portrait.holders_known && result == 0)
@@ -71,19 +77,25 @@ static void add_kind(char text[HOLDERS_TEXT_MAX], uint64_t count, const char *on
 /* Why the block is still there, as a sentence. */
 static void print_reason(const struct portrait *portrait)
 {
-	bool timed = portrait->lifetime.expires_ms != 0;
+	bool timed = portrait->lifetime.expires_ms != 0, cached = portrait->block.cached;
 	char held[HOLDERS_TEXT_MAX] = "";
 
 	if (!portrait->holders_known) {
 		printf("Which sessions hold it is not known without the daemon.\n");
 		return;
 	}
-	if (!timed)
+	if (!timed && !cached)
 		add_kind(held, portrait->count, "name", "names");
 	add_kind(held, portrait->holder_count, "session", "sessions");
 	add_kind(held, portrait->lifetime.tickets, "ticket", "tickets");
 	add_kind(held, portrait->lifetime.links, "block, by a link", "blocks, by links");
-	if (timed && !held[0])
+	if (cached && held[0])
+		printf("It lives because of what holds it: %s. When nothing does, it goes when its memory is needed%s.\n", held,
+		       timed ? ", or its time has passed" : "");
+	else if (cached)
+		printf("It lives until its memory is needed%s, and goes then%s: nothing holds it.\n",
+		       timed ? " or its time has passed" : "", portrait->count ? ", names and all" : "");
+	else if (timed && !held[0])
 		printf("It lives until its time has passed, and is freed then%s.\n", portrait->count ? ", names and all" : "");
 	else if (timed)
 		printf("It lives until its time has passed%s, and as long as what else holds it: %s.\n",
@@ -139,6 +151,11 @@ static void print_text(const struct command *command, const struct portrait *por
 		name_clean(block->tag, strlen(block->tag), sizeof(clean), clean);
 		printf("tag         %s\n", clean);
 	}
+	if (block->cached)
+		printf("cached      sealed, and kept though nobody holds it, until its memory is needed\n");
+	else if (block->sealed)
+		printf("sealed      neither its bytes nor its size or metadata change any more\n");
+	meta_print(&portrait->meta, "metadata");
 	for (size_t i = portrait->first; i < portrait->first + portrait->count; i++) {
 		const shmb_name_info *name = &portrait->names.items[i];
 
@@ -186,6 +203,7 @@ static void print_json(const struct portrait *portrait)
 {
 	const shmb_block_info *block = &portrait->block;
 	struct json json = JSON_INIT;
+	char hex[META_HEX_MAX];
 
 	json_open(&json, NULL, '{');
 	json_number(&json, "id", block->handle.id);
@@ -199,6 +217,10 @@ static void print_json(const struct portrait *portrait)
 	else
 		json_text(&json, "owner", NULL);
 	json_text(&json, "tag", block->tag[0] ? block->tag : NULL);
+	json_bool(&json, "sealed", block->sealed);
+	json_bool(&json, "cached", block->cached);
+	meta_hex(&portrait->meta, hex);
+	json_text(&json, "metadata", portrait->meta.size ? hex : NULL);
 	json_decimal(&json, "age", seconds_since(block->created_ns));
 	json_open(&json, "names", '[');
 	for (size_t i = portrait->first; i < portrait->first + portrait->count; i++) {
@@ -266,8 +288,8 @@ const struct verb verb_show = {
 	.name = "show",
 	.synopsis = "BLOCK [--json]",
 	.summary = "show all about one block, and why it lives",
-	.help = "Shows one block: its place, its names, the sessions that hold it, and why it\n"
-			"lives. BLOCK is an id as `shmbuddy ls` shows it. With --offline it cannot say\n"
+	.help = "Shows one block: its place, its metadata, its names, the sessions that hold it,\n"
+			"and why it lives. BLOCK is an id as `shmbuddy ls` shows it. With --offline it cannot say\n"
 			"which sessions hold it.\n"
 			"\n"
 			"      --json          print JSON\n",

@@ -81,6 +81,9 @@ static void print_json(const shmb_status *status, const struct keeper *keeper, c
 	json_number(&json, "max_clients", status->max_clients);
 	json_number(&json, "tickets", status->tickets);
 	json_number(&json, "timed_blocks", status->leases);
+	json_number(&json, "idle_blocks", status->idle_blocks);
+	json_number(&json, "idle_bytes", status->idle_bytes);
+	json_number(&json, "evictions", status->evictions);
 	json_number(&json, "allocations", status->allocations);
 	json_number(&json, "frees", status->frees);
 	json_number(&json, "refusals", status->refusals);
@@ -138,6 +141,9 @@ static void print_text(const struct command *command, const shmb_status *status,
 	printf("%-14s%10.2f  1 - longest run / free\n", "fragmentation", command_fragmentation(status));
 	print_share("committed", command_format_size(command, status->committed, text), status->committed, status->size,
 	            "the segment");
+	if (status->idle_blocks)
+		print_share("cached", command_format_size(command, status->idle_bytes, text), status->idle_bytes, status->used,
+		            "what is used; nobody holds it, and it goes when memory is needed");
 	putchar('\n');
 	print_count("blocks", status->blocks, status->max_blocks);
 	print_count("names", status->names, status->max_names);

@@ -53,6 +53,7 @@ extern "C" {
 /* Longest name of a block, tag of a block, name of a pool and name of a program, in bytes without the final NUL. */
 #define SHMB_NAME_MAX 255
 #define SHMB_TAG_MAX 15
+#define SHMB_METADATA_MAX 256 /* bytes of metadata of a block at most */
 #define SHMB_POOL_NAME_MAX 63
 #define SHMB_PROGRAM_MAX 63
 
@@ -96,6 +97,7 @@ enum shmb_error {
 	SHMB_E_SESSION_ENDED = 1022,     /* the session is over, though this program lives: see "A lost daemon" above */
 	SHMB_E_NO_SUCH_LINK = 1024,      /* the one block does not hold the other by a link */
 	SHMB_E_NO_SUCH_TICKET = 1023,    /* it was redeemed, has expired, was taken back, or was never given */
+	SHMB_E_SEALED = 1025,            /* the block is sealed: neither its size nor its metadata can change */
 };
 
 /* One session: this program's standing with one pool. Opaque; owned by whoever connected. */
@@ -115,7 +117,9 @@ typedef struct shmb_block {
 	uint64_t offset;  /* bytes from the start of the segment; the same in every process */
 	uint64_t size;    /* bytes asked for */
 	uint64_t granted; /* bytes set aside, at least `size` */
-	void *data;       /* where the block is in this process, until it is freed; not writable in a read-only session */
+	void *data;  /* where the block is in this process, until it is freed; to write there faults in a read-only session, and
+	                     where the block was sealed already: see shmb_seal */
+	bool sealed; /* neither its bytes nor its size or metadata change any more */
 } shmb_block;
 
 /* ---- Sessions --------------------------------------------------------------------------------------------------- */
@@ -216,16 +220,18 @@ typedef struct shmb_alloc_options {
 	                       pool; 0: what the size brings by itself, for a block is aligned to the size that is granted */
 	const char *name;   /* published in the same step; NULL: none. Not for batches. */
 	const char *tag;    /* label for listings and profiles, at most SHMB_TAG_MAX bytes of UTF-8; NULL: none */
-	uint32_t wait_ms;   /* how long to wait, in milliseconds, where the segment has no room; 0: not at all. See below */
-	uint64_t ttl_ms;    /* time to live, at most SHMB_TTL_MAX_MS: see shmb_renew; 0: none. Not for batches. */
-	bool replace;       /* a name that stands for something is to stand for this block instead: see shmb_publish_with */
+	const void *metadata; /* `metadata_size` bytes, at most SHMB_METADATA_MAX: see shmb_set_metadata. Not for batches. */
+	size_t metadata_size;
+	uint32_t wait_ms; /* how long to wait, in milliseconds, where the segment has no room; 0: not at all. See below */
+	uint64_t ttl_ms;  /* time to live, at most SHMB_TTL_MAX_MS: see shmb_renew; 0: none. Not for batches. */
+	bool replace;     /* a name that stands for something is to stand for this block instead: see shmb_publish_with */
 } shmb_alloc_options;
 
 /*
  * Allocates `size` bytes, which is 1 or more. The contents are undefined. The memory is committed: touching it never
  * raises SIGBUS. The session holds the block until shmb_free, shmb_close or the end of the process.
  * `options` may be NULL. Errors: OUT_OF_MEMORY, INVALID_ARGUMENT, NAME_TAKEN, DENIED (the name to replace is another user's), BAD_NAME,
- * LIMIT, READ_ONLY, DISCONNECTED, TIMEOUT.
+ * LIMIT (names, times to live, metadata, or requests that wait), READ_ONLY, DISCONNECTED, TIMEOUT.
  *
  * TIMEOUT means that no answer came in time; the daemon may still allocate the block, and publish its name. A later call on
  * the session comes across that answer, and the library gives the block and its name back then, unless somebody holds the
@@ -293,6 +299,67 @@ SHMB_PUBLIC int shmb_free_batch(shmb_session *session, const shmb_handle *handle
  */
 SHMB_PUBLIC int shmb_remove(shmb_session *session, uint64_t id);
 
+/* ---- What may change of a block --------------------------------------------------------------------------------- */
+
+/*
+ * What these change they change for all who hold the block, whoever allocated it; who holds it and may write may call them. Each takes effect at
+ * one moment. Who was told of a block before is not told of the change: what shmb_block says is how it was then.
+ */
+
+/*
+ * Seals a block that this session holds, for good: from now on neither its size nor its metadata change, and whoever acquires it, or looks it
+ * up, gets its address in a mapping that is read-only: a stray write faults in the program that does it (SIGSEGV), and the bytes stay. What is
+ * sealed already stays so. Addresses that were given out before stay writable, those of this session too: POSIX shared memory cannot take
+ * a mapping back from a process, so sealing guards against mistakes, not against a client that means to write. For an address
+ * that faults, ask shmb_pointer_read_only.
+ *
+ * The read-only mapping is a second one of the whole pool, made when a session first meets a sealed block; it takes as many addresses again, no
+ * memory, and lasts as long as the first. It may fail (SYSTEM, from shmb_acquire, shmb_lookup and shmb_alloc too); nothing is held then.
+ * Errors: STALE_HANDLE, NOT_HELD, OTHER_POOL, READ_ONLY.
+ */
+SHMB_PUBLIC int shmb_seal(shmb_session *session, shmb_handle handle);
+
+/*
+ * Makes a cache block of one that this session holds: it is sealed, and when nobody holds it any more the pool keeps it all the same, until its memory
+ * is needed. Publish it, so that it is found again; shmb_acquire by its handle finds it too. Before an allocation is refused or waits for
+ * room, cache blocks that no session, ticket or link holds go, with their names and their time to live: of the user who has the most of
+ * them, the one that was not used for longest, then again. To hold it is to use it, however that is done. One that somebody holds never goes. With a
+ * time to live it goes when that has passed, too (shmb_renew). One with more than 64 names stays. To take it away: shmb_remove.
+ * For the user that allocated the block, and for root. Errors: as shmb_seal; DENIED.
+ */
+SHMB_PUBLIC int shmb_cache(shmb_session *session, shmb_handle handle);
+
+/*
+ * Metadata: up to SHMB_METADATA_MAX bytes beside a block, the user's own (a shape, a type, a checksum), that every client of the pool
+ * can read. Set at allocation, or here, in place of what there was; `size` 0: none. Errors: SEALED, LIMIT (the pool has as many blocks with metadata as
+ * it takes names), STALE_HANDLE, NOT_HELD, OTHER_POOL, READ_ONLY, INVALID_ARGUMENT.
+ */
+SHMB_PUBLIC int shmb_set_metadata(shmb_session *session, shmb_handle handle, const void *metadata, size_t size);
+
+/*
+ * The metadata of a live block, held or not, as it was at one moment: `*out_size` bytes of it, 0 where it has none. No round trip; offline too.
+ * Errors: STALE_HANDLE, OTHER_POOL, CORRUPT, INVALID_ARGUMENT (`buffer`, of `size` bytes, is too small).
+ */
+SHMB_PUBLIC int shmb_get_metadata(shmb_session *session, shmb_handle handle, void *buffer, size_t size, size_t *out_size);
+
+/*
+ * Gives a block that this session holds another size, 1 or more. `*out_block` is the block as it is from now on, and `*out_moved` says whether
+ * it is another one.
+ *
+ * Smaller: in its place; what it had beyond that is free at once, for those too who wait for room. Only where no other session holds the block,
+ * nor a clone of this one, nor a ticket, nor another block by a link, and where no name stands for bytes that would go: else IN_USE. A name
+ * for the whole block, or for a range to its end, stands for what is left, which must be a byte of the range at least.
+ * Larger: in its place where what lies behind it is free; the bytes stay, those that are new are undefined. Else a new block is allocated,
+ * which this session owns, with tag and metadata of the old one, aligned as its size brings; its contents are undefined. The old block stays
+ * as it is, with its names, links and time to live: copy what is wanted, then free it. Others who hold it keep it. Room for either is found as
+ * by an allocation that does not wait: none that is set aside for those who do.
+ *
+ * Errors: IN_USE, SEALED, OUT_OF_MEMORY (the block stays as it is), LIMIT, STALE_HANDLE, NOT_HELD, OTHER_POOL, READ_ONLY, INVALID_ARGUMENT.
+ * After a TIMEOUT the daemon may still do it; a new block that comes of it is given back, as of shmb_alloc.
+ */
+SHMB_PUBLIC int shmb_resize(shmb_session *session, shmb_handle handle, uint64_t size, shmb_block *out_block,
+                            bool *out_moved);
+
 /*
  * A block with a time to live is held until that has passed, whatever becomes of the session that made it: it lives at least until then. Then
  * its names go, at once or a moment later: for new readers it is gone. Whoever holds it by a session or a ticket keeps it.
@@ -347,10 +414,15 @@ SHMB_PUBLIC int shmb_ticket_parse(const char *text, shmb_ticket *out_ticket);
 
 /* ---- Addresses -------------------------------------------------------------------------------------------------- */
 
-/* The address of a byte of the segment in this process, or NULL where `offset` lies outside. A pool may grow meanwhile. No round trip. */
+/*
+ * The address of a byte of the segment in this process, or NULL where `offset` lies outside. A pool may grow meanwhile. In a session that may write
+ * the first is writable, whatever block lies there; to write at the second faults. The second may have to map the pool first, and is
+ * NULL where that fails. No round trip.
+ */
 SHMB_PUBLIC void *shmb_pointer(shmb_session *session, uint64_t offset);
+SHMB_PUBLIC const void *shmb_pointer_read_only(shmb_session *session, uint64_t offset);
 
-/* The offset of an address in this session's mapping. Errors: INVALID_ARGUMENT where it lies outside. No round trip. */
+/* The offset of an address in either mapping of this session. Errors: INVALID_ARGUMENT where it lies outside. No round trip. */
 SHMB_PUBLIC int shmb_offset(shmb_session *session, const void *pointer, uint64_t *out_offset);
 
 /* ---- Names ------------------------------------------------------------------------------------------------------ */
@@ -417,6 +489,9 @@ typedef struct shmb_status {
 	uint64_t clients;      /* sessions */
 	uint64_t tickets;      /* that can be redeemed */
 	uint64_t leases;       /* blocks with a time to live */
+	uint64_t idle_blocks;  /* cache blocks that nobody holds: they go when their memory is needed; */
+	uint64_t idle_bytes;   /* what is set aside for them, which is part of `used` */
+	uint64_t evictions;    /* cache blocks that went so since the pool was made */
 	uint64_t max_blocks, max_names, max_clients;
 	uint64_t allocations; /* blocks allocated since the pool was made */
 	uint64_t frees;       /* blocks freed since then */
@@ -435,6 +510,8 @@ typedef struct shmb_block_info {
 	uint32_t owner;                 /* session that allocated it and still holds it; 0: none */
 	uint64_t created_ns;            /* nanoseconds since 1970-01-01 UTC */
 	char tag[SHMB_TAG_MAX + 1];
+	bool sealed;
+	bool cached; /* shmb_cache */
 } shmb_block_info;
 
 /* One name, for listings. */

@@ -249,6 +249,29 @@ good map
 says '^pool '
 good map --ascii
 says '#'
+! grep -q '^metadata\|^sealed' "$folder/out" || wrong "show invents metadata, or a seal"
+
+# Metadata: a text, the contents of a file, too much of either; printed as bytes and as text, and safe on a terminal.
+good alloc 64 --name meta/text --meta 'float32 [3, 5]'
+good show "$(cat "$folder/out")"
+says '^metadata    66 6c 6f 61 74 33 32 20 5b 33 2c 20 35 5d        float32 \[3, 5\]$'
+printf '\033[2J0123456789abcdef\0' >"$folder/meta"
+good put "$folder/meta" --name meta/file --meta "@$folder/meta"
+id_of_file=$(cat "$folder/out")
+good show "$id_of_file"
+says '^metadata    1b 5b 32 4a 30 31 32 33 34 35 36 37 38 39 61 62  \.\[2J0123456789ab$'
+says '^            63 64 65 66 00                                   cdef\.$'
+good show "$id_of_file" --json
+says '"metadata": "1b5b324a3031323334353637383961626364656600"'
+says '"sealed": false'
+head -c 256 /dev/zero >"$folder/meta"
+good put "$folder/meta" --name meta/most --meta "@$folder/meta"
+printf x >>"$folder/meta"
+bad 2 'put: metadata has at most 256 bytes' put "$folder/meta" --name meta/more --meta "@$folder/meta"
+bad 2 'alloc: metadata has at most 256 bytes' alloc 64 --name meta/more --meta "$(printf %0257d 0)"
+bad 1 'alloc: opening .*/nothing: ' alloc 64 --name meta/more --meta "@$folder/nothing"
+bad 1 'put: reading .*: ' put /etc/passwd --name meta/more --meta "@$folder"
+for name in text file most; do good free --name meta/$name; done
 bad 1 "alloc: .*hand/made.*: " alloc 64 --name hand/made
 bad 1 "put: name 'hand/made': " put /etc/passwd --name hand/made
 bad 1 'free: block 999999: ' free 999999
@@ -552,6 +575,17 @@ echo "== files"
 head -c 5000001 /dev/urandom >"$folder/in"
 in=$(hash "$folder/in")
 good put "$folder/in" --name file --tag five
+good show "$(cat "$folder/out")" --json
+says '"sealed": false'
+good put "$folder/in" --name sealed --seal
+good show "$(cat "$folder/out")"
+says '^sealed '
+good get sealed "$folder/copy"
+[ "$(hash "$folder/copy")" = "$in" ] || wrong "the copy of a sealed block differs"
+good put "$folder/in" --name sealed --replace --seal --meta again
+good show "$(cat "$folder/out")" --json
+says '"sealed": true'
+good free --name sealed
 good get file "$folder/copy"
 [ "$(hash "$folder/copy")" = "$in" ] || wrong "the copy differs"
 good get file -

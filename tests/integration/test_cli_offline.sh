@@ -82,6 +82,7 @@ everything() {
 	! command -v python3 >/dev/null || python3 -m json.tool <"$folder/out" >/dev/null || wrong "no JSON: ls --offline --json"
 	good show "$id" --offline --pool "$pool"
 	says '^name +hand/made'
+	says '^metadata    73 68 61 70 65 .* shape$'
 	says 'not known without the daemon'
 	! grep -q '^held by' "$folder/out" || wrong "show --offline invents holders"
 	good show "$id" --json --offline --pool "$pool"
@@ -118,7 +119,7 @@ good clients --help
 ! grep -q -- --offline "$folder/out" || wrong "clients offers --offline"
 
 start_daemon
-good alloc 100K --name hand/made --tag made
+good alloc 100K --name hand/made --tag made --meta shape
 id=$(cat "$folder/out")
 good alloc 3000 --name other
 remember ls -o id,offset,size,granted,owner,uid,tag,name,names

@@ -10,6 +10,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -122,6 +123,43 @@ static void test_child_has_what_its_parent_had(void **state)
 	say(&child);
 	assert_int_equal(client_process_reap(&child), 0);
 	pool_session_await_clients(session, 1);
+}
+
+static shmb_block sealed; /* as the parent got it: in its read-only mapping */
+
+static void adopt_sealed(int control, const void *argument)
+{
+	int ends[2];
+	shmb_block again;
+
+	CLIENT_CHECK(pipe(ends) == 0);
+	CLIENT_CHECK(write(ends[1], sealed.data, 1) == -1 && errno == EFAULT);
+	CLIENT_CHECK(shmb_adopt(session, *(const shmb_clone_token *)argument) == 0);
+	CLIENT_CHECK(pattern_matches(sealed.data, sealed.size, 1));
+	CLIENT_CHECK(shmb_pointer_read_only(session, sealed.offset) == sealed.data);
+	CLIENT_CHECK(shmb_pointer(session, sealed.offset) == block.data);
+	CLIENT_CHECK(shmb_acquire(session, sealed.handle, &again) == 0 && again.sealed && again.data == sealed.data);
+	CLIENT_CHECK(write(ends[1], "x", 1) == 1 && read(ends[0], sealed.data, 1) == -1 && errno == EFAULT); /* read-only */
+	CLIENT_CHECK(read(ends[0], block.data, 1) == 1); /* the parent's first address was writable, and is */
+	meet(control);
+	shmb_close(session);
+}
+
+/* Addresses of sealed blocks are good in the child too, and fault when they are written to. */
+static void test_sealed_blocks(void **state)
+{
+	shmb_clone_token clone;
+
+	(void)state;
+	assert_ok(shmb_seal(session, block.handle));
+	assert_ok(shmb_acquire(session, block.handle, &sealed));
+	assert_true(sealed.sealed && sealed.data != block.data);
+	assert_ok(shmb_clone(session, &clone));
+	client_process_start(&child, adopt_sealed, &clone);
+	await(&child);
+	say(&child);
+	assert_int_equal(client_process_reap(&child), 0);
+	assert_memory_equal(sealed.data, "x", 1);
 }
 
 enum { OWNED, LOOKED_UP, BY_PAGE, ORPHAN, TWICE, KINDS };
@@ -710,6 +748,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_child_has_what_its_parent_had, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_sealed_blocks, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_all_kinds_of_holds, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_grandchildren, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_parent_dies_before_the_adoption, set_up, tear_down),

@@ -53,7 +53,7 @@ struct operation {
 struct result {
 	Shmbuddy__V1__Status status;
 	uint64_t blocks, size, granted; /* in the answer */
-	uint64_t counted[11];
+	uint64_t counted[13];
 };
 
 /* ---- The operations --------------------------------------------------------------------------------------------- */
@@ -149,6 +149,13 @@ static void prepare_range(void)
 	assert_int_equal(raw_session_call(&other, raw_session_publish_range_request(&block[0], "theirs", false, 1000, 0)), OK);
 }
 
+/* Of this session's own block, from byte 1000 to its end. */
+static void prepare_own_range(void)
+{
+	allocate(&mine, 0, 5000, NULL);
+	assert_int_equal(raw_session_call(&mine, raw_session_publish_range_request(&block[0], "own", false, 1000, 0)), OK);
+}
+
 static void prepare_range_looked_up(void)
 {
 	prepare_range();
@@ -190,6 +197,48 @@ static void prepare_diamond(void)
 	link_blocks(2, 3);
 	for (unsigned i = 1; i < 4; i++)
 		assert_int_equal(raw_session_free(&mine, &block[i]), OK);
+}
+
+static Shmbuddy__V1__Request *request_seal(void);
+static Shmbuddy__V1__Request *request_set_metadata(void);
+
+static void prepare_sealed(void)
+{
+	prepare_owned();
+	assert_int_equal(raw_session_call(&mine, request_seal()), OK);
+}
+
+static void prepare_with_metadata(void)
+{
+	prepare_owned();
+	assert_int_equal(raw_session_call(&mine, request_set_metadata()), OK);
+}
+
+/* What it had is for others, and what lies behind it is not free: it cannot grow in its place. */
+static void prepare_hemmed_in(void)
+{
+	prepare_with_metadata();
+	allocate(&other, 1, 5000, NULL);
+}
+
+/* Others may know it, and have hold pages. */
+static void prepare_with_pages(void)
+{
+	struct raw_client client = {.fd = -1};
+	Shmbuddy__V1__OpenHolds message = SHMBUDDY__V1__OPEN_HOLDS__INIT;
+	Shmbuddy__V1__Request request = SHMBUDDY__V1__REQUEST__INIT;
+	Shmbuddy__V1__Reply *reply;
+
+	prepare_owned();
+	assert_int_equal(raw_session_acquire(&mine, &block[0]), OK);
+	message.token = (ProtobufCBinaryData){sizeof other.token, other.token};
+	request.operation_case = SHMBUDDY__V1__REQUEST__OPERATION_OPEN_HOLDS;
+	request.open_holds = &message;
+	assert_int_equal(raw_client_open(&client, fixture.socket_path), 0);
+	assert_int_equal(raw_client_call(&client, &request, &reply), 0);
+	assert_int_equal(reply->status, OK);
+	shmbuddy__v1__reply__free_unpacked(reply, NULL);
+	raw_client_close(&client);
 }
 
 static Shmbuddy__V1__Request *request_allocate(void)
@@ -502,6 +551,13 @@ static void prepare_lease_alone(void)
 	assert_int_equal(raw_session_free(&mine, &block[0]), OK);
 }
 
+/* It cannot grow in its place. */
+static void prepare_leased_and_hemmed_in(void)
+{
+	prepare_leased();
+	allocate(&other, 1, 5000, NULL);
+}
+
 static void prepare_lease_and_name_alone(void)
 {
 	prepare_leased();
@@ -568,6 +624,95 @@ static bool act_expiry(bool again)
 			return false;
 	}
 	return wait_for_expiry();
+}
+
+static Shmbuddy__V1__Request *request_seal(void)
+{
+	static Shmbuddy__V1__Seal message;
+	static Shmbuddy__V1__Request request;
+
+	message = (Shmbuddy__V1__Seal)SHMBUDDY__V1__SEAL__INIT;
+	message.handle = &block[0];
+	request = (Shmbuddy__V1__Request)SHMBUDDY__V1__REQUEST__INIT;
+	request.operation_case = SHMBUDDY__V1__REQUEST__OPERATION_SEAL;
+	request.seal = &message;
+	return &request;
+}
+
+static Shmbuddy__V1__Request *set_metadata(const char *text)
+{
+	static Shmbuddy__V1__SetMetadata message;
+	static Shmbuddy__V1__Request request;
+
+	message = (Shmbuddy__V1__SetMetadata)SHMBUDDY__V1__SET_METADATA__INIT;
+	message.handle = &block[0];
+	message.metadata = (ProtobufCBinaryData){strlen(text), (uint8_t *)(uintptr_t)text};
+	request = (Shmbuddy__V1__Request)SHMBUDDY__V1__REQUEST__INIT;
+	request.operation_case = SHMBUDDY__V1__REQUEST__OPERATION_SET_METADATA;
+	request.set_metadata = &message;
+	return &request;
+}
+
+static Shmbuddy__V1__Request *request_set_metadata(void)
+{
+	return set_metadata("a shape");
+}
+
+static Shmbuddy__V1__Request *request_no_metadata(void)
+{
+	return set_metadata("");
+}
+
+static Shmbuddy__V1__Request *request_allocate_with_metadata(void)
+{
+	Shmbuddy__V1__Request *request = raw_session_allocate_request(5000, "new");
+
+	request->allocate->metadata = (ProtobufCBinaryData){7, (uint8_t *)(uintptr_t) "a shape"};
+	return request;
+}
+
+/* A name that is replaced, a time to live, metadata. */
+static Shmbuddy__V1__Request *request_allocate_with_all(void)
+{
+	Shmbuddy__V1__Request *request = request_allocate_replacing();
+
+	request->allocate->ttl_ms = LONG_MS;
+	request->allocate->metadata = (ProtobufCBinaryData){7, (uint8_t *)(uintptr_t) "a shape"};
+	return request;
+}
+
+static Shmbuddy__V1__Request *resize(uint64_t size)
+{
+	static Shmbuddy__V1__Resize message;
+	static Shmbuddy__V1__Request request;
+
+	message = (Shmbuddy__V1__Resize)SHMBUDDY__V1__RESIZE__INIT;
+	message.handle = &block[0];
+	message.size = size;
+	request = (Shmbuddy__V1__Request)SHMBUDDY__V1__REQUEST__INIT;
+	request.operation_case = SHMBUDDY__V1__REQUEST__OPERATION_RESIZE;
+	request.resize = &message;
+	return &request;
+}
+
+static Shmbuddy__V1__Request *request_shrink(void)
+{
+	return resize(100);
+}
+
+static Shmbuddy__V1__Request *request_shrink_to_range(void)
+{
+	return resize(1001);
+}
+
+static Shmbuddy__V1__Request *request_grow(void)
+{
+	return resize(10000);
+}
+
+static Shmbuddy__V1__Request *request_grow_much(void)
+{
+	return resize(300000);
 }
 
 /* ---- The operations that open and end sessions ------------------------------------------------------------------ */
@@ -803,6 +948,15 @@ static bool act_waiting_allocation(bool again)
 	return wait_for(request, request_free);
 }
 
+static bool act_waiting_shrink(bool again)
+{
+	Shmbuddy__V1__Request *request = raw_session_allocate_request(5000, "waited for");
+
+	(void)again;
+	request->allocate->wait_ms = 60000;
+	return wait_for(request, request_shrink);
+}
+
 static const struct operation operations[] = {
 	{"hello", prepare_nothing, NULL, act_hello},
 	{"allocate", prepare_nothing, request_allocate, NULL},
@@ -861,11 +1015,32 @@ static const struct operation operations[] = {
 	{"revoke", prepare_ticket_owned, request_revoke, NULL},
 	{"revoke, the last hold", prepare_ticket_alone, request_revoke, NULL},
 	{"expire", prepare_to_expire, NULL, act_expiry},
+	{"seal", prepare_owned, request_seal, NULL},
+	{"seal what is sealed", prepare_sealed, request_seal, NULL},
+	{"set metadata", prepare_owned, request_set_metadata, NULL},
+	{"set metadata anew", prepare_with_metadata, request_set_metadata, NULL},
+	{"set metadata of a sealed block", prepare_sealed, request_set_metadata, NULL},
+	{"take metadata away", prepare_with_metadata, request_no_metadata, NULL},
+	{"allocate with a name and metadata", prepare_nothing, request_allocate_with_metadata, NULL},
+	{"allocate with all, replacing a name, the last hold", prepare_name_alone, request_allocate_with_all, NULL},
+	{"free a block with metadata", prepare_with_metadata, request_free, NULL},
+	{"shrink", prepare_owned, request_shrink, NULL},
+	{"shrink what hold pages may have", prepare_with_pages, request_shrink, NULL},
+	{"shrink what others hold", prepare_looked_up, request_shrink, NULL},
+	{"shrink what a ticket holds", prepare_ticket_owned, request_shrink, NULL},
+	{"shrink what holds others", prepare_linked, request_shrink, NULL},
+	{"shrink to a byte of a range", prepare_own_range, request_shrink_to_range, NULL},
+	{"shrink below a range", prepare_own_range, request_shrink, NULL},
+	{"grow", prepare_owned, request_grow, NULL},
+	{"grow what must be committed first", prepare_owned, request_grow_much, NULL},
+	{"grow into a new block", prepare_hemmed_in, request_grow, NULL},
+	{"grow into a new block, without its time to live", prepare_leased_and_hemmed_in, request_grow, NULL},
 	{"goodbye", prepare_mixed, NULL, act_goodbye},
 	{"death", prepare_mixed, NULL, act_death},
 	{"ask a session to end", prepare_mixed, NULL, act_asked},
 	{"look up what is published later", prepare_theirs, NULL, act_waiting_lookup},
 	{"allocate what is freed later", prepare_all_theirs, NULL, act_waiting_allocation},
+	{"allocate what is left by a shrink later", prepare_all_theirs, NULL, act_waiting_shrink},
 };
 
 /* ---- Answers and tables ----------------------------------------------------------------------------------------- */
@@ -882,6 +1057,10 @@ static void keep_answer(const Shmbuddy__V1__Reply *reply, struct result *out_res
 		out_result->blocks = reply->clone_token->token.len;
 	} else if (reply->result_case == SHMBUDDY__V1__REPLY__RESULT_TICKET) {
 		memcpy(ticket, reply->ticket->token.data, sizeof ticket);
+	} else if (reply->result_case == SHMBUDDY__V1__REPLY__RESULT_RESIZED) {
+		out_result->blocks = reply->resized->moved ? 2 : 1;
+		out_result->size = reply->resized->block->size;
+		out_result->granted = reply->resized->block->granted;
 	} else if (reply->result_case == SHMBUDDY__V1__REPLY__RESULT_BLOCK_BATCH) {
 		out_result->blocks = reply->block_batch->n_index;
 		for (size_t i = 0; i < reply->block_batch->n_granted; i++) {
@@ -896,9 +1075,9 @@ static void keep_tables(struct result *out_result)
 	static struct recount recount;
 
 	recount_pool(fixture.pool, &recount);
-	const uint64_t counted[] = {recount.blocks,   recount.names, recount.references, recount.holds,
-	                            recount.sessions, recount.used,  recount.owned,      recount.tickets,
-	                            recount.leases,   recount.links, recount.named};
+	const uint64_t counted[] = {recount.blocks, recount.names,  recount.references, recount.holds,  recount.sessions,
+	                            recount.used,   recount.owned,  recount.tickets,    recount.leases, recount.links,
+	                            recount.named,  recount.sealed, recount.metadata};
 	_Static_assert(sizeof counted == sizeof out_result->counted, "all of them");
 	memcpy(out_result->counted, counted, sizeof counted);
 }

@@ -39,6 +39,8 @@ struct model_block {
 	bool live;
 	int owner; /* session, or NOBODY */
 	unsigned references[SESSIONS], names;
+	bool sealed;
+	uint64_t metadata_seed; /* of its bytes; 0: none */
 };
 
 static struct model {
@@ -92,6 +94,24 @@ static void check_pattern(const struct model_block *block)
 	const void *bytes = shmb_pointer(model.sessions[below(SESSIONS)], block->block.offset);
 
 	MODEL_CHECK(bytes && pattern_matches(bytes, block->block.size, block->block.handle.id));
+}
+
+/* The bytes that go with a seed; 0 bytes with 0. */
+static size_t write_metadata(uint64_t seed, uint8_t out_bytes[SHMB_METADATA_MAX])
+{
+	size_t size = seed ? 1 + seed % SHMB_METADATA_MAX : 0;
+
+	pattern_write(out_bytes, size, seed);
+	return size;
+}
+
+static void check_metadata(int session, const struct model_block *block)
+{
+	uint8_t bytes[SHMB_METADATA_MAX], expected[SHMB_METADATA_MAX];
+	size_t size;
+
+	MODEL_CHECK(shmb_get_metadata(model.sessions[session], block->block.handle, bytes, sizeof bytes, &size) == 0);
+	MODEL_CHECK(size == write_metadata(block->metadata_seed, expected) && memcmp(bytes, expected, size) == 0);
 }
 
 static struct model_block *vacancy(void)
@@ -365,9 +385,103 @@ static void step_lookup(int session)
 	MODEL_CHECK(result == 0 && found.handle.id == block->block.handle.id);
 	MODEL_CHECK(found.offset == block->block.offset + as->offset);
 	MODEL_CHECK(found.size == (as->length ? as->length : block->block.size - as->offset));
-	MODEL_CHECK(found.data == shmb_pointer(model.sessions[session], found.offset));
+	MODEL_CHECK(found.data == (found.sealed ? shmb_pointer_read_only(model.sessions[session], found.offset)
+	                                        : shmb_pointer(model.sessions[session], found.offset)));
+	MODEL_CHECK(found.sealed == block->sealed);
+	check_metadata(session, block);
 	check_pattern(block);
 	block->references[session]++;
+}
+
+/* What a change of this block must be refused with; 0: nothing. */
+static int change_refusal(const struct model_block *block, int session)
+{
+	if (!block->live)
+		return -SHMB_E_STALE_HANDLE;
+	if (!holds(block, session))
+		return -SHMB_E_NOT_HELD;
+	return block->sealed ? -SHMB_E_SEALED : 0;
+}
+
+static void step_seal(int session)
+{
+	struct model_block *block = any_block();
+
+	if (!block || below(4))
+		return; /* or in the end all would be sealed */
+	int expected = change_refusal(block, session);
+	int result = shmb_seal(model.sessions[session], block->block.handle);
+	MODEL_CHECK(result == (expected == -SHMB_E_SEALED ? 0 : expected));
+	block->sealed = block->sealed || result == 0;
+}
+
+static void step_set_metadata(int session)
+{
+	struct model_block *block = any_block();
+	uint8_t bytes[SHMB_METADATA_MAX];
+
+	if (!block)
+		return;
+	uint64_t seed = below(5) ? 1 + below(1000000) : 0;
+	size_t size = write_metadata(seed, bytes);
+	int result = shmb_set_metadata(model.sessions[session], block->block.handle, bytes, size);
+	MODEL_CHECK(result == change_refusal(block, session));
+	if (result == 0) {
+		block->metadata_seed = seed;
+		check_metadata(session, block);
+	}
+}
+
+/* May it lose all from `size` bytes on? */
+static bool may_shrink(const struct model_block *block, int session, uint64_t size)
+{
+	for (int name = 0; name < NAMES; name++) {
+		const shmb_publish_options *as = &model.as[name];
+		if (model.names[name] == (int)(block - model.blocks) && as->offset + (as->length ? as->length : 1) > size)
+			return false;
+	}
+	for (int i = 0; i < SESSIONS; i++)
+		if (i != session && holds(block, i))
+			return false;
+	return true;
+}
+
+static void step_resize(int session)
+{
+	struct model_block *block = any_block(), *place = vacancy();
+	uint64_t size = random_size();
+	shmb_block resized;
+	bool moved;
+
+	if (!block || !place)
+		return;
+	int expected = change_refusal(block, session);
+	if (!expected && size < block->block.size && !may_shrink(block, session, size))
+		expected = -SHMB_E_IN_USE;
+	if (block->live)
+		check_pattern(block);
+	int result = shmb_resize(model.sessions[session], block->block.handle, size, &resized, &moved);
+	if (expected || result != -SHMB_E_OUT_OF_MEMORY)
+		MODEL_CHECK(result == expected);
+	if (expected)
+		return;
+	if (result < 0) {
+		MODEL_CHECK(size > block->block.granted);
+		check_refusal(result, size, 0);
+		return;
+	}
+	MODEL_CHECK(resized.size == size && resized.granted >= size && resized.offset + resized.granted <= POOL);
+	if (moved) {
+		MODEL_CHECK(size > block->block.granted && resized.handle.id > block->block.handle.id);
+		set_in(place, session, &resized);
+		place->metadata_seed = block->metadata_seed;
+		check_metadata(session, place);
+		return;
+	}
+	MODEL_CHECK(resized.offset == block->block.offset && resized.handle.id == block->block.handle.id);
+	MODEL_CHECK(pattern_matches(resized.data, size < block->block.size ? size : block->block.size, resized.handle.id));
+	pattern_write(resized.data, size, resized.handle.id);
+	block->block = resized;
 }
 
 static void step_remove(int session)
@@ -429,7 +543,7 @@ static void check_everything(void)
 	shmb_status status;
 	shmb_block_info info;
 	uint32_t cursor = 0;
-	uint64_t count = 0, used = 0;
+	uint64_t count = 0, used = 0, sealed = 0, expected = 0;
 
 	/* What was held by a hold page goes a moment after its last hold: nothing else is under way. */
 	for (uint64_t end = pool_session_now_ns() + 5000000000;;) {
@@ -441,15 +555,18 @@ static void check_everything(void)
 	while (shmb_next_block(model.sessions[0], &cursor, &info) == 1) {
 		count++;
 		used += info.granted;
+		sealed += info.sealed;
 	}
-	MODEL_CHECK(count == model.live && used == status.used);
+	for (size_t i = 0; i < BLOCKS; i++)
+		expected += model.blocks[i].live && model.blocks[i].sealed;
+	MODEL_CHECK(count == model.live && used == status.used && sealed == expected);
 }
 
 static void step(void)
 {
 	int session = (int)below(SESSIONS);
 
-	switch (below(40)) {
+	switch (below(46)) {
 	case 0: step_alloc_batch(session); break;
 	case 1:
 	case 2: step_free_batch(session); break;
@@ -462,6 +579,9 @@ static void step(void)
 			step_close(session);
 		break;
 	case 17 ... 27: step_alloc(session); break;
+	case 28: step_seal(session); break;
+	case 29 ... 30: step_set_metadata(session); break;
+	case 31 ... 34: step_resize(session); break;
 	default: step_free(session); break;
 	}
 }

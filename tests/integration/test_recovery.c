@@ -674,14 +674,21 @@ static void share_and_renew(Shmbuddy__V1__Handle *handle)
 	assert_int_equal(raw_session_call(&mine, &request), OK);
 }
 
-/* A block that is owned, named, shared by a ticket and leased, one that is named and held by reference, and a slot with an outcome. */
+/* A block that is owned, named, shared by a ticket and leased, and has metadata, one that is named and held by reference, and a slot with an outcome. */
 static void make_records(void)
 {
+	Shmbuddy__V1__SetMetadata set = SHMBUDDY__V1__SET_METADATA__INIT;
+	Shmbuddy__V1__Request request = SHMBUDDY__V1__REQUEST__INIT;
 	Shmbuddy__V1__Handle handle;
 	uint64_t offset;
 
 	handle = make_named("owned", 'o', &offset);
 	share_and_renew(&handle);
+	set.handle = &handle;
+	set.metadata = (ProtobufCBinaryData){7, (uint8_t *)(uintptr_t) "a shape"};
+	request.operation_case = SHMBUDDY__V1__REQUEST__OPERATION_SET_METADATA;
+	request.set_metadata = &set;
+	assert_int_equal(raw_session_call(&mine, &request), OK);
 	handle = make_named("shared", 's', &offset);
 	assert_int_equal(raw_session_lookup(&mine, "shared", NULL), OK);
 	assert_int_equal(raw_session_free(&mine, &handle), OK);
@@ -712,6 +719,13 @@ static void test_flipped_name(void **state)
 	(void)state;
 	make_records();
 	flip_all(".view", view_header()->names_at, sizeof(struct name_record), "name record 0 ");
+}
+
+static void test_flipped_metadata(void **state)
+{
+	(void)state;
+	make_records();
+	flip_all(".view", view_header()->metadata_at, sizeof(struct metadata_record), "metadata record 0 ");
 }
 
 static void test_flipped_reference(void **state)
@@ -811,6 +825,7 @@ static void test_random_damage(void **state)
 		{0, VIEW_INDEX_AT, 64},
 		{0, view_header()->names_at, 3 * sizeof(struct name_record)},
 		{0, view_header()->blocks_at, 3 * sizeof(struct block_record)},
+		{0, view_header()->metadata_at, sizeof(struct metadata_record)},
 		{1, STATE_EXTENTS_AT, 64},
 		{1, state_header()->references_at, 3 * sizeof(struct reference_record)},
 		{1, session, 512},
@@ -946,6 +961,7 @@ int main(void)
 		TEST(test_refused_as_ephemeral),
 		TEST(test_flipped_block),
 		TEST(test_flipped_name),
+		TEST(test_flipped_metadata),
 		TEST(test_flipped_reference),
 		TEST(test_flipped_ticket),
 		TEST(test_flipped_lease),

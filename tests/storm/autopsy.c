@@ -144,7 +144,13 @@ void histogram_print(const struct histogram *histogram)
 		[SLOT_SHARE] = "share",
 		[SLOT_REDEEM] = "redeem",
 		[SLOT_RENEW] = "renew",
+		[SLOT_LINK] = "link",
+		[SLOT_UNLINK] = "unlink",
+		[SLOT_CLONE] = "clone",
 		[SLOT_REVOKE] = "revoke",
+		[SLOT_SEAL] = "seal",
+		[SLOT_SET_METADATA] = "set metadata",
+		[SLOT_RESIZE] = "resize",
 	};
 
 	printf("where the daemon fell     begun   marked  decided  applied\n");

@@ -185,6 +185,16 @@ static void expect_bytes(const struct pool_objects *objects, const struct view_b
 		         block->offset, block->size, seed);
 }
 
+static void expect_metadata(const struct pool_objects *objects, const struct ledger_hold *hold)
+{
+	uint8_t bytes[METADATA_MAX], expected[METADATA_MAX];
+	uint32_t length;
+
+	assert_int_equal(view_read_metadata(&objects->view, hold->handle.index, hold->handle.id, bytes, &length), 1);
+	assert_int_equal(length, ledger_metadata(hold, expected));
+	assert_true(length == 0 || memcmp(bytes, expected, length) == 0);
+}
+
 static void expect_holds(const struct pool_objects *objects, const struct seat *seat, unsigned *expected,
                          struct census *census)
 {
@@ -201,6 +211,10 @@ static void expect_holds(const struct pool_objects *objects, const struct seat *
 		assert_int_equal(block.size, hold->size);
 		if (hold->filled)
 			expect_bytes(objects, &block, hold->seed);
+		if (hold->sealed || hold->secret)
+			assert_int_equal((block.flags & BLOCK_SEALED) != 0, hold->sealed);
+		if (hold->secret)
+			expect_metadata(objects, hold);
 		expected[hold->handle.index]++;
 		census->holds++;
 	}

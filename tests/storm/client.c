@@ -6,6 +6,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "tests/support/pattern.h"
@@ -40,12 +41,26 @@ void client_verify(struct client *client, const struct ledger_hold *hold)
 	const void *bytes = shmb_pointer(client->session, hold->offset);
 
 	CLIENT_EXPECT(client, bytes);
+	if (hold->secret && hold->filled) {
+		uint8_t metadata[SHMB_METADATA_MAX], expected[SHMB_METADATA_MAX];
+		size_t size;
+		CLIENT_EXPECT(client, shmb_get_metadata(client->session, hold->handle, metadata, sizeof metadata, &size) == 0);
+		CLIENT_EXPECT(client, size == ledger_metadata(hold, expected) && memcmp(metadata, expected, size) == 0);
+	}
 	if (!hold->filled || pattern_matches(bytes, hold->size, hold->seed))
 		return;
 	char text[128];
 	snprintf(text, sizeof text, "block %" PRIu64 " at %" PRIu64 ", %" PRIu64 " bytes, has the bytes of seed %" PRIx64,
 	         hold->handle.id, hold->offset, hold->size, hold->seed);
 	client_fail(client, __FILE__, __LINE__, text);
+}
+
+void client_check_address(const struct client *client, const shmb_block *block)
+{
+	const void *expected = block->sealed ? shmb_pointer_read_only(client->session, block->offset)
+	                                     : shmb_pointer(client->session, block->offset);
+
+	CLIENT_EXPECT(client, expected && block->data == expected);
 }
 
 void client_free(struct client *client, struct ledger_hold *hold)

@@ -52,6 +52,9 @@ _Noreturn void client_fail(const struct client *client, const char *file, int li
 /* Fails unless the block is where it was, and its bytes are its own. */
 void client_verify(struct client *client, const struct ledger_hold *hold);
 
+/* A block that the library gave has the address that it should have: a sealed one in the read-only mapping. */
+void client_check_address(const struct client *client, const shmb_block *block);
+
 /* Gives the hold back. */
 void client_free(struct client *client, struct ledger_hold *hold);
 

@@ -7,6 +7,8 @@
 #include <sys/mman.h>
 #include <time.h>
 
+#include "tests/support/pattern.h"
+
 struct ledger *ledger_new(void)
 {
 	struct ledger *ledger = mmap(NULL, sizeof *ledger, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
@@ -32,6 +34,15 @@ uint64_t ledger_next_serial(struct seat *seat)
 uint64_t ledger_seed(const struct seat *seat, uint64_t serial)
 {
 	return (uint64_t)(seat->number + 1) << 48 | serial;
+}
+
+size_t ledger_metadata(const struct ledger_hold *hold, uint8_t out_bytes[SHMB_METADATA_MAX])
+{
+	/* Every fifth is none. */
+	size_t size = hold->metadata % 5 ? 1 + (hold->seed + 37 * (uint64_t)hold->metadata) % SHMB_METADATA_MAX : 0;
+
+	pattern_write(out_bytes, size, hold->seed + ((uint64_t)hold->metadata << 40));
+	return size;
 }
 
 struct ledger_hold *ledger_vacant_hold(struct seat *seat)

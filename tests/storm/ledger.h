@@ -42,6 +42,8 @@ struct ledger_hold {
 	_Atomic uint32_t state; /* enum hold_state */
 	bool filled;            /* the bytes are those of `seed`; else a look-up that came before they were written */
 	bool secret;            /* was never published: nobody else can hold it */
+	bool sealed;            /* by this seat; where the block is secret, else it is not */
+	uint32_t metadata;      /* which it has, if it is secret: ledger_metadata */
 	shmb_handle handle;
 	uint64_t offset, size; /* bytes */
 	uint64_t seed;
@@ -124,6 +126,9 @@ void ledger_free(struct ledger *ledger);
 /* A seed that was never used, and the seat that made it. */
 uint64_t ledger_next_serial(struct seat *seat);
 uint64_t ledger_seed(const struct seat *seat, uint64_t serial);
+
+/* The metadata of a secret block, and how many bytes these are. */
+size_t ledger_metadata(const struct ledger_hold *hold, uint8_t out_bytes[SHMB_METADATA_MAX]);
 
 /* An entry that is not used; NULL: none is left. */
 struct ledger_hold *ledger_vacant_hold(struct seat *seat);

@@ -2,8 +2,8 @@
 /*
  * The operations that a client of the storm does at random. Each is a line of OPERATIONS and a function: it writes into the
  * ledger what it is about to ask, calls the library by CLIENT_CALL, judges the answer, and writes that down. Another one takes a
- * line here, and a function in the room of its noun (operation_blocks.c, operation_names.c, operation_tickets.c, operation_looks.c,
- * operation_events.c, operation_forks.c).
+ * line here, and a function in the room of its noun (operation_blocks.c, operation_changes.c, operation_names.c, operation_tickets.c,
+ * operation_looks.c, operation_events.c, operation_forks.c).
  */
 #ifndef TESTS_STORM_OPERATION_H
 #define TESTS_STORM_OPERATION_H
@@ -30,6 +30,9 @@ struct client;
 	X(acquire, 12, true)                                                                                                    \
 	X(link, 4, false)                                                                                                       \
 	X(unlink, 2, false)                                                                                                     \
+	X(seal, 3, false)                                                                                                       \
+	X(set_metadata, 6, false)                                                                                               \
+	X(resize, 8, false)                                                                                                     \
 	X(verify, 8, true)                                                                                                      \
 	X(find, 8, true)                                                                                                        \
 	X(walk, 1, true)                                                                                                        \

@@ -3,13 +3,13 @@
 #include <string.h>
 
 #include "tests/storm/client.h"
+#include "tests/storm/operation_blocks.h"
 #include "tests/support/pattern.h"
 
 #define BATCH_MAX 64
 #define WAIT_MS_MAX 20
 
-/* 1 byte to 256 KiB: mostly small ones, and large ones often enough that the pool is full now and then. */
-static uint64_t draw_size(struct client *client)
+uint64_t draw_size(struct client *client)
 {
 	switch (pattern_below(&client->random, 32)) {
 	case 0: return 1 + pattern_below(&client->random, 256 << 10);
@@ -21,7 +21,7 @@ static uint64_t draw_size(struct client *client)
 	}
 }
 
-static struct ledger_hold *ask_hold(struct client *client, uint64_t size)
+struct ledger_hold *ask_hold(struct client *client, uint64_t size)
 {
 	struct ledger_hold *hold = ledger_vacant_hold(client->seat);
 
@@ -31,6 +31,8 @@ static struct ledger_hold *ask_hold(struct client *client, uint64_t size)
 	hold->size = size;
 	hold->filled = false;
 	hold->secret = true;
+	hold->sealed = false;
+	hold->metadata = 0;
 	atomic_store(&hold->state, HOLD_ASKED);
 	return hold;
 }
@@ -40,8 +42,7 @@ static bool is_zero(const uint8_t *bytes, uint64_t size)
 	return bytes[0] == 0 && memcmp(bytes, bytes + 1, size - 1) == 0;
 }
 
-/* The answer to an allocation: into the ledger, and then the bytes. */
-static void take_block(struct client *client, struct ledger_hold *hold, const shmb_block *block)
+void take_block(struct client *client, struct ledger_hold *hold, const shmb_block *block)
 {
 	CLIENT_EXPECT(client, block->size == hold->size && block->granted >= block->size && block->handle.id);
 	CLIENT_EXPECT(client, block->data && block->data == shmb_pointer(client->session, block->offset));
@@ -53,8 +54,7 @@ static void take_block(struct client *client, struct ledger_hold *hold, const sh
 	hold->filled = true;
 }
 
-/* The pool is full: so that it is not for ever, some of what this client holds goes. */
-static bool is_refused(struct client *client, int result)
+bool is_refused(struct client *client, int result)
 {
 	shmb_oom oom;
 
@@ -77,6 +77,7 @@ bool operation_allocate(struct client *client)
 {
 	shmb_alloc_options options = {.tag = "storm"};
 	struct ledger_hold *hold = ask_hold(client, draw_size(client));
+	uint8_t metadata[SHMB_METADATA_MAX];
 	shmb_block block;
 
 	if (!hold)
@@ -88,6 +89,11 @@ bool operation_allocate(struct client *client)
 	}
 	if (pattern_below(&client->random, 8) == 0)
 		options.alignment = UINT64_C(1) << pattern_below(&client->random, 17);
+	if (pattern_below(&client->random, 4) == 0) {
+		hold->metadata = 1;
+		options.metadata = metadata;
+		options.metadata_size = ledger_metadata(hold, metadata);
+	}
 	int result = CLIENT_CALL(client, shmb_alloc(client->session, hold->size, &options, &block));
 	if (is_refused(client, result)) {
 		atomic_store(&hold->state, HOLD_NONE);
@@ -215,8 +221,10 @@ bool operation_acquire(struct client *client)
 	hold->size = held->size;
 	hold->filled = held->filled;
 	hold->secret = held->secret = false; /* one of the two may go, and the block is still there */
+	hold->sealed = held->sealed;
 	atomic_store(&hold->state, HOLD_ASKED);
 	CLIENT_EXPECT(client, CLIENT_CALL(client, shmb_acquire(client->session, held->handle, &block)) == 0);
+	CLIENT_EXPECT(client, !held->sealed || block.sealed);
 	CLIENT_EXPECT(client, block.handle.id == held->handle.id && block.handle.index == held->handle.index &&
 	                          block.offset == held->offset && block.size == held->size);
 	hold->handle = block.handle;

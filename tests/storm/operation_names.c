@@ -194,7 +194,8 @@ bool operation_lookup(struct client *client)
 		atomic_store(&hold->state, HOLD_NONE);
 		return true;
 	}
-	CLIENT_EXPECT(client, block.data == shmb_pointer(client->session, block.offset));
+	client_check_address(client, &block);
+	hold->sealed = block.sealed;
 	identify(client, name, &glimpse, &block, hold);
 	atomic_store(&hold->state, HOLD_HELD);
 	client_verify(client, hold);
@@ -228,6 +229,8 @@ bool operation_lookup_wait(struct client *client)
 		atomic_store(&hold->state, HOLD_NONE);
 		return true;
 	}
+	client_check_address(client, &block);
+	hold->sealed = block.sealed;
 	hold->handle = block.handle;
 	hold->offset = block.offset;
 	hold->size = block.size;

@@ -72,7 +72,9 @@ bool operation_redeem(struct client *client)
 		atomic_store(&hold->state, HOLD_NONE);
 		return true;
 	}
-	CLIENT_EXPECT(client, block.size == hold->size && block.data == shmb_pointer(client->session, block.offset));
+	CLIENT_EXPECT(client, block.size == hold->size);
+	client_check_address(client, &block);
+	hold->sealed = block.sealed;
 	hold->handle = block.handle;
 	hold->offset = block.offset;
 	atomic_store(&hold->state, HOLD_HELD);

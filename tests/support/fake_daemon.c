@@ -81,6 +81,7 @@ static int make_view(uint64_t *out_size)
 	header->view_size = geometry.view_size;
 	header->names_at = geometry.names_at;
 	header->blocks_at = geometry.blocks_at;
+	header->metadata_at = geometry.metadata_at;
 	header->name_buckets = geometry.name_buckets;
 	header->max_names = FAKE_NAMES;
 	header->max_blocks = FAKE_BLOCKS;

@@ -61,6 +61,15 @@ static void count_blocks(const struct view *view, struct view_block *blocks, boo
 		recount->blocks++;
 		recount->used += blocks[i].granted;
 		recount->requested += blocks[i].size;
+		recount->sealed += (blocks[i].flags & BLOCK_SEALED) != 0;
+		uint8_t bytes[METADATA_MAX];
+		uint32_t length;
+		assert_int_equal(view_read_metadata(view, i, blocks[i].id, bytes, &length), 1);
+		assert_int_equal(length > 0, blocks[i].metadata > 0);
+		recount->metadata += length > 0;
+		/* Nobody else has it. */
+		for (uint32_t k = 0; k < i && length; k++)
+			assert_true(!blocks[k].granted || blocks[k].metadata != blocks[i].metadata);
 	}
 }
 
@@ -302,6 +311,12 @@ void recount_pool(const char *pool, struct recount *out_recount)
 	assert_int_equal(atomic_load(&view.counters->sessions), out_recount->sessions);
 	assert_int_equal(atomic_load(&view.counters->used), out_recount->used);
 	assert_int_equal(atomic_load(&view.counters->requested), out_recount->requested);
+	/* What is being cleaned, or given back to the kernel, is withheld for a moment. */
+	for (int waited = 0; !out_recount->blocks && waited < 10000; waited++) {
+		if (atomic_load(&view.counters->longest_free) == atomic_load(&view.header->size))
+			break;
+		poll(NULL, 0, 1);
+	}
 	if (!out_recount->blocks)
 		assert_int_equal(atomic_load(&view.counters->longest_free), atomic_load(&view.header->size));
 	munmap(base, (size_t)status.st_size);

@@ -410,6 +410,50 @@ static void large_arena_is_valid(void **state)
 	munmap(arena.memory, arena.bytes);
 }
 
+/* A block grows into its right buddy and the next ones, as far as they are free and it is the left one. */
+static void growing_in_place(void **state)
+{
+	struct arena arena;
+	uint64_t granted = 0;
+
+	(void)state;
+	open_arena(&arena, 48);
+	assert_int_equal(buddy_reserve(&arena.buddy, 0, 4), 0);
+	assert_int_equal(buddy_grow(&arena.buddy, 0, 4, 5, &granted), 0);
+	assert_int_equal(granted, 8);
+	assert_int_equal(buddy_grow(&arena.buddy, 0, 8, 32, &granted), 0);
+	assert_int_equal(granted, 32);
+	assert_int_equal(buddy_free_units(&arena.buddy), 16);
+	granted = 77;
+	assert_int_equal(buddy_grow(&arena.buddy, 0, 32, 33, &granted), -ENOMEM); /* beyond the end */
+	assert_int_equal(buddy_grow(&arena.buddy, 0, 32, BUDDY_UNITS_MAX + 1, &granted), -ENOMEM);
+	assert_int_equal(buddy_grow(&arena.buddy, 0, 32, UINT64_MAX, &granted), -ENOMEM);
+	buddy_release(&arena.buddy, 4, 28);
+	assert_int_equal(take(&arena.buddy, 4, 1), 4);
+	assert_int_equal(buddy_grow(&arena.buddy, 4, 4, 8, &granted), -ENOMEM); /* it is the right one of two */
+	assert_int_equal(buddy_grow(&arena.buddy, 0, 4, 8, &granted), -ENOMEM); /* its buddy is taken */
+	buddy_release(&arena.buddy, 4, 4);
+	assert_int_equal(buddy_reserve(&arena.buddy, 7, 1), 0);
+	assert_int_equal(buddy_grow(&arena.buddy, 0, 4, 8, &granted), -ENOMEM); /* some of it is */
+	assert_int_equal(granted, 77);
+	assert_int_equal(buddy_free_units(&arena.buddy), 43);
+	buddy_release(&arena.buddy, 7, 1);
+	buddy_release(&arena.buddy, 0, 4);
+	assert_whole(&arena, 48);
+	close_arena(&arena);
+}
+
+static void what_is_granted(void **state)
+{
+	(void)state;
+	for (uint64_t units = 1; units < 5000; units++)
+		assert_true(buddy_rounded(units) >= units && buddy_rounded(units) / 2 < units);
+	assert_int_equal(buddy_rounded(1), 1);
+	assert_int_equal(buddy_rounded(3), 4);
+	assert_int_equal(buddy_rounded(4), 4);
+	assert_int_equal(buddy_rounded(UINT64_C(1) << 62), UINT64_C(1) << 62);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -419,6 +463,8 @@ int main(void)
 		cmocka_unit_test(lowest_address_in_smallest_order),
 		cmocka_unit_test(alignment_above_the_size),
 		cmocka_unit_test(ranges),
+		cmocka_unit_test(growing_in_place),
+		cmocka_unit_test(what_is_granted),
 		cmocka_unit_test(wrong_releases_are_asserted),
 		cmocka_unit_test(huge_arena_is_sparse),
 		cmocka_unit_test(large_arena_is_valid),

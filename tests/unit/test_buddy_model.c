@@ -171,6 +171,36 @@ static void step_reserve(struct model *model, struct buddy *buddy)
 	}
 }
 
+/* What one call took, if it is still a whole block, grows, and perhaps shrinks again, as a block that is resized does. */
+static void step_resize(struct model *model, struct buddy *buddy)
+{
+	uint64_t at = draw(model->units), start = at, end = at + 1, granted = 0;
+
+	if (model->owner[at] == 0)
+		return;
+	while (start > 0 && model->owner[start - 1] == model->owner[at])
+		start--;
+	while (end < model->units && model->owner[end] == model->owner[at])
+		end++;
+	uint64_t had = end - start, units = had + 1 + draw_log(had), wanted = 1;
+	if ((had & (had - 1)) != 0 || start % had != 0)
+		return;
+	while (wanted < units)
+		wanted *= 2;
+	bool fits = start % wanted == 0 && wanted <= model->units - start && model_is(model, end, wanted - had, true);
+	int result = buddy_grow(buddy, start, had, units, &granted);
+	assert_int_equal(result, fits ? 0 : -ENOMEM);
+	if (!fits)
+		return;
+	assert_int_equal(granted, wanted);
+	model_paint(model, end, wanted - had, model->owner[at]);
+	units = 1 + draw(wanted);
+	uint64_t kept = buddy_rounded(units);
+	assert_true(kept >= units && kept < 2 * units && kept <= wanted);
+	buddy_release(buddy, start + kept, wanted - kept);
+	model_paint(model, start + kept, wanted - kept, 0);
+}
+
 static void step_ask(const struct model *model, const struct buddy *buddy)
 {
 	uint64_t at = draw(model->units), units = 1 + draw(model->units - at);
@@ -204,8 +234,10 @@ static void against_model(uint64_t units, uint64_t steps)
 			step_allocate(&model, &buddy, draw(rare) == 0);
 		else if (choice < 92)
 			step_release(&model, &buddy);
-		else if (choice < 97)
+		else if (choice < 95)
 			step_reserve(&model, &buddy);
+		else if (choice < 98)
+			step_resize(&model, &buddy);
 		else
 			step_ask(&model, &buddy);
 		assert_int_equal(buddy_free_units(&buddy), model.free_units);

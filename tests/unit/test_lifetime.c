@@ -285,6 +285,130 @@ static void test_replaced_name(void **state)
 	assert_empty();
 }
 
+/* Whoever holds it stands in the way of whoever wants it for himself. */
+static void test_seclusion(void **state)
+{
+	struct session *owner = &fixture.sessions[0], *user = &fixture.sessions[1];
+	uint32_t block = 0;
+
+	(void)state;
+	assert_int_equal(allocate(owner, 100, &block), 0);
+	uint64_t word = blocks_word(&fixture.pool.blocks, block);
+	assert_int_equal(lifetime_seclude(owner, block), 0);
+	assert_int_equal(lifetime_seclude(user, block), ERROR_IN_USE);
+	uint32_t own = refer(owner, block);
+	assert_int_equal(lifetime_seclude(owner, block), 0);
+	uint32_t reference = refer(user, block);
+	assert_int_equal(lifetime_seclude(owner, block), ERROR_IN_USE);
+	lifetime_drop_owner(owner, block);
+	assert_int_equal(lifetime_seclude(user, block), ERROR_IN_USE);
+	lifetime_set_reference(owner, own, 0);
+	assert_int_equal(lifetime_seclude(user, block), 0);
+	uint32_t name = publish(block, "name"); /* is no session */
+	uint32_t timed = lease(block);          /* nor is time */
+	assert_int_equal(lifetime_seclude(user, block), 0);
+	assert_int_equal(record_state(blocks_word(&fixture.pool.blocks, block)), record_state(word));
+	lifetime_drop_lease(&fixture.pool, timed);
+	lifetime_drop_name(&fixture.pool, name);
+	uint32_t ticket = share(block);
+	assert_int_equal(lifetime_seclude(user, block), ERROR_IN_USE);
+	lifetime_drop_ticket(&fixture.pool, ticket);
+	assert_int_equal(lifetime_seclude(user, block), 0);
+	assert_int_equal(lifetime_copy_hold(&fixture.sessions[2], block), 0); /* as a clone does */
+	assert_int_equal(lifetime_seclude(user, block), ERROR_IN_USE);
+	lifetime_set_reference(&fixture.sessions[2], lifetime_find_reference(&fixture.sessions[2], block) - 1, 0);
+	assert_int_equal(lifetime_seclude(user, block), 0);
+
+	/* A hold page may have it, and none does. */
+	blocks_share(&fixture.pool.blocks, block);
+	fixture.pool.dying.pages = 1;
+	assert_int_equal(lifetime_seclude(user, block), 0);
+	assert_int_equal(record_state(blocks_word(&fixture.pool.blocks, block)), RECORD_DYING);
+	blocks_set_state(&fixture.pool.blocks, block, RECORD_LIVE);
+	fixture.pool.dying.pages = 0;
+	lifetime_set_reference(user, reference, 0);
+	assert_empty();
+}
+
+/* What another block holds, its readers reach; what a block holds itself is no matter. */
+static void test_seclusion_of_linked_blocks(void **state)
+{
+	struct session *owner = &fixture.sessions[0];
+	struct links *links = &fixture.pool.links;
+	uint32_t from = 0, to = 0, link = 0;
+
+	(void)state;
+	assert_int_equal(allocate(owner, 100, &from), 0);
+	assert_int_equal(allocate(owner, 100, &to), 0);
+	assert_int_equal(table_take(&links->table, &link), 0);
+	links_write(links, link, &(struct link_record){.from = from, .to = to, .from_id = id_of(from), .to_id = id_of(to)});
+	lifetime_add_link(&fixture.pool, link);
+	assert_int_equal(lifetime_seclude(owner, from), 0);
+	assert_int_equal(lifetime_seclude(owner, to), ERROR_IN_USE);
+	lifetime_drop_link(&fixture.pool, link);
+	assert_int_equal(lifetime_seclude(owner, to), 0);
+	lifetime_drop_owner(owner, from);
+	lifetime_drop_owner(owner, to);
+	assert_empty();
+}
+
+static void change(uint32_t block, uint64_t size, uint64_t granted, uint32_t metadata)
+{
+	struct block_body body = *blocks_body(&fixture.pool.blocks, block);
+
+	body.size = size;
+	body.granted = granted;
+	body.metadata = metadata;
+	blocks_fill_body(&fixture.pool.blocks, block, &body);
+	lifetime_change_body(&fixture.pool, block, RECORD_LIVE);
+}
+
+/* Sums, metadata and the tail follow from the body that counts; whether the block has an owner or not. */
+static void test_change(void **state)
+{
+	struct pool *pool = &fixture.pool;
+	struct session *owner = &fixture.sessions[0], *user = &fixture.sessions[1];
+	struct view_block seen;
+	uint32_t block = 0, metadata;
+
+	(void)state;
+	pool->sessions.by_number[owner->number] = owner;
+	for (int owned = 1; owned >= 0; owned--) {
+		uint64_t granted;
+		assert_int_equal(allocate(owner, 1000, &block), 0);
+		uint32_t reference = refer(user, block);
+		if (!owned)
+			lifetime_drop_owner(owner, block);
+		assert_int_equal(table_take(&pool->metadata.table, &metadata), 0);
+		metadata_write(&pool->metadata, metadata, id_of(block), (const uint8_t *)"shape", 5);
+		change(block, 100, 128, metadata + 1);
+		assert_int_equal(pool->requested, 100);
+		assert_int_equal(owner->bytes, owned ? 128 : 0);
+		assert_int_equal(pool->unowned_bytes, owned ? 0 : 128);
+		assert_int_equal(buddy_free_units(&pool->buddy), POOL_SIZE / UNIT - 2);
+		assert_int_equal(pool->metadata.table.free_count, 0);
+		uint64_t offset = pool->blocks.records[block].offset / UNIT;
+		assert_int_equal(buddy_grow(&pool->buddy, offset, 2, 64, &granted), 0);
+		change(block, 4000, granted * UNIT, 0);
+		assert_int_equal(pool->requested, 4000);
+		assert_int_equal(owner->bytes, owned ? 4096 : 0);
+		assert_int_equal(pool->unowned_bytes, owned ? 0 : 4096);
+		assert_int_equal(pool->metadata.table.free_count, 1);
+		assert_int_equal(view_read_block(&fixture.view, block, &seen), 1);
+		assert_true(seen.size == 4000 && seen.granted == 4096 && seen.metadata == 0);
+		/* Its metadata goes with it. */
+		assert_int_equal(table_take(&pool->metadata.table, &metadata), 0);
+		change(block, 4000, 4096, metadata + 1);
+		if (owned)
+			lifetime_drop_owner(owner, block);
+		lifetime_set_reference(user, reference, 0);
+		assert_int_equal(pool->metadata.table.free_count, 1);
+		assert_empty();
+		pool->metadata.table.free_count = pool->metadata.table.used = 0;
+	}
+	pool->sessions.by_number[owner->number] = NULL;
+}
+
 static void test_handles(void **state)
 {
 	uint32_t block = 0;
@@ -624,8 +748,8 @@ static void test_against_model(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_every_order),     TEST(test_replaced_name), TEST(test_handles),
-		TEST(test_which_hold_goes), TEST(test_against_model),
+		TEST(test_every_order), TEST(test_replaced_name),   TEST(test_handles),       TEST(test_seclusion),
+		TEST(test_change),      TEST(test_which_hold_goes), TEST(test_against_model), TEST(test_seclusion_of_linked_blocks),
 	};
 
 	draw_seed();

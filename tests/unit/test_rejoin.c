@@ -387,7 +387,7 @@ static void test_told(void **state)
 		;
 	assert_int_equal(r, -SHMB_E_SESSION_ENDED);
 	assert_false(is_accessible(block.data));
-	assert_int_equal(descriptor_leaks_count(0), descriptors - 1); /* the lock: by that the daemon knows */
+	assert_int_equal(descriptor_leaks_count(0), descriptors - 2); /* the segment, and the lock: by that the daemon knows */
 	fake_daemon_await(&fake.shared->ended, 1);
 	expect_over(&block, "the session is over");
 }

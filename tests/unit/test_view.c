@@ -26,8 +26,9 @@
 #define PAGE 4096
 
 /* Records that lie across two pages, so that a reader can be caught in the middle. */
-#define BLOCK_ACROSS 42
+#define BLOCK_ACROSS 36
 #define NAME_ACROSS 10
+#define METADATA_ACROSS 15
 
 struct fixture {
 	uint8_t *base;
@@ -35,6 +36,7 @@ struct fixture {
 	struct view_header *header;
 	struct name_record *names;
 	struct block_record *blocks;
+	struct metadata_record *metadata;
 	_Atomic uint32_t *buckets;
 	struct view view;
 };
@@ -68,6 +70,23 @@ static void set_name_body(uint32_t index, unsigned which, uint64_t id, uint32_t 
 	body->checksum = name_body_checksum(body, fixture.names[index].first_id);
 }
 
+/* The block's metadata, and a body that names it. */
+static void make_metadata(uint32_t block, uint32_t index, const char *text)
+{
+	struct block_record *record = &fixture.blocks[block];
+	uint64_t id = record_id(record->word);
+	unsigned body = !record_body(record->word);
+
+	fixture.metadata[index] = (struct metadata_record){.block_id = id, .length = (uint32_t)strlen(text)};
+	memcpy(fixture.metadata[index].bytes, text, strlen(text));
+	fixture.metadata[index].checksum = metadata_checksum(&fixture.metadata[index]);
+	record->body[body] = record->body[!body];
+	record->body[body].metadata = index + 1;
+	record->body[body].checksum = block_body_checksum(&record->body[body], id);
+	record->word ^= RECORD_BODY;
+	((struct view_counters *)(fixture.base + VIEW_COUNTERS_AT))->metadata_records = MAX_NAMES;
+}
+
 static void make_name(uint32_t index, uint64_t id, const char *name)
 {
 	struct name_record *record = &fixture.names[index];
@@ -96,6 +115,7 @@ static int setup(void **state)
 	fixture.buckets = (_Atomic uint32_t *)(fixture.base + VIEW_INDEX_AT);
 	fixture.names = (struct name_record *)(fixture.base + geometry.names_at);
 	fixture.blocks = (struct block_record *)(fixture.base + geometry.blocks_at);
+	fixture.metadata = (struct metadata_record *)(fixture.base + geometry.metadata_at);
 	*fixture.header = (struct view_header){
 		.layout_version = VIEW_LAYOUT_VERSION,
 		.incarnation = 5,
@@ -105,6 +125,7 @@ static int setup(void **state)
 		.view_size = geometry.view_size,
 		.names_at = geometry.names_at,
 		.blocks_at = geometry.blocks_at,
+		.metadata_at = geometry.metadata_at,
 		.name_buckets = geometry.name_buckets,
 		.max_names = MAX_NAMES,
 		.max_blocks = MAX_BLOCKS,
@@ -135,7 +156,8 @@ static void test_geometry(void **state)
 	assert_int_equal(g.name_buckets, 1);
 	assert_int_equal(g.names_at, VIEW_INDEX_AT + PAGE);
 	assert_int_equal(g.blocks_at, VIEW_INDEX_AT + 2 * PAGE);
-	assert_int_equal(g.view_size, VIEW_INDEX_AT + 3 * PAGE);
+	assert_int_equal(g.metadata_at, VIEW_INDEX_AT + 3 * PAGE);
+	assert_int_equal(g.view_size, VIEW_INDEX_AT + 4 * PAGE);
 	view_geometry(1, 1024, &g);
 	assert_int_equal(g.name_buckets, 1024);
 	view_geometry(1, 1025, &g);
@@ -145,7 +167,8 @@ static void test_geometry(void **state)
 	assert_int_equal(g.name_buckets, UINT32_C(1) << 31);
 	assert_true(g.names_at >= VIEW_INDEX_AT + (UINT64_C(4) << 31));
 	assert_true(g.blocks_at >= g.names_at + UINT32_MAX * sizeof(struct name_record));
-	assert_true(g.view_size >= g.blocks_at + UINT32_MAX * sizeof(struct block_record));
+	assert_true(g.metadata_at >= g.blocks_at + UINT32_MAX * sizeof(struct block_record));
+	assert_true(g.view_size >= g.metadata_at + UINT32_MAX * sizeof(struct metadata_record));
 }
 
 static void test_open(void **state)
@@ -199,6 +222,7 @@ static void test_open_refuses(void **state)
 	WRONG(name_buckets, good.name_buckets * 2);
 	WRONG(names_at, good.names_at + PAGE);
 	WRONG(blocks_at, good.blocks_at - PAGE);
+	WRONG(metadata_at, good.metadata_at - PAGE);
 	WRONG(view_size, good.view_size - PAGE);
 	WRONG(max_blocks, UINT32_MAX);
 	WRONG(max_names, UINT32_MAX);
@@ -247,7 +271,7 @@ static void test_header_bit_by_bit(void **state)
 
 static void test_read_block(void **state)
 {
-	struct view_block block, expected = {11, 4096, 100, 128, 77, 3, 1000, "a tag"};
+	struct view_block block, expected = {11, 4096, 100, 128, 77, 3, 1000, 0, 0, "a tag"};
 
 	(void)state;
 	for (unsigned body = 0; body < 2; body++) {
@@ -265,6 +289,61 @@ static void test_read_block(void **state)
 	assert_int_equal(view_read_block(&fixture.view, 0, &block), 0); /* never used */
 	assert_int_equal(view_read_block(&fixture.view, MAX_BLOCKS, &block), 0);
 	assert_int_equal(view_read_block(&fixture.view, UINT32_MAX, &block), 0);
+}
+
+static int read_metadata(uint32_t index, uint64_t id, char out_text[METADATA_MAX + 1])
+{
+	uint32_t length = 0;
+	int result = view_read_metadata(&fixture.view, index, id, (uint8_t *)out_text, &length);
+
+	out_text[length] = 0;
+	return result;
+}
+
+static void test_read_metadata(void **state)
+{
+	struct view_counters *counters = (struct view_counters *)(fixture.base + VIEW_COUNTERS_AT);
+	char text[METADATA_MAX + 1];
+
+	(void)state;
+	assert_int_equal(read_metadata(1, 11, text), 1);
+	assert_string_equal(text, "");
+	make_metadata(1, 3, "a shape");
+	assert_int_equal(read_metadata(1, 11, text), 1);
+	assert_string_equal(text, "a shape");
+	make_metadata(1, 4, "another");
+	assert_int_equal(read_metadata(1, 11, text), 1);
+	assert_string_equal(text, "another");
+	assert_int_equal(read_metadata(1, 12, text), 0);
+	assert_int_equal(read_metadata(2, 11, text), 0);
+	assert_int_equal(read_metadata(MAX_BLOCKS, 11, text), 0);
+
+	/* Nobody looks where no record can be. */
+	counters->metadata_records = 4;
+	assert_int_equal(read_metadata(1, 11, text), -EBADMSG);
+	counters->metadata_records = UINT64_MAX;
+	assert_int_equal(read_metadata(1, 11, text), 1);
+	make_block(1, 11, 0);
+	fixture.blocks[1].body[0].metadata = MAX_NAMES + 1;
+	fixture.blocks[1].body[0].checksum = block_body_checksum(&fixture.blocks[1].body[0], 11);
+	assert_int_equal(read_metadata(1, 11, text), -EBADMSG);
+	fixture.blocks[1].body[0].checksum ^= 1;
+	assert_int_equal(read_metadata(1, 11, text), -EBADMSG);
+}
+
+static void test_metadata_bit_by_bit(void **state)
+{
+	uint8_t *record = (uint8_t *)&fixture.metadata[3];
+	char text[METADATA_MAX + 1];
+
+	(void)state;
+	make_metadata(1, 3, "a shape");
+	for (size_t bit = 0; bit < sizeof(struct metadata_record) * 8; bit++) {
+		record[bit / 8] ^= (uint8_t)(1u << bit % 8);
+		assert_int_equal(read_metadata(1, 11, text), -EBADMSG);
+		record[bit / 8] ^= (uint8_t)(1u << bit % 8);
+	}
+	assert_int_equal(read_metadata(1, 11, text), 1);
 }
 
 static void test_read_name(void **state)
@@ -559,6 +638,57 @@ static void free_name(void)
 	fixture.names[NAME_ACROSS].word = record_word(23, 0, RECORD_FREE);
 }
 
+/* Its former metadata is recycled, for itself, and does not count yet. */
+static void rewrite_metadata(void)
+{
+	struct metadata_record *record = &fixture.metadata[METADATA_ACROSS];
+
+	make_metadata(1, 2, "second");
+	memcpy(record->bytes, "third!", 6);
+	record->checksum = metadata_checksum(record);
+}
+
+/* Its body changes twice. */
+static void set_metadata_twice(void)
+{
+	make_metadata(1, 2, "second");
+	make_metadata(1, METADATA_ACROSS, "third!");
+}
+
+static void free_block_with_metadata(void)
+{
+	fixture.blocks[1].word = record_word(11, 0, RECORD_FREE);
+}
+
+static void recycle_block_with_metadata(void)
+{
+	make_block(1, 99, 0);
+}
+
+static void test_metadata_changes_while_read(void **state)
+{
+	uint8_t *behind = (uint8_t *)fixture.metadata + PAGE;
+	char text[METADATA_MAX + 1];
+
+	(void)state;
+	assert_true((uint8_t *)&fixture.metadata[METADATA_ACROSS] < behind);
+	assert_true((uint8_t *)&fixture.metadata[METADATA_ACROSS + 1] > behind);
+	make_metadata(1, METADATA_ACROSS, "first");
+	catch_reader_at(behind, rewrite_metadata);
+	assert_int_equal(read_metadata(1, 11, text), 1);
+	assert_string_equal(text, "second");
+	make_metadata(1, METADATA_ACROSS, "first");
+	catch_reader_at(behind, set_metadata_twice);
+	assert_int_equal(read_metadata(1, 11, text), 1);
+	assert_string_equal(text, "third!");
+	catch_reader_at(behind, free_block_with_metadata);
+	assert_int_equal(read_metadata(1, 11, text), 0);
+	make_block(1, 11, 0);
+	make_metadata(1, METADATA_ACROSS, "first");
+	catch_reader_at(behind, recycle_block_with_metadata);
+	assert_int_equal(read_metadata(1, 11, text), 0);
+}
+
 static void test_changes_while_read(void **state)
 {
 	uint8_t *behind_block = (uint8_t *)fixture.blocks + PAGE, *behind_name = (uint8_t *)fixture.names + PAGE;
@@ -638,7 +768,8 @@ int main(void)
 		TEST(test_body_of_another_life), TEST(test_find),
 		TEST(test_find_compares),        TEST(test_chains),
 		TEST(test_changes_while_read),   TEST(test_torn_once),
-		TEST(test_read_replaced_name),
+		TEST(test_read_replaced_name),   TEST(test_read_metadata),
+		TEST(test_metadata_bit_by_bit),  TEST(test_metadata_changes_while_read),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -29,6 +29,7 @@ struct view_object {
 	struct view_counters *counters;
 	struct name_record *names;
 	struct block_record *blocks;
+	struct metadata_record *metadata;
 };
 
 static inline void view_object_commit(struct view_object *object, uint64_t from, uint64_t length)
@@ -56,6 +57,7 @@ static inline void view_object_make(struct view_object *object, uint32_t max_blo
 	object->counters = (struct view_counters *)(object->base + VIEW_COUNTERS_AT);
 	object->names = (struct name_record *)(object->base + geometry.names_at);
 	object->blocks = (struct block_record *)(object->base + geometry.blocks_at);
+	object->metadata = (struct metadata_record *)(object->base + geometry.metadata_at);
 	*object->header = (struct view_header){
 		.layout_version = VIEW_LAYOUT_VERSION,
 		.incarnation = 5,
@@ -64,6 +66,7 @@ static inline void view_object_make(struct view_object *object, uint32_t max_blo
 		.view_size = geometry.view_size,
 		.names_at = geometry.names_at,
 		.blocks_at = geometry.blocks_at,
+		.metadata_at = geometry.metadata_at,
 		.name_buckets = geometry.name_buckets,
 		.max_names = max_names,
 		.max_blocks = max_blocks,

@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Operations that change a block: see operation.h. A seat seals any block that it has made; metadata and size it changes of blocks that nobody else
+ * can hold (`secret`), and so knows what they are.
+ */
+#include <string.h>
+
+#include "tests/storm/client.h"
+#include "tests/storm/operation_blocks.h"
+#include "tests/support/pattern.h"
+
+/* A block that this seat alone can hold; NULL: it found none. */
+static struct ledger_hold *any_secret(struct client *client)
+{
+	struct ledger_hold *hold = client_any_hold(client);
+
+	return hold && hold->secret && hold->filled ? hold : NULL;
+}
+
+bool operation_seal(struct client *client)
+{
+	struct ledger_hold *hold = client_any_hold(client);
+	shmb_block_info info;
+
+	if (!hold || !hold->filled || hold->seed >> 48 != client->seat->number + 1u)
+		return false;
+	CLIENT_EXPECT(client, CLIENT_CALL(client, shmb_seal(client->session, hold->handle)) == 0);
+	hold->sealed = true;
+	CLIENT_EXPECT(client, shmb_find_block(client->session, hold->handle.id, &info) == 0 && info.sealed);
+	return true;
+}
+
+/* Its next metadata. */
+static void set_metadata(struct client *client, struct ledger_hold *hold)
+{
+	uint8_t bytes[SHMB_METADATA_MAX];
+	struct ledger_hold changed = {.seed = hold->seed, .metadata = hold->metadata + 1};
+	size_t size = ledger_metadata(&changed, bytes);
+	int result = CLIENT_CALL(client, shmb_set_metadata(client->session, hold->handle, bytes, size));
+	CLIENT_EXPECT(client, result == (hold->sealed ? -SHMB_E_SEALED : 0));
+	hold->metadata += result == 0;
+	client_verify(client, hold);
+}
+
+bool operation_set_metadata(struct client *client)
+{
+	struct ledger_hold *hold = any_secret(client);
+
+	if (hold)
+		set_metadata(client, hold);
+	return hold != NULL;
+}
+
+/* A new block came of it, with the metadata of the old one, which stays. */
+static void take_moved(struct client *client, const struct ledger_hold *old, struct ledger_hold *hold,
+                       const shmb_block *block)
+{
+	uint8_t bytes[SHMB_METADATA_MAX], expected[SHMB_METADATA_MAX];
+	size_t size;
+
+	CLIENT_EXPECT(client, shmb_get_metadata(client->session, block->handle, bytes, sizeof bytes, &size) == 0);
+	CLIENT_EXPECT(client, size == ledger_metadata(old, expected) && memcmp(bytes, expected, size) == 0);
+	take_block(client, hold, block);
+	set_metadata(client, hold);
+	client_verify(client, old);
+}
+
+bool operation_resize(struct client *client)
+{
+	struct ledger_hold *hold = any_secret(client);
+	uint64_t size = draw_size(client);
+	/* In case that it is moved. */
+	struct ledger_hold *other = hold ? ask_hold(client, size) : NULL;
+	shmb_block block;
+	bool moved = false;
+	uint64_t mark = operation_clone_mark();
+
+	if (!other)
+		return false;
+	client_verify(client, hold);
+	int result = CLIENT_CALL(client, shmb_resize(client->session, hold->handle, size, &block, &moved));
+	bool sealed = hold->sealed;
+	if (!sealed && result == 0 && moved) {
+		take_moved(client, hold, other, &block);
+		return true;
+	}
+	atomic_store(&other->state, HOLD_NONE);
+	CLIENT_EXPECT(client, !sealed || result == -SHMB_E_SEALED);
+	/* A clone of the session holds the block too. */
+	bool cloned = result == -SHMB_E_IN_USE && size < hold->size && operation_was_cloned(mark);
+	if (sealed || cloned || is_refused(client, result))
+		return true;
+	CLIENT_EXPECT(client, block.handle.id == hold->handle.id && block.offset == hold->offset && block.size == size);
+	CLIENT_EXPECT(client, pattern_matches(block.data, size < hold->size ? size : hold->size, hold->seed));
+	hold->size = size;
+	pattern_write(block.data, size, hold->seed);
+	return true;
+}

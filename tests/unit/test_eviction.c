@@ -1,0 +1,506 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Cache blocks, over a real pool under a name of this process, and sessions with hold pages: which are idle, in which order they go, and that none
+ * goes that somebody holds; by hand, and then at random against a list that is searched from end to end.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "server/cache.h"
+#include "server/cascade.h"
+#include "server/dying.h"
+#include "server/eviction.h"
+#include "server/hold_page.h"
+#include "server/lifetime.h"
+#include "server/log.h"
+#include "server/reclaim.h"
+#include "tests/unit/draw.h"
+
+#define SESSIONS 3
+#define UNIT 64
+#define POOL_SIZE (UINT64_C(1) << 20)
+
+struct fixture {
+	uv_loop_t loop;
+	struct pool pool;
+	struct reclaim reclaim;
+	struct session sessions[SESSIONS]; /* number 1 on */
+	struct hold_page *pages[SESSIONS]; /* as the client has it */
+};
+static struct fixture fixture;
+static struct pool *const pool = &fixture.pool;
+
+static int setup(void **state)
+{
+	char name[32];
+	struct pool_options options = {.name = name, .size = POOL_SIZE, .unit = UNIT, .ephemeral = true};
+
+	(void)state;
+	snprintf(name, sizeof name, "unit-eviction-%d", (int)getpid());
+	log_open(LOG_LEVEL_ERROR);
+	memset(&fixture, 0, sizeof fixture);
+	if (uv_loop_init(&fixture.loop) < 0 || pool_open(&fixture.loop, &options, pool) < 0 ||
+	    reclaim_init(&fixture.reclaim, pool) < 0)
+		return -1;
+	for (uint32_t i = 0; i < SESSIONS; i++) {
+		uint32_t number;
+		fixture.sessions[i] = (struct session){.pool = pool, .number = i + 1, .hold_page = -1};
+		assert_int_equal(table_take(&pool->sessions.table, &number), 0);
+		pool->sessions.by_number[number] = &fixture.sessions[i];
+	}
+	return 0;
+}
+
+static void open_page(uint32_t i)
+{
+	uint64_t inode;
+	int fd;
+
+	assert_int_equal(hold_page_create(pool->name, i + 1, &fd, &inode), 0);
+	fixture.pages[i] = mmap(NULL, HOLD_PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	assert_true(fixture.pages[i] != MAP_FAILED);
+	dying_add_page(&fixture.sessions[i], fd);
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	for (uint32_t i = 0; i < SESSIONS; i++) {
+		dying_drop_page(&fixture.sessions[i]);
+		if (fixture.pages[i])
+			munmap(fixture.pages[i], HOLD_PAGE_SIZE);
+		pool->sessions.by_number[i + 1] = NULL;
+	}
+	eviction_stop(&pool->eviction);
+	dying_stop(&pool->dying);
+	reclaim_deinit(&fixture.reclaim);
+	pool_close(pool);
+	return uv_loop_close(&fixture.loop);
+}
+
+/* A block of this user's that session 1 owns. */
+static uint32_t allocate(uint64_t units, uint32_t uid)
+{
+	uint64_t offset, granted;
+	uint32_t index;
+
+	assert_int_equal(table_prepare(&pool->blocks.table, 1), 0);
+	assert_int_equal(buddy_allocate(&pool->buddy, units, 1, &offset, &granted), 0);
+	assert_int_equal(table_take(&pool->blocks.table, &index), 0);
+	blocks_write(&pool->blocks, index,
+	             &(struct block_content){.id = pool_take_ids(pool, 1),
+	                                     .offset = offset * UNIT,
+	                                     .size = granted * UNIT,
+	                                     .granted = granted * UNIT,
+	                                     .owner = 1,
+	                                     .uid = uid,
+	                                     .tag = "",
+	                                     .shared = true});
+	lifetime_add_owner(&fixture.sessions[0], index);
+	return index;
+}
+
+static void make_cached(uint32_t block)
+{
+	struct block_body body = *blocks_body(&pool->blocks, block);
+
+	body.flags |= BLOCK_SEALED | BLOCK_CACHED;
+	blocks_fill_body(&pool->blocks, block, &body);
+	lifetime_change_body(pool, block, RECORD_LIVE);
+	cache_settle(pool, block);
+}
+
+/* A cache block that nobody holds. */
+static uint32_t make_idle(uint64_t units, uint32_t uid)
+{
+	uint32_t block = allocate(units, uid);
+
+	make_cached(block);
+	lifetime_drop_owner(&fixture.sessions[0], block);
+	return block;
+}
+
+static uint32_t add_name(uint32_t block, const char *text)
+{
+	uint32_t name;
+
+	assert_int_equal(table_take(&pool->names.table, &name), 0);
+	names_write(&pool->names, name,
+	            &(struct name_content){.id = pool_take_ids(pool, 1),
+	                                   .block = block,
+	                                   .block_id = record_id(blocks_word(&pool->blocks, block)),
+	                                   .name = text,
+	                                   .name_length = strlen(text)});
+	lifetime_add_name(pool, name);
+	return name;
+}
+
+static uint32_t add_reference(uint32_t session, uint32_t block)
+{
+	uint32_t reference;
+
+	assert_int_equal(table_take(&pool->references.table, &reference), 0);
+	references_write_live(&pool->references, reference, session + 1, block, record_id(blocks_word(&pool->blocks, block)));
+	lifetime_add_reference(&fixture.sessions[session], reference);
+	return reference;
+}
+
+static enum record_state state_of(uint32_t block)
+{
+	return record_state(blocks_word(&pool->blocks, block));
+}
+
+static bool is_there(uint32_t block)
+{
+	return state_of(block) == RECORD_LIVE;
+}
+
+static bool after(void *context)
+{
+	unsigned *left = context;
+
+	return --*left == 0;
+}
+
+static enum eviction_result evict(uint64_t uid, unsigned count)
+{
+	enum eviction_result result = eviction_run(pool, uid, after, &count);
+
+	assert_true(cache_is_valid(&pool->cache));
+	return result;
+}
+
+/* ---- By hand ---------------------------------------------------------------------------------------------------- */
+
+static void test_least_recently_used(void **state)
+{
+	uint32_t a = make_idle(1, 5), b = make_idle(1, 5), c = make_idle(1, 5);
+
+	(void)state;
+	assert_int_equal(evict(CACHE_ANYBODY, 1), EVICTION_ENOUGH);
+	assert_true(!is_there(a) && is_there(b) && is_there(c));
+	uint32_t reference = add_reference(1, b);
+	assert_int_equal(pool->cache.blocks, 1);
+	lifetime_set_reference(&fixture.sessions[1], reference, 0); /* used now */
+	assert_int_equal(pool->cache.blocks, 2);
+	assert_int_equal(evict(CACHE_ANYBODY, 1), EVICTION_ENOUGH);
+	assert_true(is_there(b) && !is_there(c));
+	assert_int_equal(evict(CACHE_ANYBODY, 2), EVICTION_NONE);
+	assert_int_equal(pool->block_count, 0);
+	assert_int_equal(atomic_load(&pool->counters->evictions), 3);
+	assert_int_equal(evict(CACHE_ANYBODY, 1), EVICTION_NONE);
+}
+
+static void test_names_and_leases_go_along(void **state)
+{
+	uint32_t block = make_idle(1, 5), many = make_idle(1, 5), lease;
+	char text[16];
+
+	(void)state;
+	add_name(block, "one");
+	add_name(block, "two");
+	assert_int_equal(table_take(&pool->leases.table, &lease), 0);
+	leases_write(&pool->leases, lease, block, record_id(blocks_word(&pool->blocks, block)), 1000000000);
+	lifetime_add_lease(pool, lease, 1000000000);
+	for (unsigned i = 0; i <= CACHE_NAMES_MAX; i++) {
+		snprintf(text, sizeof text, "n%u", i);
+		add_name(many, text);
+	}
+	assert_int_equal(pool->cache.blocks, 2); /* none of that is a use */
+	assert_int_equal(evict(CACHE_ANYBODY, 2), EVICTION_NONE);
+	assert_false(is_there(block));
+	assert_true(is_there(many));
+	assert_int_equal(pool->name_count, CACHE_NAMES_MAX + 1);
+	assert_int_equal(pool->leases.count, 0);
+	lifetime_drop_cached(pool, many);
+	assert_true(is_there(many)); /* its names hold it now */
+	assert_int_equal(pool->cache.blocks, 0);
+}
+
+static void test_what_is_held_stays(void **state)
+{
+	uint32_t owned = allocate(1, 5), referenced = make_idle(1, 5), alone = make_idle(1, 5), linked = make_idle(1, 5),
+			 by_page = make_idle(1, 5), from = allocate(1, 5), link;
+
+	(void)state;
+	open_page(1);
+	make_cached(owned);
+	add_reference(1, referenced);
+	assert_int_equal(table_take(&pool->links.table, &link), 0);
+	links_write(&pool->links, link,
+	            &(struct link_record){.from = from,
+	                                  .to = linked,
+	                                  .from_id = record_id(blocks_word(&pool->blocks, from)),
+	                                  .to_id = record_id(blocks_word(&pool->blocks, linked))});
+	lifetime_add_link(pool, link);
+	fixture.pages[1]->slots[100] = record_id(blocks_word(&pool->blocks, by_page));
+	assert_int_equal(evict(CACHE_ANYBODY, 9), EVICTION_NONE);
+	assert_true(is_there(owned) && is_there(referenced) && is_there(linked) && is_there(by_page) && !is_there(alone));
+	fixture.pages[1]->slots[100] = 0;
+	assert_int_equal(evict(CACHE_ANYBODY, 1), EVICTION_ENOUGH);
+	assert_false(is_there(by_page));
+	lifetime_drop_owner(&fixture.sessions[0], from);
+	while (pool->dying.waiting || pool->dying.looking)
+		uv_run(&fixture.loop, UV_RUN_NOWAIT);
+	assert_true(cascade_step(pool, 10));
+	lifetime_drop_owner(&fixture.sessions[0], owned);
+	assert_int_equal(evict(CACHE_ANYBODY, 9), EVICTION_NONE);
+	assert_true(!is_there(owned) && is_there(referenced));
+}
+
+/* Who has more gives more, in bytes; and if need be a user alone. */
+static void test_fair(void **state)
+{
+	uint32_t small[4], large[4];
+
+	(void)state;
+	for (unsigned i = 0; i < 4; i++)
+		small[i] = make_idle(1, 5);
+	for (unsigned i = 0; i < 4; i++)
+		large[i] = make_idle(2, 6);
+	assert_int_equal(cache_bytes(&pool->cache, 6), 8 * UNIT);
+	assert_int_equal(evict(CACHE_ANYBODY, 2), EVICTION_ENOUGH);
+	assert_true(!is_there(large[0]) && !is_there(large[1]) && is_there(small[0]));
+	assert_int_equal(evict(6, 9), EVICTION_NONE);
+	assert_true(!is_there(large[3]) && is_there(small[0]));
+	assert_int_equal(cache_bytes(&pool->cache, 6), 0);
+	assert_int_equal(evict(6, 1), EVICTION_NONE);
+	assert_int_equal(evict(CACHE_ANYBODY, 1), EVICTION_ENOUGH);
+	assert_true(!is_there(small[0]) && is_there(small[3]));
+}
+
+/* A hold that is over counts as the use that it was, though nobody asked. */
+static void test_trails(void **state)
+{
+	uint32_t a = make_idle(1, 5), b = make_idle(1, 5), c = make_idle(1, 5);
+
+	(void)state;
+	open_page(1);
+	open_page(2);
+	fixture.pages[1]->trail[7] = hold_trail_entry(a, pool->cache.clock);
+	fixture.pages[2]->trail[0] = hold_trail_entry(b, 1); /* long ago: no news */
+	fixture.pages[2]->trail[1] = hold_trail_entry(4000000, pool->cache.clock);
+	assert_int_equal(evict(CACHE_ANYBODY, 1), EVICTION_ENOUGH);
+	assert_true(is_there(a) && !is_there(b) && is_there(c));
+	/* The page goes with its session; the use stays. */
+	cache_tick(&pool->cache);
+	fixture.pages[2]->trail[2] = hold_trail_entry(c, pool->cache.clock);
+	dying_drop_page(&fixture.sessions[2]);
+	assert_int_equal(evict(CACHE_ANYBODY, 1), EVICTION_ENOUGH);
+	assert_true(!is_there(a) && is_there(c));
+}
+
+static void test_clock(void **state)
+{
+	(void)state;
+	assert_int_equal(hold_trail_used(hold_trail_entry(3, 0x1fffffff0), 0x200000010), 0x1fffffff0);
+	assert_int_equal(hold_trail_used(hold_trail_entry(3, 0x200000010), 0x200000010), 0x200000010);
+	assert_int_equal(hold_trail_block(hold_trail_entry(UINT32_MAX, UINT64_MAX)), UINT32_MAX);
+	uint64_t before = cache_tick(&pool->cache);
+	pool_take_ids(pool, 1000);
+	assert_true(cache_tick(&pool->cache) >= pool->next_id);
+	assert_true(pool->cache.clock > before);
+	assert_int_equal(atomic_load(&pool->header->use_clock), pool->cache.clock);
+}
+
+/* ---- Who waits -------------------------------------------------------------------------------------------------- */
+
+static unsigned served;
+
+static bool take_unit(struct waiter *waiter)
+{
+	uint64_t offset, granted;
+
+	return buddy_allocate(&pool->buddy, waiter->demand.units, 1, &offset, &granted) == 0;
+}
+
+static void count_served(struct waiter *waiter, int result)
+{
+	(void)waiter;
+	assert_int_equal(result, 0);
+	served++;
+}
+
+/* Much goes in slices, and no more than is needed; what becomes idle later goes at once for who waits still. */
+static void test_waiters(void **state)
+{
+	struct waiter waiter = {.take = take_unit, .ended = count_served}, other = waiter;
+	uint32_t blocks = POOL_SIZE / UNIT;
+	unsigned much = blocks;
+
+	(void)state;
+	for (uint32_t i = 0; i + 64 < blocks; i++)
+		make_idle(1, 5);
+	uint32_t busy = allocate(64, 5);
+	make_cached(busy);
+	served = 0;
+	assert_int_equal(demand_add(&waiter.demand, blocks / 2, 1), 0);
+	assert_int_equal(eviction_run(pool, CACHE_ANYBODY, after, &much), EVICTION_MORE);
+	eviction_begin(pool);
+	assert_int_equal(wait_queue_join(&pool->wait_queue, &waiter, 0), 0);
+	for (unsigned turns = 0; !served; turns++) {
+		assert_in_range(turns, 0, 10000);
+		uv_run(&fixture.loop, UV_RUN_NOWAIT);
+	}
+	assert_true(pool->cache.blocks > 0);
+	assert_true(cache_is_valid(&pool->cache));
+	assert_false(pool->wait_queue.evicting && wait_queue_has_waiters(&pool->wait_queue));
+	while (evict(CACHE_ANYBODY, blocks) != EVICTION_NONE)
+		;
+	uint64_t rest, granted;
+	while (buddy_largest_free(&pool->buddy))
+		assert_int_equal(buddy_allocate(&pool->buddy, buddy_largest_free(&pool->buddy), 1, &rest, &granted), 0);
+	assert_int_equal(demand_add(&other.demand, 64, 1), 0);
+	assert_int_equal(wait_queue_join(&pool->wait_queue, &other, 1000000), 0);
+	uv_run(&fixture.loop, UV_RUN_NOWAIT);
+	assert_int_equal(served, 1);
+	lifetime_drop_owner(&fixture.sessions[0], busy);
+	for (unsigned turns = 0; served < 2; turns++) {
+		assert_in_range(turns, 0, 10000);
+		uv_run(&fixture.loop, UV_RUN_NOWAIT);
+	}
+	assert_int_equal(pool->block_count, 0);
+}
+
+/* ---- At random -------------------------------------------------------------------------------------------------- */
+
+#define BLOCKS 200
+#define ROUNDS 20000
+
+static struct {
+	bool there, held_by_page;
+	uint32_t block, uid, reference; /* plus one */
+	uint64_t used, units;
+} model[BLOCKS];
+
+/* The model's own choice: whose is the most, and of those the one used first. */
+static int expected_victim(void)
+{
+	uint64_t bytes[3] = {0}, most = 0;
+	int victim = -1;
+
+	for (unsigned i = 0; i < BLOCKS; i++)
+		bytes[model[i].uid] += model[i].there && !model[i].reference ? model[i].units : 0;
+	for (unsigned uid = 0; uid < 3; uid++)
+		most = bytes[uid] > most ? bytes[uid] : most;
+	for (int i = 0; i < BLOCKS; i++) {
+		if (model[i].there && !model[i].reference && bytes[model[i].uid] == most &&
+		    (victim < 0 || model[i].used < model[victim].used))
+			victim = i;
+	}
+	return victim;
+}
+
+static void step(uint64_t *clock)
+{
+	unsigned i = (unsigned)draw(BLOCKS);
+
+	if (!model[i].there) {
+		model[i].uid = (uint32_t)draw(3);
+		model[i].units = UINT64_C(1) << draw(5);
+		model[i].block = make_idle(model[i].units, model[i].uid);
+		model[i].there = true;
+		model[i].used = ++*clock;
+	} else if (model[i].reference) {
+		lifetime_set_reference(&fixture.sessions[1], model[i].reference - 1, 0);
+		model[i].reference = 0;
+		model[i].used = ++*clock;
+	} else if (draw(2)) {
+		model[i].reference = add_reference(1, model[i].block) + 1;
+	} else {
+		/* A hold without a request, that is over. No two ticks are the same, for the model's sake. */
+		fixture.pages[1]->trail[draw(HOLD_TRAIL)] = hold_trail_entry(model[i].block, cache_tick(&pool->cache));
+		uint64_t trail[HOLD_TRAIL];
+		assert_int_equal(hold_page_read_trail(fixture.sessions[1].hold_page, trail), 0);
+		cache_follow(&pool->cache, trail, HOLD_TRAIL);
+		model[i].used = ++*clock;
+	}
+}
+
+static void test_against_model(void **state)
+{
+	uint64_t clock = 0;
+
+	(void)state;
+	open_page(1);
+	memset(model, 0, sizeof model);
+	for (unsigned round = 0; round < ROUNDS; round++) {
+		if (draw(4)) {
+			step(&clock);
+			continue;
+		}
+		int victim = expected_victim();
+		uint64_t used;
+		uint32_t block;
+		if (!cache_take(&pool->cache, CACHE_ANYBODY, &block, &used)) {
+			assert_int_equal(victim, -1);
+			continue;
+		}
+		/* Of two users who have the same, either will do. */
+		for (int i = 0; i < BLOCKS; i++) {
+			if (model[i].there && model[i].block == block && model[i].uid != model[victim].uid)
+				victim = i;
+		}
+		cache_give_back(&pool->cache, block, used);
+		assert_int_equal(model[victim].block, block);
+		if (draw(2)) {
+			assert_int_equal(evict(pool->blocks.records[block].uid, 1), EVICTION_ENOUGH);
+			assert_false(is_there(block));
+			model[victim].there = false;
+		}
+	}
+	assert_true(cache_is_valid(&pool->cache));
+}
+
+static void test_damage(void **state)
+{
+	uint32_t block = make_idle(1, 5);
+	struct cache *cache = &pool->cache;
+
+	(void)state;
+	assert_true(cache_is_valid(cache));
+	cache->bytes++;
+	assert_false(cache_is_valid(cache));
+	cache->bytes--;
+	cache->users->bytes++;
+	assert_false(cache_is_valid(cache));
+	cache->users->bytes--;
+	cache->users->uid++;
+	assert_false(cache_is_valid(cache));
+	cache->users->uid--;
+	cache->users->blocks.entries[0].key = cache->clock + 1;
+	assert_false(cache_is_valid(cache));
+	cache->users->blocks.entries[0].key = cache->clock;
+	cache->places[block]++;
+	assert_false(cache_is_valid(cache));
+	cache->places[block]--;
+	assert_true(cache_is_valid(cache));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_least_recently_used, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_names_and_leases_go_along, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_what_is_held_stays, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_fair, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_trails, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_clock, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_waiters, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_against_model, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_damage, setup, teardown),
+	};
+
+	draw_seed();
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
