@@ -574,6 +574,51 @@ static void prepare_to_expire(void)
 	allocate(&other, 2, 300, NULL);
 }
 
+static Shmbuddy__V1__Request *cache(Shmbuddy__V1__Handle *handle)
+{
+	Shmbuddy__V1__Request *request = request_seal();
+
+	request->seal->handle = handle;
+	request->seal->cached = true;
+	return request;
+}
+
+static Shmbuddy__V1__Request *request_cache(void)
+{
+	return cache(&block[0]);
+}
+
+/* Two names and a time to live are all that this cache block has. */
+static void prepare_cached(void)
+{
+	prepare_leased();
+	assert_int_equal(raw_session_publish(&mine, &block[0], "second"), OK);
+	assert_int_equal(raw_session_call(&mine, request_cache()), OK);
+	assert_int_equal(raw_session_free(&mine, &block[0]), OK);
+}
+
+/* So that no more fits, but where the first one is, which was used first. */
+static void prepare_cache(void)
+{
+	allocate(&mine, 0, 300000, "first");
+	assert_int_equal(raw_session_publish(&mine, &block[0], "second"), OK);
+	assert_int_equal(raw_session_renew(&mine, &block[0], LONG_MS), OK);
+	allocate(&mine, 1, 300000, "third");
+	for (unsigned i = 0; i < 2; i++) {
+		assert_int_equal(raw_session_call(&mine, cache(&block[i])), OK);
+		assert_int_equal(raw_session_free(&mine, &block[i]), OK);
+	}
+}
+
+/* As it expires. */
+static void prepare_to_expire_cached(void)
+{
+	prepare_to_expire();
+	assert_int_equal(raw_session_acquire(&mine, &block[0]), OK);
+	assert_int_equal(raw_session_call(&mine, request_cache()), OK);
+	assert_int_equal(raw_session_free(&mine, &block[0]), OK);
+}
+
 static bool wait_for_expiry(void)
 {
 	for (int waited = 0; waited < RAW_CLIENT_PATIENCE_MS; waited++) {
@@ -1017,6 +1062,11 @@ static const struct operation operations[] = {
 	{"expire", prepare_to_expire, NULL, act_expiry},
 	{"seal", prepare_owned, request_seal, NULL},
 	{"seal what is sealed", prepare_sealed, request_seal, NULL},
+	{"make a cache block", prepare_owned_and_named, request_cache, NULL},
+	{"make a cache block of what is sealed", prepare_sealed, request_cache, NULL},
+	{"remove a cache block", prepare_cached, request_remove, NULL},
+	{"allocate, for which a cache block goes", prepare_cache, request_allocate_much, NULL},
+	{"expire, a cache block", prepare_to_expire_cached, NULL, act_expiry},
 	{"set metadata", prepare_owned, request_set_metadata, NULL},
 	{"set metadata anew", prepare_with_metadata, request_set_metadata, NULL},
 	{"set metadata of a sealed block", prepare_sealed, request_set_metadata, NULL},
