@@ -57,6 +57,7 @@ void connection_init(struct connection *connection)
 	connection->fd = -1;
 	connection->lost = true;
 	connection->told_over = NULL;
+	connection->told_event = NULL;
 	arena_init(&connection->arena, CONNECTION_DECODED_MAX);
 }
 
@@ -81,6 +82,7 @@ void connection_admit(struct connection *connection, uint32_t slots, uint32_t ma
 void connection_deinit(struct connection *connection)
 {
 	void (*told_over)(struct connection *, uint32_t) = connection->told_over;
+	void (*told_event)(struct connection *, const Shmbuddy__V1__Event *) = connection->told_event;
 
 	if (connection->fd >= 0)
 		close(connection->fd);
@@ -90,6 +92,7 @@ void connection_deinit(struct connection *connection)
 	slots_deinit(&connection->slots, false);
 	connection_init(connection);
 	connection->told_over = told_over;
+	connection->told_event = told_event;
 }
 
 void connection_forget(struct connection *connection)

@@ -36,6 +36,9 @@ struct connection {
 
 	/* The daemon wants the session to end (an event). Under the lock; may call connection_end. NULL: nobody minds. */
 	void (*told_over)(struct connection *connection, uint32_t incarnation);
+
+	/* Something has happened that the session is subscribed to (an event). Under the lock. NULL: nobody minds. */
+	void (*told_event)(struct connection *connection, const Shmbuddy__V1__Event *event);
 };
 
 /* No socket yet. */

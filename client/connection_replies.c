@@ -94,6 +94,8 @@ static void dispatch_event(struct connection *connection, const Shmbuddy__V1__Re
 		               reply->text && *reply->text ? reply->text : "the daemon could not read a request");
 	else if (reply->session_over && connection->told_over)
 		connection->told_over(connection, reply->session_over->incarnation);
+	else if (reply->event && connection->told_event)
+		connection->told_event(connection, reply->event);
 	/* else an event of a newer daemon */
 }
 

@@ -23,10 +23,14 @@
 
 #include "deadline.h"
 
-/* A thread within exchange_perform. On its stack. */
+/* How long a daemon that was lost is looked for by who does not want to wait. */
+#define GLANCE_MS 10
+
+/* A thread within exchange_perform or exchange_listen. On its stack. */
 struct caller {
-	struct call *call;
-	struct caller *next, **place; /* among the followers; `place` points here */
+	struct call *call;                              /* NULL: it listens */
+	bool (*heard)(const struct exchange *exchange); /* what for */
+	struct caller *next, **place;                   /* among the followers; `place` points here */
 	bool following;
 	pthread_cond_t wake; /* exists while following */
 };
@@ -149,14 +153,20 @@ static void follow(struct exchange *exchange, struct caller *caller, int64_t dea
 	pthread_cond_destroy(&caller->wake);
 }
 
-/* Until the call's state is another one than now. -ETIMEDOUT; -ENOMEM; a negative SHMB_E_* with its sentence. */
+/* Is the call's state another one than it was, or has the listener heard what it waits for? */
+static bool is_served(const struct exchange *exchange, const struct caller *caller, enum call_state state)
+{
+	return caller->call ? caller->call->state != state : exchange->connection.over || caller->heard(exchange);
+}
+
+/* Until it is served. -ETIMEDOUT; -ENOMEM; a negative SHMB_E_* with its sentence. */
 static int await(struct exchange *exchange, struct caller *caller, int64_t deadline)
 {
 	const struct connection *connection = &exchange->connection;
 	struct connection_patience patience = {0};
-	enum call_state state = caller->call->state;
+	enum call_state state = caller->call ? caller->call->state : CALL_WAITING;
 
-	while (caller->call->state == state) {
+	while (!is_served(exchange, caller, state)) {
 		int64_t left = deadline_left(deadline);
 		int r = 0;
 
@@ -170,7 +180,7 @@ static int await(struct exchange *exchange, struct caller *caller, int64_t deadl
 			push(exchange, left);
 		else
 			follow(exchange, caller, deadline);
-		if (r < 0 && caller->call->state == state)
+		if (r < 0 && !is_served(exchange, caller, state))
 			return r;
 	}
 	return 0;
@@ -233,4 +243,56 @@ int exchange_perform(struct exchange *exchange, struct call *call, Shmbuddy__V1_
 	pass_on(exchange);
 	pthread_mutex_unlock(&exchange->mutex);
 	return call_report(call);
+}
+
+void exchange_wake_listeners(struct exchange *exchange)
+{
+	for (struct caller *caller = exchange->followers; caller; caller = caller->next) {
+		if (caller->heard)
+			pthread_cond_signal(&caller->wake);
+	}
+}
+
+/* What there is without waiting. */
+static int glance(struct exchange *exchange)
+{
+	struct connection_patience patience = {0};
+
+	if (exchange->reading)
+		return 0; /* and whoever reads takes it in */
+	if (!exchange->connection.lost)
+		return lead(exchange, 0, &patience);
+	return exchange->writing ? 0 : look_for_daemon(exchange, deadline_in(GLANCE_MS));
+}
+
+/* Why a listener has heard nothing. Under the mutex. */
+static int say_why(const struct connection *connection, int error)
+{
+	if (connection->over)
+		return last_error_set(connection->over == ERROR_PROTOCOL ? ERROR_DISCONNECTED : connection->over, "%s",
+		                      connection->why);
+	if (error == -ENOMEM)
+		return last_error_system(ENOMEM, "cannot read");
+	if (error == -ETIMEDOUT && connection->lost)
+		return last_error_set(ERROR_DISCONNECTED, "%s, and it did not come back in time", connection->why);
+	return error;
+}
+
+int exchange_listen(struct exchange *exchange, bool (*heard)(const struct exchange *exchange), int64_t deadline)
+{
+	struct caller caller = {.heard = heard};
+	bool waits = !deadline_passed(deadline);
+	int r;
+
+	pthread_mutex_lock(&exchange->mutex);
+	r = waits || exchange->connection.over ? await(exchange, &caller, deadline) : glance(exchange);
+	if (heard(exchange))
+		r = 0;
+	else if (r == 0 && !exchange->connection.over)
+		r = say_why(&exchange->connection, -ETIMEDOUT);
+	else
+		r = say_why(&exchange->connection, r);
+	pass_on(exchange);
+	pthread_mutex_unlock(&exchange->mutex);
+	return r;
 }

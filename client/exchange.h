@@ -40,6 +40,16 @@ int exchange_perform(struct exchange *exchange, struct call *call, Shmbuddy__V1_
                      uint32_t timeout_ms);
 
 /*
+ * Waits until `heard`, which is asked under the mutex, or until `deadline` passes, and reads meanwhile like any caller. Past its deadline it takes in what
+ * has come already; where the daemon was lost, it makes one short attempt to find it. 0; -ETIMEDOUT; or a negative SHMB_E_* with its
+ * sentence: the connection was lost and not found again, or is over.
+ */
+int exchange_listen(struct exchange *exchange, bool (*heard)(const struct exchange *exchange), int64_t deadline);
+
+/* Under the mutex: something has come that those who listen may have waited for. */
+void exchange_wake_listeners(struct exchange *exchange);
+
+/*
  * In a child: closes the socket and forgets what was outstanding. `orderly`: the mutex was taken before the fork, by this
  * thread, and is free afterwards; else nothing is known of the state, and no memory is given back.
  */

@@ -66,7 +66,9 @@ static int take_new(struct hello_call *hello_call, const Shmbuddy__V1__Welcome *
 /* The session that it was: nothing that has been relied on may have changed. */
 static int take_again(struct hello_call *hello_call, const Shmbuddy__V1__Welcome *welcome)
 {
-	const struct hello *hello = hello_call->hello;
+	struct hello *hello = hello_call->hello;
+
+	hello->subscribed = welcome->subscribed;
 
 	if (welcome->session == hello->session && welcome->incarnation == hello->incarnation &&
 	    welcome->max_batch >= hello->max_batch && hello_call->descriptors == 0 &&
@@ -191,6 +193,7 @@ int hello_exchange(struct hello *hello, struct exchange *exchange, int64_t deadl
 {
 	Shmbuddy__V1__Request request = SHMBUDDY__V1__REQUEST__INIT;
 	Shmbuddy__V1__Hello body = SHMBUDDY__V1__HELLO__INIT;
+	Shmbuddy__V1__Subscribe subscription = SHMBUDDY__V1__SUBSCRIBE__INIT;
 	struct hello_call hello_call = {.hello = hello, .connection = &exchange->joining};
 	uint64_t start_time = 0;
 	int r = 0;
@@ -201,6 +204,11 @@ int hello_exchange(struct hello *hello, struct exchange *exchange, int64_t deadl
 	body.access =
 		hello->access == SHMB_READ_ONLY ? SHMBUDDY__V1__ACCESS__ACCESS_READ_ONLY : SHMBUDDY__V1__ACCESS__ACCESS_READ_WRITE;
 	body.adopt = hello->adopt;
+	if (hello->kinds) {
+		subscription.kinds = hello->kinds;
+		subscription.prefix = (char *)(uintptr_t)hello->prefix;
+		body.subscribe = &subscription;
+	}
 	if (!hello->mapping || hello->adopt)
 		body.token = (ProtobufCBinaryData){sizeof hello->token, hello->token};
 	request.operation_case = SHMBUDDY__V1__REQUEST__OPERATION_HELLO;

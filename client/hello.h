@@ -23,7 +23,10 @@ struct hello {
 	struct mapping *
 		mapping; /* borrowed, new: gets the descriptors, and is open at the end; NULL: the session of `token` is taken up again */
 
-	bool adopt; /* the token is a clone's, of a pool of that incarnation */
+	bool adopt;     /* the token is a clone's, of a pool of that incarnation */
+	uint32_t kinds; /* of events, that the session is subscribed to; 0: none */
+	const char *prefix;
+	bool subscribed; /* granted */
 
 	/* Granted; of a session that is taken up again what it was granted, and still must be. */
 	uint32_t session, incarnation, max_batch;

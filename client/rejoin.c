@@ -60,12 +60,14 @@ int rejoin(struct exchange *exchange, int64_t deadline)
 	struct shmb_session *session = (struct shmb_session *)((char *)exchange - offsetof(struct shmb_session, exchange));
 	struct connection *connection = &exchange->connection;
 	struct hello hello = join_hello(session);
+	char prefix[SHMB_NAME_MAX + 1];
 	int64_t until =
 		session->reconnect_ms == UINT32_MAX ? DEADLINE_NEVER : connection->lost_at + session->reconnect_ms * DEADLINE_MS;
 	int r;
 
 	pthread_mutex_lock(&exchange->mutex);
 	connection_close_socket(connection); /* its descriptor may be the last that the program may have */
+	events_ask_again(session, &hello, prefix);
 	pthread_mutex_unlock(&exchange->mutex);
 	if (connection->fruitless > FRUITLESS_MAX && deadline_passed(until)) {
 		connection->fruitless = 0;
@@ -82,6 +84,8 @@ int rejoin(struct exchange *exchange, int64_t deadline)
 	r = join_by(session, &hello, connection->lost_at, until, deadline);
 
 	pthread_mutex_lock(&exchange->mutex);
+	if (r == 0)
+		events_taken_up_again(session, &hello);
 	if (r == 0 && connection_adopt(connection, &exchange->joining) < 0) {
 		connection_deinit(&exchange->joining);
 		r = last_error_set(ERROR_PROTOCOL, "the daemon on %s has fewer request slots than the one before", hello.path);

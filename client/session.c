@@ -67,7 +67,8 @@ static void in_child(struct fork_guard *guard, bool orderly)
 	if (session->mapping)
 		mapping_in_child(session->mapping, orderly);
 	hold_page_in_child(&session->holds);
-	session->clone = NULL;                     /* that of a thread which is not here */
+	session->clone = NULL; /* that of a thread which is not here */
+	events_in_child(&session->events, orderly);
 	exchange_condition_init(&session->opened); /* those who waited on it are the parent's threads */
 	atomic_store(&session->state, SESSION_INHERITED);
 	exchange_after_fork(&session->exchange, orderly);
@@ -315,6 +316,7 @@ static int take_options(struct shmb_session *session, const shmb_connect_options
 static void session_free(struct shmb_session *session)
 {
 	mapping_free(session->mapping);
+	event_queue_deinit(&session->events.queue);
 	exchange_deinit(&session->exchange);
 	pthread_cond_destroy(&session->opened);
 	free(session);
@@ -345,6 +347,7 @@ int shmb_connect(const shmb_connect_options *options, shmb_session **out_session
 	atomic_init(&session->state, SESSION_INHERITED);
 	session->exchange.rejoin = rejoin;
 	session->exchange.connection.told_over = rejoin_told_over;
+	session->exchange.connection.told_event = events_told;
 	session->guard.before = before_fork;
 	session->guard.parent = in_parent;
 	session->guard.child = in_child;

@@ -9,6 +9,7 @@
 #include <stdatomic.h>
 #include <sys/un.h>
 
+#include "events.h"
 #include "exchange.h"
 #include "fork_guard.h"
 #include "hello.h"
@@ -44,6 +45,7 @@ struct shmb_session {
 	uint32_t incarnation;    /* of the pool */
 	uint32_t max_batch;
 	struct holds holds;
+	struct events events;            /* guarded by the mutex of `exchange` */
 	uint8_t token[HELLO_TOKEN_SIZE]; /* proves to a daemon that this session is ours */
 };
 

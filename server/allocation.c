@@ -131,7 +131,9 @@ static void finish(struct allocation *allocation, int result)
 	uint32_t slot = allocation->slot.index; /* `finished` frees the allocation */
 
 	session->deferred[slot] = NULL; /* whatever ends the session now has nothing to cancel */
+	session->pool->events.acting = session->number;
 	allocation->finished(allocation, result);
+	session->pool->events.acting = 0;
 	session_arrive(session, slot);
 }
 

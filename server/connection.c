@@ -72,6 +72,8 @@ void connection_close(struct connection *connection)
 	if (connection->closing)
 		return;
 	connection->closing = true;
+	if (connection->guest)
+		connection->guest->closed(connection->guest);
 	connection->host->closed(connection);
 	uv_close((uv_handle_t *)&connection->pipe, free_connection);
 }
@@ -114,6 +116,8 @@ static void written(uv_write_t *write, int status)
 	connection_flush(connection);
 	if (!connection->closing && connection->paused)
 		read_more(connection);
+	if (!connection->closing && !connection->writing && connection->guest)
+		connection->guest->drained(connection->guest);
 }
 
 void connection_flush(struct connection *connection)

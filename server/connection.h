@@ -34,10 +34,17 @@ struct connection_host {
 	void *data;           /* the host's own */
 };
 
+/* Somebody who writes to a connection on his own account, beside its host; he sets himself as its `guest`. */
+struct connection_guest {
+	void (*drained)(struct connection_guest *guest); /* the socket took less than it was given, and has taken all by now */
+	void (*closed)(struct connection_guest *guest);  /* the connection is over: he is to forget it */
+};
+
 struct connection {
 	uv_pipe_t pipe;
 	const struct connection_host *host;
 	struct connection *prev, *next; /* the host's lists */
+	struct connection_guest *guest; /* NULL: none */
 	struct session *session;        /* NULL before hello, and after the session's end */
 	struct peer peer;
 	uint64_t opened_at;        /* uv_now() */
@@ -64,6 +71,12 @@ void connection_read_now(struct connection *connection);
 /* Room for `size` bytes at the end of the queue, or NULL: no memory, and the connection was closed. */
 uint8_t *connection_reserve(struct connection *connection, size_t size);
 void connection_commit(struct connection *connection, size_t size);
+
+/* Is something queued that was not given to the socket? */
+static inline bool connection_has_output(const struct connection *connection)
+{
+	return byte_queue_length(&connection->out) > 0;
+}
 
 /* Drops what is queued and was not given to the socket. */
 void connection_discard(struct connection *connection);

@@ -15,6 +15,7 @@
 #include <time.h>
 
 #include "process.h"
+#include "region.h"
 
 /* Steps in one turn of the loop: about 50 microseconds. */
 #define SLICE 256
@@ -41,17 +42,22 @@ uint64_t deadlines_after(const struct deadlines *deadlines, uint64_t ttl_ms)
 	return (now_ns(deadlines) + NS_PER_MS - 1) / NS_PER_MS + ttl_ms;
 }
 
+static uint32_t item_of(const struct deadlines *deadlines, enum deadline_kind kind, uint32_t index)
+{
+	return deadlines->start[kind] + index;
+}
+
 static void look(uv_timer_t *timer);
 
 /* Runs the timer to the first deadline. */
 static void schedule(struct deadlines *deadlines)
 {
-	const struct deadline *first = deadline_heap_first(&deadlines->heap);
+	const struct heap_entry *first = priority_heap_first(&deadlines->heap);
 
 	if (!first || !deadlines->expire)
 		return;
 	/* Never 0: libuv would run it again before anything else has its turn. */
-	uint64_t now = deadlines_now(deadlines), wait = first->due > now ? first->due - now : 1;
+	uint64_t now = deadlines_now(deadlines), wait = first->key > now ? first->key - now : 1;
 	/* It counts from the beginning of this turn of the loop: too early by the turn's length, and then runs once more. */
 	uv_timer_start(&deadlines->timer, look, wait < LOOK_MS ? wait : LOOK_MS, 0);
 }
@@ -59,36 +65,48 @@ static void schedule(struct deadlines *deadlines)
 static void look(uv_timer_t *timer)
 {
 	struct deadlines *deadlines = timer->data;
-	const struct deadline *first;
+	const struct heap_entry *first;
 	uint64_t now = deadlines_now(deadlines);
 
-	for (unsigned i = 0; i < SLICE && (first = deadline_heap_first(&deadlines->heap)) && first->due <= now; i++)
-		deadlines->expire(deadlines->context, (enum deadline_kind)first->kind, first->index);
+	for (unsigned i = 0; i < SLICE && (first = priority_heap_first(&deadlines->heap)) && first->key <= now; i++) {
+		enum deadline_kind kind = DEADLINE_KINDS - 1;
+		while (first->item < deadlines->start[kind])
+			kind--;
+		deadlines->expire(deadlines->context, kind, first->item - deadlines->start[kind]);
+	}
 	schedule(deadlines);
 }
 
 void deadlines_set(struct deadlines *deadlines, enum deadline_kind kind, uint32_t index, uint64_t due)
 {
-	deadline_heap_set(&deadlines->heap, kind, index, due);
-	const struct deadline *first = deadline_heap_first(&deadlines->heap);
-	if (first->kind == kind && first->index == index)
+	uint32_t item = item_of(deadlines, kind, index);
+
+	priority_heap_set(&deadlines->heap, item, due);
+	if (priority_heap_first(&deadlines->heap)->item == item)
 		schedule(deadlines);
 }
 
 void deadlines_remove(struct deadlines *deadlines, enum deadline_kind kind, uint32_t index)
 {
-	deadline_heap_remove(&deadlines->heap, kind, index);
+	priority_heap_remove(&deadlines->heap, item_of(deadlines, kind, index));
 }
 
 int deadlines_init(struct deadlines *deadlines, uv_loop_t *loop, const uint32_t capacity[DEADLINE_KINDS])
 {
 	*deadlines = (struct deadlines){.shift_ns = process_boot_shift()};
-	int result = deadline_heap_init(&deadlines->heap, capacity);
+	uint32_t records = 0;
 
+	for (unsigned kind = 0; kind < DEADLINE_KINDS; kind++) {
+		deadlines->start[kind] = records;
+		records += capacity[kind];
+	}
+	int result = region_new(records * sizeof *deadlines->places, (void **)&deadlines->places);
+	if (result == 0)
+		result = priority_heap_init(&deadlines->heap, deadlines->places, records);
 	if (result == 0)
 		result = uv_timer_init(loop, &deadlines->timer);
 	if (result < 0) {
-		deadline_heap_deinit(&deadlines->heap);
+		deadlines_deinit(deadlines);
 		return result;
 	}
 	deadlines->timer.data = deadlines;
@@ -121,5 +139,10 @@ void deadlines_close(struct deadlines *deadlines)
 
 void deadlines_deinit(struct deadlines *deadlines)
 {
-	deadline_heap_deinit(&deadlines->heap);
+	uint32_t records = deadlines->heap.capacity;
+
+	priority_heap_deinit(&deadlines->heap);
+	if (deadlines->places)
+		region_free(deadlines->places, records * sizeof *deadlines->places);
+	deadlines->places = NULL;
 }

@@ -12,14 +12,19 @@
 
 #include <uv.h>
 
-#include "deadline_heap.h"
+#include "priority_heap.h"
 
 /* The longest time to live, in milliseconds: 30 days. As shmbuddy.h says: SHMB_TTL_MAX_MS. */
 #define DEADLINES_TTL_MAX (UINT64_C(30) * 24 * 60 * 60 * 1000)
 
+/* Whose deadlines there are: a record of one of these tables has one deadline or none. */
+enum deadline_kind { DEADLINE_TICKET, DEADLINE_LEASE, DEADLINE_KINDS };
+
 struct deadlines {
-	struct deadline_heap heap;
-	int64_t shift_ns; /* of this process's clock against the machine's */
+	struct priority_heap heap;      /* of records by their deadlines: what an item is, item_of() says */
+	uint32_t *places;               /* the heap's */
+	uint32_t start[DEADLINE_KINDS]; /* the first item of each kind */
+	int64_t shift_ns;               /* of this process's clock against the machine's */
 	/* One step towards the end of what has come to its deadline; the last one takes the deadline out. */
 	void (*expire)(void *context, enum deadline_kind kind, uint32_t index);
 	void *context;
@@ -42,7 +47,7 @@ void deadlines_deinit(struct deadlines *deadlines);
 uint64_t deadlines_now(const struct deadlines *deadlines);
 uint64_t deadlines_after(const struct deadlines *deadlines, uint64_t ttl_ms);
 
-/* As deadline_heap.h has it. */
+/* The record's deadline from now on; it may have had another. Nothing is removed if it has none. */
 void deadlines_set(struct deadlines *deadlines, enum deadline_kind kind, uint32_t index, uint64_t due);
 void deadlines_remove(struct deadlines *deadlines, enum deadline_kind kind, uint32_t index);
 

@@ -47,6 +47,7 @@ static const struct operation operations[] = {
 	OPERATION(LIST_CLIENTS) = {request_list_clients, false, SLOT_NOTHING},
 	OPERATION(LIST_HOLDERS) = {request_list_holders, false, SLOT_NOTHING},
 	OPERATION(END_SESSION) = {request_end_session, true, SLOT_NOTHING},
+	OPERATION(SUBSCRIBE) = {request_subscribe, false, SLOT_NOTHING},
 };
 #undef OPERATION
 
@@ -87,8 +88,10 @@ static void handle(struct request *request, const struct operation *operation)
 		request_reply(request, ERROR_READ_ONLY, "the session is read-only: connect for reading and writing");
 		return;
 	}
+	request->pool->events.acting = session->number; /* events are to say so */
 	operation->handle(request);
 	name_waiters_tell(&request->pool->name_waiters);
+	request->pool->events.acting = 0;
 }
 
 static void *take(void *arena, size_t size)

@@ -100,6 +100,7 @@ static void free_block(struct pool *pool, uint32_t index)
 	} else {
 		blocks_set_state(&pool->blocks, index, RECORD_FREE);
 	}
+	events_emit_block(pool, EVENT_BLOCK_FREED, index);
 	metadata_give(&pool->metadata, body->metadata);
 	reclaim_free(pool->reclaim, &range);
 	pool->block_count--;

@@ -18,10 +18,12 @@ static void step_lease(struct pool *pool, uint32_t lease)
 {
 	uint32_t name = pool->blocks.names[pool->leases.records[lease].block];
 
-	if (name)
+	if (name) {
 		lifetime_drop_name(pool, name - 1);
-	else
+	} else {
+		events_emit_block(pool, EVENT_BLOCK_EXPIRED, pool->leases.records[lease].block);
 		lifetime_drop_lease(pool, lease);
+	}
 }
 
 static void expire(void *context, enum deadline_kind kind, uint32_t index)

@@ -231,6 +231,7 @@ void lifetime_add_name(struct pool *pool, uint32_t index)
 {
 	names_set_live(&pool->names, index);
 	lifetime_adopt_name(pool, index);
+	events_emit_name(pool, EVENT_NAME_PUBLISHED, index);
 	dying_revive(pool, names_body(&pool->names, index)->block);
 	name_waiters_published(&pool->name_waiters, pool->names.records[index].name, pool->names.records[index].name_length);
 }
@@ -239,6 +240,7 @@ void lifetime_drop_name(struct pool *pool, uint32_t index)
 {
 	uint32_t block = names_body(&pool->names, index)->block;
 
+	events_emit_name(pool, EVENT_NAME_REMOVED, index); /* while its record says what it was */
 	index_list_remove(pool->names.of_block, &pool->blocks.names[block], index);
 	names_drop(&pool->names, index);
 	pool->name_count--;
@@ -249,7 +251,9 @@ void lifetime_replace_name(struct pool *pool, uint32_t index)
 {
 	uint32_t before = names_body(&pool->names, index)->block;
 
+	events_emit_name(pool, EVENT_NAME_REMOVED, index);
 	names_replace(&pool->names, index);
+	events_emit_name(pool, EVENT_NAME_PUBLISHED, index);
 	uint32_t block = names_body(&pool->names, index)->block;
 	index_list_remove(pool->names.of_block, &pool->blocks.names[before], index);
 	index_list_push(pool->names.of_block, &pool->blocks.names[block], index);

@@ -47,6 +47,7 @@ enum {
 	OPTION_COMMIT,
 	OPTION_ZERO,
 	OPTION_RETURN_AFTER,
+	OPTION_PRESSURE,
 	OPTION_LOG_LEVEL,
 };
 
@@ -76,6 +77,8 @@ static const struct {
 	{"zero", OPTION_ZERO, "WHEN", "never (default), or on-free: nobody is handed what another\nhas written"},
 	{"return-after", OPTION_RETURN_AFTER, "TIME",
      "give freed memory back to the kernel after 500ms, 2s, 1m\n(default: 1s), or never; with --commit up-front it stays"},
+	{"pressure", OPTION_PRESSURE, "LOW,HIGH",
+     "tell who is subscribed to memory pressure when so many percent\nof the pool are used (default: 80,95)"},
 	{"log-level", OPTION_LOG_LEVEL, "LEVEL", "error, warning, info (default) or debug"},
 	{"help", OPTION_HELP, NULL, "this"},
 	{"version", OPTION_VERSION, NULL, "the version"},
@@ -270,6 +273,10 @@ static enum options_result take(int option, const char *argument, struct options
 	case OPTION_RETURN_AFTER:
 		if (parse_delay(argument, &pool->return_after_ms) < 0)
 			return wrong("--return-after %s: must be a time such as 500ms, 2s or 1m, at least 1ms, or never", argument);
+		break;
+	case OPTION_PRESSURE:
+		if (pressure_parse(argument, &pool->pressure_low, &pool->pressure_high) < 0)
+			return wrong("--pressure %s: must be two numbers from 1 to 100, the lower one first, such as 80,95", argument);
 		break;
 	case OPTION_LOG_LEVEL:
 		if (log_parse_level(argument, &options->log_level) < 0)

@@ -105,6 +105,12 @@ void out_of_memory_reply(struct connection *connection, const struct slot *slot,
 	char why[320], waited[80] = "", text[512];
 
 	pool_count(&pool->counters->refusals, 1);
+	if (refusal->limit == SHMBUDDY__V1__OUT_OF_MEMORY__LIMIT__KERNEL)
+		events_emit(pool, &(struct event){
+							  .kind = EVENT_PRESSURE,
+							  .pressure = PRESSURE_KERNEL,
+							  .bytes = refusal->requested,
+						  });
 	detail.limit = (Shmbuddy__V1__OutOfMemory__Limit)refusal->limit;
 	detail.requested = refusal->requested;
 	detail.granted = refusal->granted;

@@ -256,6 +256,8 @@ static int make_tables(struct pool *pool)
 		name_waiters_init(&pool->name_waiters, pool->loop, &pool->timeouts);
 		withheld_init(&pool->withheld, &pool->buddy, &pool->wait_queue);
 		result = dying_init(&pool->dying, pool, state->max_blocks);
+		if (result == 0)
+			result = events_init(&pool->events, pool);
 	}
 	if (result == 0)
 		result = clones_init(&pool->clones, pool);
@@ -354,6 +356,8 @@ int pool_open(uv_loop_t *loop, const struct pool_options *options, struct pool *
 		.unit = options->unit,
 		.size = options->size,
 		.grown_size = options->size,
+		.pressure_low = options->pressure_low ? options->pressure_low : PRESSURE_DEFAULT_LOW,
+		.pressure_high = options->pressure_high ? options->pressure_high : PRESSURE_DEFAULT_HIGH,
 		.segment_read_write = -1,
 		.segment_read_only = -1,
 		.next_id = 1,
@@ -374,6 +378,7 @@ int pool_open(uv_loop_t *loop, const struct pool_options *options, struct pool *
 		pool_close(pool);
 		return result;
 	}
+	pressure_init(&pool->pressure, pool->grown_size, pool->pressure_low, pool->pressure_high);
 	if (!pool->adopted)
 		pool_publish_counters(pool);
 	return 0;
@@ -386,10 +391,12 @@ void pool_close(struct pool *pool)
 	name_waiters_deinit(&pool->name_waiters);
 	timeouts_deinit(&pool->timeouts);
 	dying_close(&pool->dying);
+	events_close(&pool->events);
 	clones_close(&pool->clones);
 	deadlines_close(&pool->deadlines);
 	sessions_deinit(&pool->sessions);
 	dying_deinit(&pool->dying);
+	events_deinit(&pool->events);
 	deadlines_deinit(&pool->deadlines);
 	extents_deinit(&pool->extents);
 	links_deinit(&pool->links);
@@ -438,4 +445,6 @@ void pool_publish_counters(struct pool *pool)
 	atomic_store_explicit(&counters->sessions, pool->sessions.count, memory_order_relaxed);
 	atomic_store_explicit(&counters->block_records, pool->blocks.table.used, memory_order_relaxed);
 	atomic_store_explicit(&counters->name_records, pool->names.table.used, memory_order_relaxed);
+	if (pressure_update(&pool->pressure, used))
+		events_emit(pool, &(struct event){.kind = EVENT_PRESSURE, .pressure = pool->pressure.level, .bytes = used});
 }

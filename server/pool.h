@@ -19,12 +19,14 @@
 #include "committer.h"
 #include "deadlines.h"
 #include "dying.h"
+#include "events.h"
 #include "extents.h"
 #include "leases.h"
 #include "links.h"
 #include "metadata.h"
 #include "name_waiters.h"
 #include "names.h"
+#include "pressure.h"
 #include "references.h"
 #include "sessions.h"
 #include "shared_object.h"
@@ -47,6 +49,7 @@ struct pool_options {
 	bool overcommit;                              /* the segment may be larger than the file system that holds it */
 	bool up_front;                                /* all is committed before it is served, and stays so */
 	bool zero_on_free;                            /* what was freed reads as zeros before it is handed out again */
+	unsigned pressure_low, pressure_high;         /* percent of the segment, pressure.h; 0: the defaults */
 	uint64_t return_after_ms; /* free memory goes back to the kernel after this long, or SCAVENGER_NEVER */
 };
 
@@ -83,9 +86,13 @@ struct pool {
 	struct wait_queue wait_queue; /* for memory */
 	struct name_waiters name_waiters;
 	struct dying dying;
+	struct events events;
 	struct sessions sessions;
 	struct clones clones;
 	struct reclaim *reclaim; /* what becomes of freed memory: the daemon makes it after the pool */
+
+	unsigned pressure_low, pressure_high; /* percent */
+	struct pressure pressure;
 
 	uint64_t next_id;
 	uint64_t requested; /* bytes asked for by the owners of the live blocks */
@@ -105,7 +112,7 @@ void pool_close(struct pool *pool);
 /* Sets `count` ids aside and returns the first. They are never handed out again. */
 uint64_t pool_take_ids(struct pool *pool, uint32_t count);
 
-/* Brings the view's counters up to date. Derived, and plain stores: nothing depends on them. */
+/* Brings the view's counters up to date (derived, and plain stores: nothing depends on them), and tells of memory pressure. */
 void pool_publish_counters(struct pool *pool);
 
 static inline void pool_count(_Atomic uint64_t *counter, uint64_t by)

@@ -79,10 +79,14 @@ static void reap(uv_idle_t *idle)
 	struct pool *pool = session ? session->pool : NULL;
 
 	/* One that waits for the committer is not in the list. */
+	if (pool)
+		pool->events.acting = session->number;
 	if (session && drop_holds(session, REAP_SLICE))
 		finish(session);
-	if (pool)
+	if (pool) {
+		pool->events.acting = 0;
 		pool_publish_counters(pool);
+	}
 	if (!sessions->dead)
 		uv_idle_stop(idle);
 }

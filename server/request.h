@@ -52,6 +52,7 @@ void request_remove(struct request *request);
 void request_list_clients(struct request *request);
 void request_list_holders(struct request *request);
 void request_end_session(struct request *request);
+void request_subscribe(struct request *request);
 
 /* Runs an allocation that is filled in but for what it is given here, and answers the request by it, now or later. Takes it over. */
 struct allocation;

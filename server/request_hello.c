@@ -42,7 +42,7 @@ static bool has_many_lost(const struct pool *pool, uint32_t pid)
 	return lost >= LOST_SESSIONS_MAX;
 }
 
-static void reply_welcome(struct request *request, const struct session *session)
+static void reply_welcome(struct request *request, const struct session *session, bool subscribed)
 {
 	Shmbuddy__V1__Welcome welcome = SHMBUDDY__V1__WELCOME__INIT;
 	Shmbuddy__V1__Reply reply = SHMBUDDY__V1__REPLY__INIT;
@@ -62,6 +62,7 @@ static void reply_welcome(struct request *request, const struct session *session
 	welcome.max_frame = FRAME_MAX;
 	welcome.max_batch = DAEMON_BATCH_MAX;
 	welcome.pool = pool->name;
+	welcome.subscribed = subscribed;
 	reply.slot = request->slot.index;
 	reply.sequence = request->slot.sequence;
 	reply.result_case = SHMBUDDY__V1__REPLY__RESULT_WELCOME;
@@ -82,7 +83,7 @@ static int send_welcome(struct request *request, const struct session *session)
 		result = shared_object_reopen(&pool->view, O_RDONLY, &view);
 	if (result < 0)
 		return result;
-	reply_welcome(request, session);
+	reply_welcome(request, session, false);
 	const int descriptors[] = {session->read_only ? pool->segment_read_only : pool->segment_read_write, view, lock};
 	return request->connection->closing ? -ENOMEM : connection_flush_with(request->connection, descriptors, 3);
 }
@@ -112,6 +113,15 @@ static void refuse_over(struct request *request, const char *text)
 	connection_end(request->connection);
 }
 
+/* What the session was subscribed to goes on. False: it is not, or was to nothing. */
+static bool subscribe_again(const struct request *request, const Shmbuddy__V1__Subscribe *subscribe)
+{
+	const char *text;
+
+	return subscribe &&
+	       events_subscribe(&request->daemon->pool, request->connection, subscribe->kinds, subscribe->prefix, &text) == 0;
+}
+
 /* A session that lost its connection, taken up again by the process that it belongs to. */
 static void resume(struct request *request, const Shmbuddy__V1__Hello *hello)
 {
@@ -139,7 +149,9 @@ static void resume(struct request *request, const Shmbuddy__V1__Hello *hello)
 	session_found(session, connection);
 	peer_deinit(&connection->peer); /* the session has its own pidfd */
 	listener_greeted(&request->daemon->listener, connection);
-	reply_welcome(request, session);
+	reply_welcome(request, session, subscribe_again(request, hello->subscribe));
+	if (!connection->closing)
+		events_tell_pressure(pool, connection);
 }
 
 /* A clone becomes the session of this process, with descriptors as for a new one; asked again by the same process, once more. */

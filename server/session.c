@@ -45,6 +45,18 @@ static void let_go(struct session *session, const char *why)
 		session_end(session, why);
 }
 
+static void tell(const struct session *session, enum event_kind kind)
+{
+	events_emit(session->pool, &(struct event){
+								   .kind = kind,
+								   .session = session->number,
+								   .uid = session->record->uid,
+								   .bytes = session->bytes,
+								   .name = session->program,
+								   .name_length = (uint32_t)strlen(session->program),
+							   });
+}
+
 static void look_at_lost(uv_timer_t *timer)
 {
 	struct sessions *sessions = timer->data;
@@ -187,6 +199,7 @@ void session_end(struct session *session, const char *why)
 		return;
 	commit(&session->record->word, session->serial << 8 | SESSION_DEAD);
 	session->dead = true;
+	tell(session, EVENT_SESSION_ENDED);
 	dying_drop_page(session);
 	log_info("session %" PRIu32 " (%s, pid %" PRIu32 ") ended: %s; blocks given back: %" PRIu64 ", references: %" PRIu64,
 	         session->number, session->program, session->pid, why, session->block_count, session->reference_count);
@@ -306,6 +319,7 @@ int session_open(struct pool *pool, const struct session_request *request, struc
 	session_record_open(session, request->peer);
 	add_session(session);
 	pool_count(&pool->counters->sessions_opened, 1);
+	tell(session, EVENT_SESSION_OPENED);
 	*out_session = session;
 	return 0;
 }
@@ -405,6 +419,7 @@ int session_open_clone(const struct session *parent, struct session **out_copy)
 	session_record_clone(copy, parent);
 	add_session(copy);
 	pool_count(&parent->pool->counters->sessions_opened, 1);
+	tell(copy, EVENT_SESSION_OPENED);
 	*out_copy = copy;
 	return 0;
 }

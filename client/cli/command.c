@@ -145,6 +145,16 @@ int command_size(struct command *command, const char *what, const char *text, ui
 	return EXIT_DONE;
 }
 
+int command_count(struct command *command, const char *what, const char *text, uint64_t *out_count)
+{
+	uint64_t count;
+
+	if (!parse_number(text, UINT64_MAX, &count) || count == 0)
+		return report_usage(command->verb->name, "the %s '%s' is not a number from 1 on", what, text);
+	*out_count = count;
+	return EXIT_DONE;
+}
+
 int command_duration(struct command *command, const char *what, const char *text, uint64_t *out_ms)
 {
 	int result = duration_parse(text, out_ms);

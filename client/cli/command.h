@@ -69,6 +69,9 @@ int command_session(struct command *command, const char *text, uint32_t *out_num
 /* Reads an operand or option that is a size, 1 or more. As above; `what` names it in the message. */
 int command_size(struct command *command, const char *what, const char *text, uint64_t *out_bytes);
 
+/* Reads an option that is a number, 1 or more. As above. */
+int command_count(struct command *command, const char *what, const char *text, uint64_t *out_count);
+
 /* Reads an operand or option that is a span of time, in milliseconds. As above. */
 int command_duration(struct command *command, const char *what, const char *text, uint64_t *out_ms);
 

@@ -20,7 +20,9 @@ static void begin_value(struct json *json, const char *key)
 {
 	if (json->has_items)
 		putchar(',');
-	if (json->depth > 0)
+	if (json->one_line && json->has_items)
+		putchar(' ');
+	if (json->depth > 0 && !json->one_line)
 		new_line(json);
 	if (key)
 		printf("\"%s\": ", key);
@@ -38,7 +40,7 @@ void json_open(struct json *json, const char *key, char bracket)
 void json_close(struct json *json, char bracket)
 {
 	json->depth--;
-	if (json->has_items)
+	if (json->has_items && !json->one_line)
 		new_line(json);
 	putchar(bracket);
 	json->has_items = true;

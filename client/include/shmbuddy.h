@@ -587,6 +587,67 @@ typedef struct shmb_lifetime {
 
 /* One round trip. Errors: NO_SUCH_BLOCK. */
 SHMB_PUBLIC int shmb_get_lifetime(shmb_session *session, uint64_t id, shmb_lifetime *out_lifetime);
+/* ---- Events ----------------------------------------------------------------------------------------------------- */
+
+/* Kinds of events, one bit each. What each says beside kind and time stands in brackets. */
+enum shmb_event_kind {
+	SHMB_EVENT_LOST = 1 << 0, /* events were lost here; always told [lost] */
+	SHMB_EVENT_NAME_PUBLISHED =
+		1 << 1, /* [block, name, bytes that it stands for, uid of the publisher, session that did it] */
+	SHMB_EVENT_NAME_REMOVED = 1 << 2, /* taken away, replaced, or gone with its block [the same] */
+	SHMB_EVENT_BLOCK_FREED = 1 << 3,  /* nothing held it any more [block, bytes that were set aside, uid of who allocated it,
+	                                       session by whose call or end; 0: the daemon found out later] */
+	SHMB_EVENT_BLOCK_EVICTED = 1 << 4,  /* its memory was needed; it is freed right after [the same] */
+	SHMB_EVENT_BLOCK_EXPIRED = 1 << 5,  /* its time to live was over; what else holds it keeps it [the same] */
+	SHMB_EVENT_PRESSURE = 1 << 6,       /* how full the pool is has changed [pressure, bytes: see there] */
+	SHMB_EVENT_SESSION_OPENED = 1 << 7, /* [session, uid, name of the program] */
+	SHMB_EVENT_SESSION_ENDED =
+		1 << 8, /* what it held is given back from now on [the same, bytes set aside for its blocks] */
+};
+#define SHMB_EVENT_ALL ((1u << 9) - 2)
+
+/* How full the pool is. The thresholds are the daemon's (--pressure), and are told with `bytes` used. */
+enum shmb_pressure {
+	SHMB_PRESSURE_NONE = 0,   /* memory is free again: a little below the lower threshold */
+	SHMB_PRESSURE_LOW = 1,    /* the lower threshold was reached, or it has fallen a little below the higher one */
+	SHMB_PRESSURE_HIGH = 2,   /* the higher threshold was reached */
+	SHMB_PRESSURE_KERNEL = 3, /* the kernel has refused an allocation of `bytes`: /dev/shm or a control group is full */
+};
+
+typedef struct shmb_event {
+	enum shmb_event_kind kind;
+	enum shmb_pressure pressure;
+	uint64_t time_ns;  /* nanoseconds since 1970-01-01 UTC */
+	shmb_handle block; /* it may be gone by now; id 0: the event is about none */
+	uint64_t bytes;
+	uint64_t lost; /* with SHMB_EVENT_LOST: how many, with a prefix names of others among them; 0: nobody knows */
+	uint32_t uid;
+	uint32_t session; /* number */
+	char name[SHMB_NAME_MAX + 1];
+} shmb_event;
+
+/*
+ * Has the session be told of these kinds (SHMB_EVENT_*, or-ed), and of the names that start with `prefix` (NULL: of all); in place of what it
+ * was subscribed to before, of which what was not sent yet is lost. 0: of nothing any more; what has come can still be taken.
+ * Events are told after they have happened, in order; by the time that one is read, the name may lead elsewhere. Who subscribes to SHMB_EVENT_PRESSURE
+ * while there is pressure is told at once. Everyone in a pool may see its names, users and sessions.
+ *
+ * Nobody waits for a subscriber. What it does not take is kept up to a bound, 1024 events in this process and a mebibyte for all
+ * subscribers together in the daemon; then events are lost, and SHMB_EVENT_LOST stands in their place. The subscription survives a lost
+ * daemon; then SHMB_EVENT_LOST says that nobody knows how many were lost. A child after fork is subscribed to nothing.
+ * Errors: LIMIT (a pool has at most 1024 subscribers), INVALID_ARGUMENT (a kind that daemon or library do not know, a prefix that
+ * no name can have).
+ */
+SHMB_PUBLIC int shmb_subscribe(shmb_session *session, uint32_t kinds, const char *prefix);
+
+/*
+ * Takes the next event: 1, or 0 where none has come within `timeout_ms` (0: does not wait; UINT32_MAX: for ever). Beside calls of other
+ * threads, of which each event reaches one. The socket is read by calls on the session only: who makes none hears nothing, and
+ * loses events once the bound is reached. A lost daemon is looked for as in any call (with 0 for some milliseconds).
+ * Errors: INVALID_ARGUMENT (subscribed to nothing), LIMIT (the daemon was lost, and the next one has not taken the subscription up again),
+ * DISCONNECTED, SESSION_ENDED.
+ */
+SHMB_PUBLIC int shmb_next_event(shmb_session *session, uint32_t timeout_ms, shmb_event *out_event);
 
 /* ---- Errors ----------------------------------------------------------------------------------------------------- */
 

@@ -265,6 +265,27 @@ static void test_overcommitted_batch(void **state)
 	allocate_and_write(2 << 20, &block);
 }
 
+/* Who is subscribed to memory pressure hears of the kernel's refusals, behind the answer. */
+static void test_a_refusal_is_told_to_subscribers(void **state)
+{
+	Shmbuddy__V1__Reply *reply;
+
+	(void)state;
+	mount_shared_memory("size=4M");
+	daemon_fixture_start(&fixture, "--overcommit", "--size", "64M", NULL);
+	raw_session_open(&session, fixture.socket_path, SHMBUDDY__V1__ACCESS__ACCESS_READ_WRITE);
+	assert_int_equal(raw_session_subscribe(&session, 1u << SHMBUDDY__V1__EVENT_KIND__EVENT_PRESSURE, ""), OK);
+	expect_refused(8 << 20);
+	assert_int_equal(raw_client_receive_reply(&session.client, &reply), 0);
+	assert_int_equal(reply->sequence, 0);
+	assert_non_null(reply->event);
+	assert_int_equal(reply->event->kind, SHMBUDDY__V1__EVENT_KIND__EVENT_PRESSURE);
+	assert_int_equal(reply->event->pressure, SHMBUDDY__V1__PRESSURE__PRESSURE_KERNEL);
+	assert_int_equal(reply->event->bytes, 8 << 20);
+	assert_int_equal(reply->event->session, session.number);
+	shmbuddy__v1__reply__free_unpacked(reply, NULL);
+}
+
 /* ---- Filled by somebody else ------------------------------------------------------------------------------------ */
 
 /* Not a byte is left: whatever is asked for is answered, nothing that is given back fails, and later all is well again. */
@@ -362,6 +383,7 @@ int main(void)
 		cmocka_unit_test_teardown(test_full_at_the_start, teardown),
 		cmocka_unit_test_teardown(test_overcommit, teardown),
 		cmocka_unit_test_teardown(test_overcommitted_batch, teardown),
+		cmocka_unit_test_teardown(test_a_refusal_is_told_to_subscribers, teardown),
 		cmocka_unit_test_teardown(test_filled_meanwhile, teardown),
 		cmocka_unit_test_teardown(test_little_left, teardown),
 		cmocka_unit_test_teardown(test_no_room_to_grow, teardown),

@@ -3,7 +3,7 @@
  * The operations that a client of the storm does at random. Each is a line of OPERATIONS and a function: it writes into the
  * ledger what it is about to ask, calls the library by CLIENT_CALL, judges the answer, and writes that down. Another one takes a
  * line here, and a function in the room of its noun (operation_blocks.c, operation_changes.c, operation_names.c, operation_tickets.c,
- * operation_looks.c, operation_forks.c).
+ * operation_looks.c, operation_events.c, operation_forks.c).
  */
 #ifndef TESTS_STORM_OPERATION_H
 #define TESTS_STORM_OPERATION_H
@@ -44,7 +44,9 @@ struct client;
 	X(share, 16, false)                                                                                                     \
 	X(redeem, 20, true)                                                                                                     \
 	X(revoke, 2, false)                                                                                                     \
-	X(renew, 8, false)
+	X(renew, 8, false)                                                                                                      \
+	X(subscribe, 2, true)                                                                                                   \
+	X(listen, 6, true)
 
 enum operation_number {
 #define OPERATION_NUMBER(name, weight, read_only) OPERATION_##name,

@@ -308,6 +308,27 @@ Shmbuddy__V1__Status raw_session_lookup(struct raw_session *session, const char 
 	return call_for_block(session, raw_session_lookup_request(name), out_handle ? out_handle : &ignored);
 }
 
+Shmbuddy__V1__Status raw_session_subscribe(struct raw_session *session, uint32_t kinds, const char *prefix)
+{
+	Shmbuddy__V1__Subscribe message = SHMBUDDY__V1__SUBSCRIBE__INIT;
+	REQUEST(subscribe, SUBSCRIBE, message);
+
+	message.kinds = kinds;
+	message.prefix = text_of(prefix);
+	request.sequence = ++session->sequence;
+	assert_int_equal(raw_client_send_request(&session->client, &request), 0);
+	for (;;) {
+		Shmbuddy__V1__Reply *reply;
+		assert_int_equal(raw_client_receive_reply(&session->client, &reply), 0);
+		uint64_t sequence = reply->sequence;
+		Shmbuddy__V1__Status status = reply->status;
+		shmbuddy__v1__reply__free_unpacked(reply, NULL);
+		if (sequence == request.sequence)
+			return status;
+		assert_int_equal(sequence, 0);
+	}
+}
+
 void raw_session_holdings(struct raw_session *session, struct raw_session_holdings *out_holdings)
 {
 	Shmbuddy__V1__ListClients list = SHMBUDDY__V1__LIST_CLIENTS__INIT;

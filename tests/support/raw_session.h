@@ -63,6 +63,9 @@ Shmbuddy__V1__Status raw_session_unpublish(struct raw_session *session, const ch
 Shmbuddy__V1__Status raw_session_acquire(struct raw_session *session, const Shmbuddy__V1__Handle *handle);
 Shmbuddy__V1__Status raw_session_lookup(struct raw_session *session, const char *name, Shmbuddy__V1__Handle *out_handle);
 
+/* Events that come before the reply are passed over. */
+Shmbuddy__V1__Status raw_session_subscribe(struct raw_session *session, uint32_t kinds, const char *prefix);
+
 /* Sessions of the pool, and the blocks and bytes that this one holds, as ListClients tells it. */
 struct raw_session_holdings {
 	size_t sessions;

@@ -169,7 +169,7 @@ static void assert_empty(void)
 	assert_int_equal(pool->name_count, 0);
 	assert_int_equal(pool->tickets.count, 0);
 	assert_int_equal(pool->leases.count, 0);
-	assert_null(deadline_heap_first(&pool->deadlines.heap));
+	assert_null(priority_heap_first(&pool->deadlines.heap));
 	assert_int_equal(pool->requested, 0);
 	assert_int_equal(pool->unowned_blocks, 0);
 	assert_int_equal(pool->unowned_bytes, 0);

@@ -121,6 +121,9 @@ static void test_every_option(void **state)
 	assert_false(options.pool.up_front);
 	assert_false(options.pool.zero_on_free);
 	assert_true(options.pool.return_after_ms == SCAVENGER_NEVER);
+	assert_int_equal(parse("--pressure 60,90"), OPTIONS_RUN);
+	assert_int_equal(options.pool.pressure_low, 60);
+	assert_int_equal(options.pool.pressure_high, 90);
 	assert_int_equal(parse("-s /b -p c -S 64K -m 16 -e"), OPTIONS_RUN);
 	assert_string_equal(options.socket_path, "/b");
 	assert_string_equal(options.pool.name, "c");
@@ -179,6 +182,7 @@ static void test_help_and_version(void **state)
 		assert_int_equal(parse(i ? "-h" : "--pool !! --help --size x"), OPTIONS_DONE);
 		for (size_t k = 0; k < sizeof every / sizeof every[0]; k++)
 			assert_non_null(strstr(standard_output.text, every[k]));
+		assert_non_null(strstr(standard_output.text, "--pressure LOW,HIGH"));
 		assert_string_equal(standard_error.text, "");
 	}
 	/* Every line of the help fits an old terminal. */
@@ -231,6 +235,7 @@ static void test_refusals(void **state)
 		{"--return-after 8761h", "--return-after 8761h: must be a time"},
 		{"--return-after ''", "--return-after : must be a time"},
 		{"--commit up-front --overcommit", "--commit up-front and --overcommit exclude each other"},
+		{"--pressure 95,80", "--pressure 95,80: must be two numbers from 1 to 100"},
 		{"--log-level loud", "--log-level loud: must be error, warning, info or debug"},
 		{"--log-level ''", "--log-level : must be"},
 		{"--frobnicate", "Try shmbuddyd --help"},

@@ -303,8 +303,9 @@ static void test_waits_for_waiters(void **state)
 	uv_run(&fixture.loop, UV_RUN_ONCE);
 	assert_int_equal(fixture.reclaim.scavenger.idle.count, 0);
 	withheld_give(&pool->withheld, other.offset / 64, other.length / 64);
+	/* Without blocking: asleep, it leaves nothing to wait for but the patient one's time. */
 	while (fixture.reclaim.scavenger.state != SCAVENGER_ASLEEP)
-		uv_run(&fixture.loop, UV_RUN_ONCE);
+		uv_run(&fixture.loop, UV_RUN_NOWAIT);
 	assert_true(wait_queue_leave(&patient));
 	run();
 	assert_all_given_back();
