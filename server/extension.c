@@ -50,6 +50,7 @@ static void committed(struct commit_job *job, int result)
 {
 	struct extension *extension = (struct extension *)job; /* its first member */
 	struct session *session = extension->slot.session;
+	struct pool *pool = session->pool;
 	uint32_t slot = extension->slot.index;
 	bool dead = session->dead;
 
@@ -57,10 +58,13 @@ static void committed(struct commit_job *job, int result)
 	if (dead || result < 0)
 		extension_release(extension);
 	session_arrive(session, slot); /* a dead one goes with it */
-	if (dead)
+	if (dead) {
 		extension_free(extension);
-	else
-		extension->finished(extension, result < 0 ? -ENOSPC : 0);
+		return;
+	}
+	pool->events.acting = session->number;
+	extension->finished(extension, result < 0 ? -ENOSPC : 0);
+	pool->events.acting = 0;
 }
 
 /* Of a session that is lost the kernel's work is brought to its end: the outcome is recorded, for when it comes back. */

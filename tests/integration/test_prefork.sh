@@ -25,7 +25,7 @@ fail() {
 "$build/server/shmbuddyd" --ephemeral --socket "$SHMBUDDY_SOCKET" --pool "$pool" --size 1M 2>"$folder/log" &
 daemon=$!
 for _ in $(seq 1000); do
-	[ ! -S "$SHMBUDDY_SOCKET" ] || break
+	! "$build/client/cli/shmbuddy" ping >/dev/null 2>&1 || break
 	kill -0 "$daemon" 2>/dev/null || fail "the daemon did not start"
 	sleep 0.01
 done

@@ -104,8 +104,13 @@ static void what_is_said_of_a_name(void **state)
 	want(EVENT_ALL);
 	assert_int_equal(table_take(&pool.names.table, &name), 0);
 	names_write(&pool.names, name,
-	            &(struct name_content){
-					.id = 78, .block = block, .block_id = 77, .range = {.length = 60}, .uid = 6, .name = "a name", .name_length = 6});
+	            &(struct name_content){.id = 78,
+	                                   .block = block,
+	                                   .block_id = 77,
+	                                   .range = {.length = 60},
+	                                   .uid = 6,
+	                                   .name = "a name",
+	                                   .name_length = 6});
 	names_set_live(&pool.names, name);
 	events_emit_name(&pool, EVENT_NAME_REMOVED, name);
 	assert_true(event_log_next(&pool.events.log, &cursor, EVENT_ALL, &event));
