@@ -99,8 +99,8 @@ static inline bool blocks_is_live(const struct blocks *blocks, uint32_t index, u
 /* Does nothing but its owner, if it has one, hold the block? */
 static inline bool blocks_is_owned_alone(const struct blocks *blocks, uint32_t index)
 {
-	return !blocks_is_cached(blocks, index) && blocks->references[index] == 0 && blocks->names[index] == 0 && blocks->tickets[index] == 0 &&
-	       blocks->leases[index] == 0 && blocks->links_to[index] == 0;
+	return !blocks_is_cached(blocks, index) && blocks->references[index] == 0 && blocks->names[index] == 0 &&
+	       blocks->tickets[index] == 0 && blocks->leases[index] == 0 && blocks->links_to[index] == 0;
 }
 
 /* Does nothing hold the block any more? */

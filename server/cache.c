@@ -86,7 +86,8 @@ static uint64_t size_of(const struct cache *cache, uint32_t block)
 static bool is_idle(const struct blocks *blocks, uint32_t block)
 {
 	return blocks_is_cached(blocks, block) && record_state(blocks_word(blocks, block)) == RECORD_LIVE &&
-	       blocks_body(blocks, block)->owner == 0 && blocks->references[block] == 0 && blocks->tickets[block] == 0 && blocks->links_to[block] == 0;
+	       blocks_body(blocks, block)->owner == 0 && blocks->references[block] == 0 && blocks->tickets[block] == 0 &&
+	       blocks->links_to[block] == 0;
 }
 
 uint64_t cache_tick(struct cache *cache)

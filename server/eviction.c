@@ -102,7 +102,8 @@ static uint32_t count_names(const struct pool *pool, uint32_t block)
 {
 	uint32_t count = 0;
 
-	for (uint32_t link = pool->blocks.names[block]; link && count <= CACHE_NAMES_MAX; link = pool->names.of_block[link - 1].next)
+	for (uint32_t link = pool->blocks.names[block]; link && count <= CACHE_NAMES_MAX;
+	     link = pool->names.of_block[link - 1].next)
 		count++;
 	return count;
 }
@@ -161,7 +162,8 @@ static bool settle(struct batch *batch, bool (*enough)(void *context), void *con
 }
 
 /* Up to `left` blocks are tried, each once: those that are held stay, and come last. */
-static enum eviction_result run(struct pool *pool, uint64_t uid, uint64_t *left, bool (*enough)(void *context), void *context)
+static enum eviction_result run(struct pool *pool, uint64_t uid, uint64_t *left, bool (*enough)(void *context),
+                                void *context)
 {
 	struct batch batch = {.pool = pool};
 	unsigned budget = SLICE, most = 1;

@@ -42,8 +42,7 @@ void request_seal(struct request *request)
 	body.flags |= BLOCK_SEALED;
 	if (request->message->seal->cached)
 		body.flags |= BLOCK_CACHED;
-	block_change_perform(&request->slot, SLOT_SEAL, handle->index, &body,
-	                     record_state(blocks_word(blocks, handle->index)));
+	block_change_perform(&request->slot, SLOT_SEAL, handle->index, &body, record_state(blocks_word(blocks, handle->index)));
 	if (body.flags & BLOCK_CACHED)
 		cache_settle(request->pool, handle->index); /* it may be held by a hold page alone, of which nothing is known here */
 	request_reply(request, 0, NULL);

@@ -97,7 +97,8 @@ struct view_header {
 	uint32_t checksum;           /* over all fields between `magic` and this one: what never changes */
 	_Atomic uint32_t daemon_pid; /* of the daemon that serves, or last served, the pool */
 	_Atomic uint64_t size;       /* bytes of the segment that are managed; only ever grows */
-	_Atomic uint64_t use_clock;  /* counts uses of cache blocks: what the trail of a hold page has (hold_layout.h); only ever grows */
+	_Atomic uint64_t
+		use_clock; /* counts uses of cache blocks: what the trail of a hold page has (hold_layout.h); only ever grows */
 };
 _Static_assert(sizeof(struct view_header) == 192, "layout");
 _Static_assert(offsetof(struct view_header, checksum) == 168, "layout");

@@ -255,12 +255,15 @@ static int put_file(struct command *command, const char *path, struct put *put, 
 
 static int put_run(struct command *command, int argc, char **argv)
 {
-	static const struct option options[] = {
-		{"name", required_argument, NULL, PUT_NAME}, {"tag", required_argument, NULL, PUT_TAG},
-		{"wait", required_argument, NULL, PUT_WAIT}, {"replace", no_argument, NULL, PUT_REPLACE},
-		{"meta", required_argument, NULL, PUT_META}, {"seal", no_argument, NULL, PUT_SEAL},
-		{"json", no_argument, NULL, COMMAND_JSON},   {"cache", no_argument, NULL, PUT_CACHE},
-		COMMAND_OPTIONS};
+	static const struct option options[] = {{"name", required_argument, NULL, PUT_NAME},
+	                                        {"tag", required_argument, NULL, PUT_TAG},
+	                                        {"wait", required_argument, NULL, PUT_WAIT},
+	                                        {"replace", no_argument, NULL, PUT_REPLACE},
+	                                        {"meta", required_argument, NULL, PUT_META},
+	                                        {"seal", no_argument, NULL, PUT_SEAL},
+	                                        {"json", no_argument, NULL, COMMAND_JSON},
+	                                        {"cache", no_argument, NULL, PUT_CACHE},
+	                                        COMMAND_OPTIONS};
 	struct put put = {0};
 	bool json = false;
 	int option, status = EXIT_DONE;

@@ -56,12 +56,13 @@ static void count_blocks(const struct view *view, struct view_block *blocks, boo
 		for (uint32_t k = 0; k < i; k++)
 			assert_true(!blocks[k].granted || blocks[k].offset + blocks[k].granted <= blocks[i].offset ||
 			            blocks[i].offset + blocks[i].granted <= blocks[k].offset);
-		held[i] = blocks[i].owner != 0;
+		held[i] = blocks[i].owner != 0 || blocks[i].flags & BLOCK_CACHED;
 		recount->owned += blocks[i].owner != 0;
 		recount->blocks++;
 		recount->used += blocks[i].granted;
 		recount->requested += blocks[i].size;
 		recount->sealed += (blocks[i].flags & BLOCK_SEALED) != 0;
+		recount->cached += (blocks[i].flags & BLOCK_CACHED) != 0;
 		uint8_t bytes[METADATA_MAX];
 		uint32_t length;
 		assert_int_equal(view_read_metadata(view, i, blocks[i].id, bytes, &length), 1);

@@ -24,7 +24,7 @@ struct recount {
 	uint64_t owned;           /* blocks with an owner */
 	uint64_t named;           /* bytes that all names stand for, together */
 	uint64_t tickets, leases;
-	uint64_t sealed, metadata; /* sealed blocks, and those with metadata */
+	uint64_t sealed, cached, metadata; /* sealed blocks, cache blocks, and those with metadata */
 	char name[RECOUNT_RECORDS_MAX][64];
 };
 
