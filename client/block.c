@@ -6,6 +6,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "deadline.h"
 #include "hold_page.h"
 #include "name.h"
 #include "size.h"
@@ -129,9 +130,10 @@ int block_fetch(struct shmb_session *session, Shmbuddy__V1__Request *request, ui
 
 	call_init(&fetch.call, take_fetched);
 	fetch.call.wait_ms = wait_ms;
+	int64_t until = deadline_in(session_timeout(session, wait_ms));
 	int r = session_perform(session, &fetch.call, request);
 	if (r == 0)
-		hold_page_missed(session);
+		hold_page_missed(session, until);
 	return r;
 }
 
