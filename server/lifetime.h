@@ -29,7 +29,7 @@ struct hold {
 int lifetime_find_block(const struct pool *pool, const struct handle *handle);
 
 /* The same for somebody who wants to take hold of it: one that is dying may live yet, if a hold page has it. */
-int lifetime_find_to_acquire(struct pool *pool, const struct handle *handle);
+int lifetime_find_to_acquire(const struct session *session, const struct handle *handle);
 
 /*
  * The hold that the session gives back next: a reference before the ownership. 0, or an ERROR_*: as above, or ERROR_NOT_HELD. Holds
