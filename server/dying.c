@@ -15,8 +15,9 @@
  * was let go of without a word, and is dying. Others stay as they are.
  *
  * Reading all pages, at a request's instance and at once, is what clients could have the daemon do all the time: their number is that of the
- * sessions. So it has an allowance, a tenth of the loop's time again. Without any left an allocation waits a moment, until it was done (`owed`);
- * who wants a block that is dying gets it, for what may be held counts as held; and whoever asks what holds a block is told to ask later.
+ * sessions. So it has an allowance, a tenth of the loop's time again for memory and as much for questions. Without any left an allocation
+ * waits a moment, until it was done (`owed`), for all who want memory by then; who wants a block that is dying gets it, for what may be held
+ * counts as held; and whoever asks what holds a block is told to ask later.
  * Who says that he has let go has his own page read first, and none but that where it holds the block still.
  *
  * What may go wrong:
@@ -384,7 +385,7 @@ static bool hurry(struct dying *dying)
 		doubt_unheld(dying);
 		freed = look_for_all(dying);
 	}
-	allowance_spend(&dying->allowance, uv_hrtime() - start);
+	allowance_spend(&dying->for_memory, uv_hrtime() - start);
 	return freed;
 }
 
@@ -392,14 +393,14 @@ static bool hurry(struct dying *dying)
 static void pay(uv_timer_t *timer)
 {
 	struct dying *dying = timer->data;
-	bool left = allowance_is_left(&dying->allowance, uv_hrtime());
+	bool left = allowance_is_left(&dying->for_memory, uv_hrtime());
 
 	while (left && hurry(dying))
-		left = allowance_is_left(&dying->allowance, uv_hrtime());
+		left = allowance_is_left(&dying->for_memory, uv_hrtime());
 	if (left)
 		wait_queue_owe(&dying->pool->wait_queue, false);
 	else
-		uv_timer_start(timer, pay, allowance_wait_ms(&dying->allowance), 0);
+		uv_timer_start(timer, pay, allowance_wait_ms(&dying->for_memory), 0);
 	pool_publish_counters(dying->pool);
 }
 
@@ -409,11 +410,13 @@ bool dying_hurry(struct pool *pool)
 
 	if (dying->stopped || !(dying->looking || dying->waiting || dying->orphan_count))
 		return false;
-	if (allowance_is_left(&dying->allowance, uv_hrtime()))
+	/* Whoever is owed it comes first: others who come all the time would leave nothing for them. */
+	bool owed = uv_is_active((uv_handle_t *)&dying->owed);
+	if (!owed && allowance_is_left(&dying->for_memory, uv_hrtime()))
 		return hurry(dying);
 	wait_queue_owe(&pool->wait_queue, true);
-	if (!uv_is_active((uv_handle_t *)&dying->owed))
-		uv_timer_start(&dying->owed, pay, allowance_wait_ms(&dying->allowance), 0);
+	if (!owed)
+		uv_timer_start(&dying->owed, pay, allowance_wait_ms(&dying->for_memory), 0);
 	return false;
 }
 
@@ -477,14 +480,14 @@ int dying_list_holds(struct pool *pool, uint32_t index, dying_hold *each, void *
 	if (!dying->pages || !(blocks_word(&pool->blocks, index) & RECORD_SHARED))
 		return 0;
 	uint64_t start = uv_hrtime();
-	if (!allowance_is_left(&dying->allowance, start))
+	if (!allowance_is_left(&dying->for_questions, start))
 		return -EAGAIN;
 	atomic_thread_fence(memory_order_seq_cst);
 	for (uint32_t number = 1; more && (session = sessions_from(&pool->sessions, number)); number = session->number + 1) {
 		uint32_t count = dying_count_holds(session, index);
 		more = !count || each(context, session->number, count);
 	}
-	allowance_spend(&dying->allowance, uv_hrtime() - start);
+	allowance_spend(&dying->for_questions, uv_hrtime() - start);
 	return 0;
 }
 
@@ -542,7 +545,8 @@ int dying_init(struct dying *dying, struct pool *pool, uint32_t max_blocks)
 		return result;
 	}
 	dying->timer.data = dying->again.data = dying->owed.data = dying->slices.data = dying;
-	allowance_init(&dying->allowance, uv_hrtime());
+	allowance_init(&dying->for_memory, uv_hrtime());
+	allowance_init(&dying->for_questions, uv_hrtime());
 	dying->loop = pool->loop;
 	return 0;
 }

@@ -24,7 +24,8 @@ struct dying {
 	uint32_t found;              /* and, while the pages are read for orphans, those that stand in one */
 	uint64_t orphan_count;       /* how many there are */
 	uint64_t dead_count, dead_bytes; /* of blocks that have died since the last look began */
-	struct allowance allowance;      /* for reading all pages at once */
+	struct allowance for_memory;     /* for reading all pages at once, because memory is wanted */
+	struct allowance for_questions;  /* and because somebody asks who holds a block */
 	uint32_t pages;                  /* sessions that have a hold page */
 	uint32_t next_session;           /* whose page the look under way reads next */
 	bool looking;                    /* a look is under way */

@@ -411,14 +411,16 @@ static void test_allowance(void **state)
 	fixture.pages[1]->slots[0] = id_of(mine);
 	assert_int_equal(dying_is_held(&fixture.pool, mine), 1);
 	assert_int_equal(dying_is_held(&fixture.pool, block), 0);
-	assert_true(dying->allowance.left < ALLOWANCE_MAX_NS);
+	assert_true(dying->for_questions.left < ALLOWANCE_MAX_NS);
+	assert_int_equal(dying->for_memory.left, ALLOWANCE_MAX_NS);
 	lifetime_drop_owner(owner, block);
-	allowance_spend(&dying->allowance, UINT64_C(1000000000));
+	allowance_spend(&dying->for_questions, UINT64_C(1000000000));
+	allowance_spend(&dying->for_memory, UINT64_C(1000000000));
 	assert_int_equal(dying_is_held(&fixture.pool, mine), -EAGAIN);
 	assert_int_equal(dying_is_held(&fixture.pool, never), 0); /* it is in no page */
 	assert_false(dying_hurry(&fixture.pool));
 	assert_true(fixture.pool.wait_queue.owed);
-	int64_t left = dying->allowance.left;
+	int64_t left = dying->for_questions.left;
 	/* Who asks for what is dying gets it, unseen. His own page costs nothing. */
 	assert_int_equal(lifetime_find_to_acquire(owner, &handle), 0);
 	assert_int_equal(state_of(block), RECORD_ORPHAN);
@@ -426,10 +428,14 @@ static void test_allowance(void **state)
 	handle = (struct handle){id_of(mine), mine, fixture.pool.incarnation};
 	assert_int_equal(lifetime_find_to_acquire(holder, &handle), 0);
 	assert_int_equal(state_of(mine), RECORD_ORPHAN);
-	assert_true(dying->allowance.left >= left);
+	assert_true(dying->for_questions.left >= left);
+
+	/* Who comes when there is an allowance again gets nothing before those who are owed. */
+	allowance_init(&dying->for_memory, uv_hrtime());
+	assert_false(dying_hurry(&fixture.pool));
+	assert_int_equal(dying->for_memory.left, ALLOWANCE_MAX_NS);
 
 	/* Once there is one again, all that is owed is paid. */
-	allowance_init(&dying->allowance, uv_hrtime());
 	uv_timer_start(&dying->owed, dying->owed.timer_cb, 0, 0);
 	for (unsigned turn = 0; fixture.pool.wait_queue.owed; turn++) {
 		assert_in_range(turn, 0, 1000000);
@@ -467,7 +473,7 @@ static void test_told_again(void **state)
 		else
 			dying_settle(&fixture.sessions[1], block);
 	}
-	assert_int_equal(fixture.pool.dying.allowance.left, ALLOWANCE_MAX_NS); /* it was its own page that told */
+	assert_int_equal(fixture.pool.dying.for_questions.left, ALLOWANCE_MAX_NS); /* it was its own page that told */
 	rest();
 	fixture.pages[1]->slots[0] = 0;
 	dying_released(&fixture.sessions[1], block);
