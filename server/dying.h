@@ -27,6 +27,7 @@ struct dying {
 	struct allowance for_memory;     /* for reading all pages at once, because memory is wanted */
 	struct allowance for_questions;  /* and because somebody asks who holds a block */
 	uint32_t pages;                  /* sessions that have a hold page */
+	uint64_t pages_read;             /* by looks, ever */
 	uint32_t next_session;           /* whose page the look under way reads next */
 	bool looking;                    /* a look is under way */
 	bool unreadable;                 /* the look under way has met a page that cannot be read */
