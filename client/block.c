@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "deadline.h"
 #include "hold_page.h"
 #include "name.h"
 #include "size.h"
@@ -184,10 +185,11 @@ int block_fetch(struct shmb_session *session, Shmbuddy__V1__Request *request, ui
 
 	call_init(&fetch.call, take_fetched);
 	fetch.call.wait_ms = wait_ms;
+	int64_t until = deadline_in(session_timeout(session, wait_ms));
 	int r = session_perform(session, &fetch.call, request);
 	if (r < 0)
 		return r;
-	hold_page_missed(session);
+	hold_page_missed(session, until);
 	return block_hand_out(session, &block, out_block);
 }
 

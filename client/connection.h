@@ -75,7 +75,10 @@ void connection_claim(struct connection *connection, struct call *call);
  */
 void connection_submit(struct connection *connection, struct call *call, Shmbuddy__V1__Request *request);
 
-/* Sends a request that has no slot and no reply; without a socket, or without memory, it is lost. */
+/* Where so many bytes wait for the socket to take them, what nobody waits for is not queued behind them. */
+#define CONNECTION_TELL_MAX 65536
+
+/* Sends a request that has no slot and no reply; without a socket, without memory, or behind more than CONNECTION_TELL_MAX, it is lost. */
 void connection_tell(struct connection *connection, const Shmbuddy__V1__Request *request);
 
 /*

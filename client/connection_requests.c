@@ -103,7 +103,8 @@ void connection_submit(struct connection *connection, struct call *call, Shmbudd
 
 void connection_tell(struct connection *connection, const Shmbuddy__V1__Request *request)
 {
-	if (!connection->lost && queue_request(connection, request) == 0)
+	if (!connection->lost && byte_queue_length(&connection->out) <= CONNECTION_TELL_MAX &&
+	    queue_request(connection, request) == 0)
 		connection_flush(connection);
 }
 

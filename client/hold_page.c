@@ -21,7 +21,7 @@
 #define MISSES_UNTIL_ASKED 4
 #define MISSES_UNTIL_ASKED_AGAIN 4096
 
-/* How long to wait for the answer: the daemon is there, for it has just answered. */
+/* How long to wait for the answer, at most: the daemon is there, for it has just answered. */
 #define ANSWER_MS 1000
 
 void hold_page_init(struct holds *holds)
@@ -123,13 +123,13 @@ static bool receive(struct holds *holds)
 	return map(holds, fd);
 }
 
-static void open_page(struct shmb_session *session)
+static void open_page(struct shmb_session *session, int64_t until)
 {
 	struct holds *holds = &session->holds;
 
 	if (ask(session)) {
 		struct pollfd poll_fd = {.fd = holds->fd, .events = POLLIN};
-		int64_t deadline = deadline_in(ANSWER_MS), left;
+		int64_t patience = deadline_in(ANSWER_MS), deadline = until < patience ? until : patience, left;
 		int ready = 0;
 		while (ready <= 0 && (left = deadline_left(deadline)) > 0)
 			ready = poll(&poll_fd, 1, (int)(left / DEADLINE_MS) + 1); /* a signal is not the end of it */
@@ -141,13 +141,15 @@ static void open_page(struct shmb_session *session)
 	close_socket(session);
 }
 
-void hold_page_missed(struct shmb_session *session)
+void hold_page_missed(struct shmb_session *session, int64_t until)
 {
 	uint32_t misses = atomic_fetch_add_explicit(&session->holds.misses, 1, memory_order_relaxed) + 1;
 
 	/* One thread counts to exactly that, and asks. */
-	if (misses == MISSES_UNTIL_ASKED && !session->holds.mapped)
-		open_page(session);
+	if (misses == MISSES_UNTIL_ASKED && !session->holds.mapped && deadline_passed(until))
+		atomic_store_explicit(&session->holds.misses, MISSES_UNTIL_ASKED - 1, memory_order_relaxed);
+	else if (misses == MISSES_UNTIL_ASKED && !session->holds.mapped)
+		open_page(session, until);
 	else if (misses == MISSES_UNTIL_ASKED_AGAIN)
 		atomic_store_explicit(&session->holds.misses, 0, memory_order_relaxed);
 }
@@ -172,5 +174,6 @@ void hold_page_in_child(struct holds *holds)
 {
 	holds->mapped = NULL; /* a hole, which may be somebody else's by now */
 	atomic_store_explicit(&holds->misses, 0, memory_order_relaxed);
+	atomic_store_explicit(&holds->lines, 0, memory_order_relaxed);
 	hold_page_close(holds);
 }

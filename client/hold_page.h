@@ -11,9 +11,9 @@ void hold_page_init(struct holds *holds);
 
 /*
  * The daemon has been asked for a hold, without the mutex: a program that does so again and again gets a page. Never fails; where there is no page
- * to be had, it asks again much later.
+ * to be had until then (deadline.h: the call that missed takes no longer for it), it asks again much later.
  */
-void hold_page_missed(struct shmb_session *session);
+void hold_page_missed(struct shmb_session *session, int64_t until);
 
 /* The session is over: what the page says counts no more. It stays mapped, as threads may be at it. */
 void hold_page_retire(struct holds *holds);

@@ -5,7 +5,12 @@
  * A thread starts at a line of the page of its own, and takes the first slot that is free; a hold may be given back by any thread, which
  * finds it by its id. Until it is known to hold, a slot is claimed. Else another thread could give it back and a third one take it for another
  * block, and the first, which has not got hold, would empty that (tests/model/slots.pml). All slots taken: a miss. What the daemon waits for is
- * told once, by a message without a reply; whether it arrives does not matter.
+ * told once, by a message without a reply; whether it arrives does not matter, so it is not kept where many wait for the socket already.
+ *
+ * Whoever looks for a hold looks only into the lines in which something was ever held (`lines`): a bit is set before anybody is told of the first
+ * hold in its line, and never cleared, so what may be given back lies in one of them. A block that was never SHARED is in no slot.
+ *
+ * A page that the daemon has something to say to (`notice`) is closed for taking alone: what is held can be given back still.
  */
 #include "holds.h"
 
@@ -15,23 +20,55 @@
 /* A body that changes under us this often in a row is torn by something else than the daemon. */
 #define READ_ATTEMPTS 64
 
+#define ALL_LINES ((UINT64_C(1) << HOLD_LINES) - 1)
+_Static_assert(HOLD_LINES < 64, "a bit a line");
+
 /* Each thread's line in all pages of the process. */
 static _Atomic unsigned next_home;
 static _Thread_local unsigned home; /* plus one */
 
-static unsigned home_slot(void)
+static unsigned home_line(void)
 {
 	if (!home)
 		home = atomic_fetch_add_explicit(&next_home, 1, memory_order_relaxed) % HOLD_LINES + 1;
-	return (home - 1) * HOLD_LINE;
+	return home - 1;
+}
+
+static struct hold_page *page_of(struct shmb_session *session)
+{
+	return atomic_load_explicit(&session->holds.page, memory_order_acquire);
 }
 
 /* The page, unless the daemon has something to say first. */
-static struct hold_page *page_of(struct shmb_session *session)
+static struct hold_page *page_to_take(struct shmb_session *session)
 {
-	struct hold_page *page = atomic_load_explicit(&session->holds.page, memory_order_acquire);
+	struct hold_page *page = page_of(session);
 
 	return page && !atomic_load_explicit(&page->notice, memory_order_relaxed) ? page : NULL;
+}
+
+/* The lines that may hold something, the thread's own first: bit i is the one i behind it, going round. */
+static uint64_t lines_from(const struct holds *holds, unsigned own)
+{
+	uint64_t lines = atomic_load_explicit(&holds->lines, memory_order_relaxed);
+
+	return own ? (lines >> own | lines << (HOLD_LINES - own)) & ALL_LINES : lines;
+}
+
+/* The first of those. */
+static unsigned line_at(unsigned own, uint64_t lines)
+{
+	unsigned line = own + (unsigned)__builtin_ctzll(lines);
+
+	return line < HOLD_LINES ? line : line - HOLD_LINES;
+}
+
+static void use_line(struct holds *holds, unsigned line)
+{
+	uint64_t bit = UINT64_C(1) << line;
+
+	if (!(atomic_load_explicit(&holds->lines, memory_order_relaxed) & bit))
+		atomic_fetch_or_explicit(&holds->lines, bit, memory_order_relaxed);
 }
 
 static void tell_released(struct shmb_session *session, shmb_handle handle)
@@ -48,13 +85,15 @@ static void tell_released(struct shmb_session *session, shmb_handle handle)
 	pthread_mutex_unlock(&session->exchange.mutex);
 }
 
-/* Can a slot hold what this handle means? As long as one does, the record is that block's. */
+/* Can a slot hold what this handle means? As long as one does, the record is that block's, and says that it is shared. */
 static bool may_hold(const struct shmb_session *session, shmb_handle handle)
 {
 	const struct view *view = &session->mapping->view;
 
-	return handle.incarnation == session->incarnation && handle.index < inspect_block_records(view) &&
-	       record_id(atomic_load_explicit(&view->blocks[handle.index].word, memory_order_relaxed)) == handle.id;
+	if (handle.incarnation != session->incarnation || handle.index >= inspect_block_records(view))
+		return false;
+	uint64_t word = atomic_load_explicit(&view->blocks[handle.index].word, memory_order_relaxed);
+	return record_id(word) == handle.id && (word & RECORD_SHARED);
 }
 
 /* Two threads at once may lose the use of one of two blocks. */
@@ -97,7 +136,7 @@ static void let_go(struct shmb_session *session, shmb_handle handle)
 /* Step 1 of taking hold; NULL: no slot is free. It is claimed: nobody else may change it. */
 static _Atomic uint64_t *take_slot(struct holds *holds, struct hold_page *page, shmb_handle handle)
 {
-	unsigned first = home_slot();
+	unsigned first = home_line() * HOLD_LINE;
 
 	for (unsigned i = 0; i < HOLD_SLOTS; i++) {
 		_Atomic uint64_t *slot = &page->slots[first + i < HOLD_SLOTS ? first + i : first + i - HOLD_SLOTS];
@@ -105,7 +144,9 @@ static _Atomic uint64_t *take_slot(struct holds *holds, struct hold_page *page, 
 		if (atomic_load_explicit(slot, memory_order_relaxed) == 0 &&
 		    atomic_compare_exchange_strong_explicit(slot, &none, handle.id | HOLD_CLAIMED, memory_order_relaxed,
 		                                            memory_order_relaxed)) {
-			atomic_store_explicit(&holds->indexes[slot - page->slots], handle.index, memory_order_relaxed);
+			size_t place = (size_t)(slot - page->slots);
+			atomic_store_explicit(&holds->indexes[place], handle.index, memory_order_relaxed);
+			use_line(holds, (unsigned)(place / HOLD_LINE));
 			return slot;
 		}
 	}
@@ -140,7 +181,7 @@ static bool read_held(const struct shmb_session *session, shmb_handle handle, sh
 
 bool holds_acquire(struct shmb_session *session, shmb_handle handle, shmb_block *out_block)
 {
-	struct hold_page *page = page_of(session);
+	struct hold_page *page = page_to_take(session);
 	const struct view *view = &session->mapping->view;
 
 	if (!page || handle.incarnation != session->incarnation || handle.index >= inspect_block_records(view))
@@ -169,7 +210,7 @@ bool holds_look_up(struct shmb_session *session, const char *name, size_t length
 	struct view_named named;
 	shmb_block block;
 
-	if (!page_of(session) || !view_find_named(view, name, length, &named))
+	if (!page_to_take(session) || !view_find_named(view, name, length, &named))
 		return false;
 	shmb_handle handle = {.id = named.block_id, .index = named.block, .incarnation = session->incarnation};
 	if (!holds_acquire(session, handle, &block))
@@ -185,19 +226,28 @@ bool holds_look_up(struct shmb_session *session, const char *name, size_t length
 	return false;
 }
 
+/* Empties a slot of the line that has the id. Two threads that give back two holds do not give back one twice. */
+static bool empty_one(_Atomic uint64_t *line, uint64_t id)
+{
+	for (unsigned i = 0; i < HOLD_LINE; i++) {
+		uint64_t found = id;
+		/* What was done with the block comes before. */
+		if (atomic_load_explicit(&line[i], memory_order_relaxed) == id &&
+		    atomic_compare_exchange_strong_explicit(&line[i], &found, 0, memory_order_release, memory_order_relaxed))
+			return true;
+	}
+	return false;
+}
+
 bool holds_release(struct shmb_session *session, shmb_handle handle)
 {
 	struct hold_page *page = page_of(session);
-	unsigned first = home_slot();
+	unsigned own = home_line();
 
 	if (!page || !may_hold(session, handle))
 		return false;
-	for (unsigned i = 0; i < HOLD_SLOTS; i++) {
-		_Atomic uint64_t *slot = &page->slots[first + i < HOLD_SLOTS ? first + i : first + i - HOLD_SLOTS];
-		uint64_t id = handle.id;
-		/* Two threads that give back two holds do not give back one twice. What was done with the block comes before. */
-		if (atomic_load_explicit(slot, memory_order_relaxed) == id &&
-		    atomic_compare_exchange_strong_explicit(slot, &id, 0, memory_order_release, memory_order_relaxed)) {
+	for (uint64_t lines = lines_from(&session->holds, own); lines; lines &= lines - 1) {
+		if (empty_one(&page->slots[line_at(own, lines) * HOLD_LINE], handle.id)) {
 			let_go(session, handle);
 			return true;
 		}
@@ -212,10 +262,13 @@ void holds_claim(struct shmb_session *session, const shmb_handle *handles, size_
 	uint16_t slots[HOLD_SLOTS];
 	size_t used = 0;
 
-	for (unsigned i = 0; page && i < HOLD_SLOTS; i++) {
-		ids[used] = atomic_load_explicit(&page->slots[i], memory_order_relaxed);
-		slots[used] = (uint16_t)i;
-		used += ids[used] != 0;
+	for (uint64_t lines = page ? lines_from(&session->holds, 0) : 0; lines; lines &= lines - 1) {
+		unsigned first = line_at(0, lines) * HOLD_LINE;
+		for (unsigned i = first; i < first + HOLD_LINE; i++) {
+			ids[used] = atomic_load_explicit(&page->slots[i], memory_order_relaxed);
+			slots[used] = (uint16_t)i;
+			used += ids[used] != 0;
+		}
 	}
 	for (size_t k = 0; k < count; k++) {
 		size_t end = may_hold(session, handles[k]) ? used : 0;

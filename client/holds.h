@@ -18,6 +18,7 @@ struct holds {
 	struct hold_page *_Atomic page;       /* NULL: none, or of no use any more */
 	struct hold_page *mapped;             /* to be unmapped; NULL: none. Guarded by the session's mutex */
 	_Atomic uint32_t indexes[HOLD_SLOTS]; /* by slot: the record of the block that it holds, or last held */
+	_Atomic uint64_t lines;               /* bit n: something was held in line n, hold_layout.h, once */
 	int fd;                               /* the socket on which the page is asked for; -1: none. Guarded by the mutex */
 	_Atomic uint32_t misses;              /* acquisitions that the daemon was asked for since the page was last asked for */
 };

@@ -250,6 +250,16 @@ int session_enter(struct shmb_session *session)
 	return session && session->access == SHMB_OFFLINE ? offline_refuse() : session_enter_view(session);
 }
 
+uint32_t session_timeout(const struct shmb_session *session, const uint32_t *wait_ms)
+{
+	uint32_t timeout_ms = session->timeout_ms;
+
+	if (!wait_ms)
+		return timeout_ms;
+	/* The daemon's own answer, that the time is over, comes first. */
+	return *wait_ms < UINT32_MAX - timeout_ms ? timeout_ms + *wait_ms : UINT32_MAX;
+}
+
 int session_perform(struct shmb_session *session, struct call *call, Shmbuddy__V1__Request *request)
 {
 	uint32_t timeout_ms;
@@ -260,12 +270,9 @@ int session_perform(struct shmb_session *session, struct call *call, Shmbuddy__V
 		return last_error_set(ERROR_INVALID_ARGUMENT, "the session is NULL");
 	if (session->access == SHMB_OFFLINE)
 		return offline_refuse();
-	timeout_ms = session->timeout_ms;
-	if (call->wait_ms) {
+	timeout_ms = session_timeout(session, call->wait_ms);
+	if (call->wait_ms)
 		call->wait_until = deadline_in(*call->wait_ms);
-		/* The daemon's own answer, that the time is over, comes first. */
-		timeout_ms = *call->wait_ms < UINT32_MAX - timeout_ms ? timeout_ms + *call->wait_ms : UINT32_MAX;
-	}
 	deadline = deadline_in(timeout_ms);
 	r = enter_until(session, deadline);
 	if (r < 0)

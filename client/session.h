@@ -58,6 +58,9 @@ int session_enter(struct shmb_session *session);
 /* The same for what the view alone can answer, which a session that is SHMB_OFFLINE has too. */
 int session_enter_view(struct shmb_session *session);
 
+/* Milliseconds that a call may take: the session's timeout, and what the call waits; NULL: it does not wait. UINT32_MAX: for ever. */
+uint32_t session_timeout(const struct shmb_session *session, const uint32_t *wait_ms);
+
 /* session_enter, then the round trip, which takes timeout_ms at most, and what the call waits. The call's result, which is also the thread's last error where negative. */
 int session_perform(struct shmb_session *session, struct call *call, Shmbuddy__V1__Request *request);
 

@@ -74,7 +74,7 @@ static unsigned copy_by_handle(struct clone *clone, const struct handle *handle,
 	bool dying =
 		handle->index < pool->blocks.table.used && record_state(blocks_word(&pool->blocks, handle->index)) == RECORD_DYING;
 
-	if (lifetime_find_to_acquire(pool, handle) == 0)
+	if (lifetime_find_to_acquire(clone->slot.session, handle) == 0)
 		*out_error = lifetime_copy_hold(clone->copy, handle->index);
 	return 1 + (dying ? pool->dying.pages : 0);
 }

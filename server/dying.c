@@ -9,12 +9,22 @@
  * (Released), the block is DYING again, and so on.
  *
  * Looks take turns with requests, a few pages at a time, and a tenth of the loop's time at most: the next begins after nine times what the last
- * one took, or at once where much is waiting. An allocation that would be refused has it done first.
+ * one took, or at once where much has died.
+ *
+ * An allocation that would be refused has it done first (dying_hurry), and then the pages are read for the orphans too: one that stands in none
+ * was let go of without a word, and is dying. Others stay as they are.
+ *
+ * Reading all pages, at a request's instance and at once, is what clients could have the daemon do all the time: their number is that of the
+ * sessions. So it has an allowance, a tenth of the loop's time again for memory and as much for questions. Without any left an allocation
+ * waits a moment, until it was done (`owed`), for all who want memory by then; who wants a block that is dying gets it, for what may be held
+ * counts as held; and whoever asks what holds a block is told to ask later.
+ * Who says that he has let go has his own page read first, and none but that where it holds the block still.
  *
  * What may go wrong:
  *
  * - Released is lost, with its connection: the orphans are looked at again when a session connects again. It is lost otherwise, or a slot
- *   was read while it changed: some orphans are looked at again every second.
+ *   was read while it changed: some orphans are looked at again every second, and all before an allocation is refused.
+ * - A page cannot be read, now, or ever since somebody removed the file: it may hold anything. What is looked for becomes an orphan.
  * - A client dies: its session is marked dead first, then its page counts no more, and what stands in it is looked at again.
  * - A client writes what it likes into its page: it can make orphans of blocks that are dying, as it could by holding them. A look costs a
  *   look-up a slot, in slices.
@@ -37,9 +47,9 @@
 #include "reclaim.h"
 #include "session.h"
 
-/* A look begins at once where so much is waiting for it. */
-#define WAITING_BLOCKS_MAX 4096
-#define WAITING_BYTES_MAX (UINT64_C(64) << 20)
+/* A look begins at once where so much has died since the last one began. */
+#define DEAD_BLOCKS_MAX 4096
+#define DEAD_BYTES_MAX (UINT64_C(64) << 20)
 
 /* Otherwise the loop has this many times what the last look took for itself, but no longer than this. */
 #define LOOK_SHARE 9
@@ -48,6 +58,9 @@
 /* Pages read, and blocks freed, in one turn of the loop: some 50 microseconds. */
 #define SLICE_PAGES 64
 #define SLICE_BLOCKS 256
+
+/* What reading a page is charged with, nanoseconds, about what it takes: a clock would charge what the kernel gave to others too. */
+#define PAGE_NS 1000
 
 /* Milliseconds until some orphans are looked at again though nobody said anything, and how many. */
 #define AGAIN_MS 1000
@@ -61,7 +74,8 @@ static void add(struct dying *dying, uint32_t *list, uint32_t index)
 /* Takes a block out of whichever of the lists it is in. Only the first needs to know which. */
 static void take_out(struct dying *dying, uint32_t index)
 {
-	uint32_t *lists[] = {&dying->waiting, &dying->looked_for, &dying->orphans, &dying->confirmed}, *list = lists[0];
+	uint32_t *lists[] = {&dying->waiting, &dying->looked_for, &dying->orphans, &dying->confirmed, &dying->found},
+			 *list = lists[0];
 
 	for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++) {
 		if (*lists[i] == index + 1)
@@ -114,9 +128,15 @@ static void schedule(struct dying *dying);
 static void set_waiting(struct dying *dying, uint32_t index)
 {
 	add(dying, &dying->waiting, index);
-	dying->waiting_count++;
-	dying->waiting_bytes += blocks_body(&dying->pool->blocks, index)->granted;
 	schedule(dying);
+}
+
+/* It has just died: the memory of many is not left waiting. What is doubted again and again hastens nothing. */
+static void set_dead(struct dying *dying, uint32_t index)
+{
+	dying->dead_count++;
+	dying->dead_bytes += blocks_body(&dying->pool->blocks, index)->granted;
+	set_waiting(dying, index);
 }
 
 static void look_again(uv_timer_t *timer);
@@ -140,25 +160,15 @@ static void doubt(struct dying *dying, uint32_t index)
 	set_waiting(dying, index);
 }
 
-/* A page that cannot be read may hold anything: what is looked for is looked for again. */
-static void look_later(struct dying *dying)
-{
-	dying->unreadable = true;
-	while (dying->looked_for) {
-		uint32_t index = dying->looked_for - 1;
-		take_out(dying, index);
-		set_waiting(dying, index);
-	}
-}
-
 static void read_page(struct dying *dying, const struct session *session)
 {
 	const struct blocks *blocks = &dying->pool->blocks;
 	uint64_t slots[HOLD_SLOTS];
 	uint32_t link;
 
+	dying->pages_read++;
 	if (hold_page_read(session->hold_page, slots) < 0) {
-		look_later(dying);
+		dying->unreadable = true;
 		return;
 	}
 	for (size_t i = 0; i < HOLD_SLOTS; i++) {
@@ -180,7 +190,7 @@ static void begin_look(struct dying *dying)
 	dying->unreadable = false;
 	dying->looked_for = dying->waiting;
 	dying->waiting = 0;
-	dying->waiting_count = dying->waiting_bytes = 0;
+	dying->dead_count = dying->dead_bytes = 0;
 	dying->next_session = 1;
 	dying->started_ns = uv_hrtime();
 }
@@ -196,13 +206,16 @@ static bool go_on_looking(struct dying *dying, uint32_t pages, uint32_t blocks)
 		if (pages-- == 0)
 			return false;
 		dying->next_session = session->number + 1;
-		if (session->hold_page >= 0)
+		if (session->hold_page != HOLD_PAGE_NONE)
 			read_page(dying, session);
 	}
 	while (dying->looked_for) {
 		if (blocks-- == 0)
 			return false;
-		end_one(dying, dying->looked_for - 1);
+		if (dying->unreadable)
+			make_orphan(dying, dying->looked_for - 1);
+		else
+			end_one(dying, dying->looked_for - 1);
 	}
 	dying->looking = false;
 	dying->ended_ns = uv_hrtime();
@@ -230,7 +243,7 @@ static void look(uv_timer_t *timer)
 
 static void schedule(struct dying *dying)
 {
-	bool much = dying->waiting_count >= WAITING_BLOCKS_MAX || dying->waiting_bytes >= WAITING_BYTES_MAX;
+	bool much = dying->dead_count >= DEAD_BLOCKS_MAX || dying->dead_bytes >= DEAD_BYTES_MAX;
 
 	if (!dying->waiting || dying->looking || dying->stopped || (uv_is_active((uv_handle_t *)&dying->timer) && !much))
 		return;
@@ -272,19 +285,18 @@ void dying_begin(struct pool *pool, uint32_t index)
 		blocks_set_state(&pool->blocks, index, RECORD_DYING);
 	}
 	remember(dying, index);
-	set_waiting(dying, index);
+	set_dead(dying, index);
 }
 
-bool dying_settle(struct pool *pool, uint32_t index)
+void dying_settle(const struct session *asking, uint32_t index)
 {
-	struct dying *dying = &pool->dying;
-	bool held = dying_is_held(pool, record_id(blocks_word(&pool->blocks, index)), 0);
+	struct pool *pool = asking->pool;
+	int held = dying_count_holds(asking, index) ? 1 : dying_is_held(pool, index, 0);
 
-	if (held)
-		make_orphan(dying, index);
+	if (held == 0)
+		end_one(&pool->dying, index);
 	else
-		end_one(dying, index);
-	return held;
+		make_orphan(&pool->dying, index);
 }
 
 void dying_revive(struct pool *pool, uint32_t index)
@@ -299,30 +311,119 @@ void dying_revive(struct pool *pool, uint32_t index)
 	dying->orphan_count--;
 }
 
-void dying_released(struct pool *pool, uint32_t index)
+void dying_released(const struct session *session, uint32_t index)
 {
-	if (record_state(blocks_word(&pool->blocks, index)) == RECORD_ORPHAN)
+	struct pool *pool = session->pool;
+
+	/* He may hold it once more by now, or never have let go. When he does for the last time, he says so again. */
+	if (record_state(blocks_word(&pool->blocks, index)) == RECORD_ORPHAN && !dying_count_holds(session, index))
 		doubt(&pool->dying, index);
 }
 
-bool dying_hurry(struct pool *pool)
+/* ---- Looking at once -------------------------------------------------------------------------------------------- */
+
+/* True: something was freed, and there may be more. False: nothing is waiting any more. */
+static bool look_for_all(struct dying *dying)
 {
-	struct dying *dying = &pool->dying;
-	uint64_t freed = atomic_load_explicit(&pool->counters->frees, memory_order_relaxed);
+	const struct view_counters *counters = dying->pool->counters;
+	uint64_t freed = atomic_load_explicit(&counters->frees, memory_order_relaxed);
 
 	/* What came during a look has its own: the first may find that all it looks for is held. Each has fewer left to look for. */
-	while (!dying->stopped && (dying->looking || dying->waiting)) {
+	while (dying->looking || dying->waiting) {
 		if (!dying->looking) {
 			uv_timer_stop(&dying->timer);
 			begin_look(dying);
 			uv_idle_start(&dying->slices, look_on);
 		}
 		go_on_looking(dying, UINT32_MAX, SLICE_BLOCKS);
-		if (atomic_load_explicit(&pool->counters->frees, memory_order_relaxed) != freed)
+		if (atomic_load_explicit(&counters->frees, memory_order_relaxed) != freed)
 			return true;
-		if (dying->waiting && !dying->looking && dying->unreadable)
-			return false; /* a page cannot be read now: the same look again would end the same way */
 	}
+	return false;
+}
+
+/* Orphans that stand in the page are found: they leave the lists of those that may stand in none. */
+static bool find_orphans(struct dying *dying, const struct session *session)
+{
+	const struct blocks *blocks = &dying->pool->blocks;
+	uint64_t slots[HOLD_SLOTS];
+	uint32_t link;
+
+	dying->pages_read++;
+	if (hold_page_read(session->hold_page, slots) < 0)
+		return false;
+	for (size_t i = 0; i < HOLD_SLOTS; i++) {
+		if (!slots[i] || !(link = find(dying, slots[i])) || record_state(blocks_word(blocks, link - 1)) != RECORD_ORPHAN)
+			continue;
+		take_out(dying, link - 1);
+		add(dying, &dying->found, link - 1);
+	}
+	return true;
+}
+
+/*
+ * Doubts the orphans that stand in no page. They can be held still while the pages are read: each has a look of its own, which tells. A page that
+ * cannot be read may hold all of them.
+ */
+static void doubt_unheld(struct dying *dying)
+{
+	const struct sessions *sessions = &dying->pool->sessions;
+	const struct session *session;
+	unsigned doubts = AGAIN_BLOCKS;
+	bool whole = true;
+
+	for (uint32_t number = 1; whole && (session = sessions_from(sessions, number)); number = session->number + 1)
+		whole = session->hold_page == HOLD_PAGE_NONE || find_orphans(dying, session);
+	while (whole && doubts-- && (dying->orphans || dying->confirmed))
+		doubt(dying, (dying->orphans ? dying->orphans : dying->confirmed) - 1);
+	while (dying->found) {
+		uint32_t index = dying->found - 1;
+		take_out(dying, index);
+		add(dying, &dying->confirmed, index);
+	}
+}
+
+static bool hurry(struct dying *dying)
+{
+	uint64_t before = dying->pages_read;
+	bool freed = look_for_all(dying);
+
+	if (!freed && dying->orphan_count) {
+		doubt_unheld(dying);
+		freed = look_for_all(dying);
+	}
+	allowance_spend(&dying->for_memory, (dying->pages_read - before) * PAGE_NS);
+	return freed;
+}
+
+/* What was owed is done, if there is an allowance again. Who waits for it has found out then. */
+static void pay(uv_timer_t *timer)
+{
+	struct dying *dying = timer->data;
+	bool left = allowance_is_left(&dying->for_memory, uv_hrtime());
+
+	while (left && hurry(dying))
+		left = allowance_is_left(&dying->for_memory, uv_hrtime());
+	if (left)
+		wait_queue_owe(&dying->pool->wait_queue, false);
+	else
+		uv_timer_start(timer, pay, allowance_wait_ms(&dying->for_memory), 0);
+	pool_publish_counters(dying->pool);
+}
+
+bool dying_hurry(struct pool *pool)
+{
+	struct dying *dying = &pool->dying;
+
+	if (dying->stopped || !(dying->looking || dying->waiting || dying->orphan_count))
+		return false;
+	/* Whoever is owed it comes first: others who come all the time would leave nothing for them. */
+	bool owed = uv_is_active((uv_handle_t *)&dying->owed);
+	if (!owed && allowance_is_left(&dying->for_memory, uv_hrtime()))
+		return hurry(dying);
+	wait_queue_owe(&pool->wait_queue, true);
+	if (!owed)
+		uv_timer_start(&dying->owed, pay, allowance_wait_ms(&dying->for_memory), 0);
 	return false;
 }
 
@@ -330,8 +431,8 @@ bool dying_hurry(struct pool *pool)
 
 void dying_add_page(struct session *session, int fd)
 {
+	session->pool->dying.pages += session->hold_page == HOLD_PAGE_NONE;
 	session->hold_page = fd;
-	session->pool->dying.pages++;
 }
 
 void dying_drop_page(struct session *session)
@@ -340,20 +441,22 @@ void dying_drop_page(struct session *session)
 	uint64_t slots[HOLD_SLOTS], trail[HOLD_TRAIL];
 	uint32_t link;
 
-	if (session->hold_page < 0)
+	if (session->hold_page == HOLD_PAGE_NONE)
 		return;
 	if (session->pool->cache.blocks && hold_page_read_trail(session->hold_page, trail) == 0)
 		cache_follow(&session->pool->cache, trail, HOLD_TRAIL);
 	bool unknown = hold_page_read(session->hold_page, slots) < 0;
-	close(session->hold_page);
-	session->hold_page = -1;
+	if (session->hold_page >= 0)
+		close(session->hold_page);
+	session->hold_page = HOLD_PAGE_NONE;
 	dying->pages--;
 	hold_page_remove(session->pool->name, session->number);
 	if (unknown)
 		dying_doubt(session->pool);
 	for (size_t i = 0; i < HOLD_SLOTS && !unknown; i++) {
-		if (slots[i] && (link = find(dying, slots[i])))
-			dying_released(session->pool, link - 1);
+		if (slots[i] && (link = find(dying, slots[i])) &&
+		    record_state(blocks_word(&session->pool->blocks, link - 1)) == RECORD_ORPHAN)
+			doubt(dying, link - 1);
 	}
 }
 
@@ -363,12 +466,12 @@ void dying_doubt(struct pool *pool)
 		look_again(&pool->dying.again);
 }
 
-uint32_t dying_count_holds(const struct session *session, uint64_t id)
+uint32_t dying_count_holds(const struct session *session, uint32_t index)
 {
-	uint64_t slots[HOLD_SLOTS];
+	uint64_t word = blocks_word(&session->pool->blocks, index), id = record_id(word), slots[HOLD_SLOTS];
 	uint32_t count = 0;
 
-	if (session->hold_page < 0)
+	if (session->hold_page == HOLD_PAGE_NONE || !(word & RECORD_SHARED))
 		return 0;
 	if (hold_page_read(session->hold_page, slots) < 0)
 		return 1; /* it may */
@@ -377,17 +480,59 @@ uint32_t dying_count_holds(const struct session *session, uint64_t id)
 	return count;
 }
 
-bool dying_is_held(const struct pool *pool, uint64_t id, uint32_t except)
+int dying_list_holds(struct pool *pool, uint32_t index, dying_hold *each, void *context)
 {
+	struct dying *dying = &pool->dying;
 	const struct session *session;
+	uint64_t pages = 0;
+	bool more = true;
 
+	if (!dying->pages || !(blocks_word(&pool->blocks, index) & RECORD_SHARED))
+		return 0;
+	if (!allowance_is_left(&dying->for_questions, uv_hrtime()))
+		return -EAGAIN;
 	atomic_thread_fence(memory_order_seq_cst);
-	for (uint32_t number = 1; pool->dying.pages && (session = sessions_from(&pool->sessions, number));
-	     number = session->number + 1) {
-		if (session->number != except && dying_count_holds(session, id))
-			return true;
+	for (uint32_t number = 1; more && (session = sessions_from(&pool->sessions, number)); number = session->number + 1) {
+		uint32_t count = dying_count_holds(session, index);
+		pages += session->hold_page != HOLD_PAGE_NONE;
+		more = !count || each(context, session->number, count);
 	}
-	return false;
+	allowance_spend(&dying->for_questions, pages * PAGE_NS);
+	return 0;
+}
+
+uint64_t dying_read_wait_ms(struct pool *pool)
+{
+	struct allowance *allowance = &pool->dying.for_memory;
+
+	return !pool->dying.pages || allowance_is_left(allowance, uv_hrtime()) ? 0 : allowance_wait_ms(allowance);
+}
+
+void dying_have_read(struct pool *pool, uint64_t pages)
+{
+	allowance_spend(&pool->dying.for_memory, pages * PAGE_NS);
+}
+
+struct question {
+	uint32_t except; /* session */
+	bool held;
+};
+
+static bool answer(void *context, uint32_t session, uint32_t count)
+{
+	struct question *question = context;
+
+	(void)count;
+	question->held = session != question->except;
+	return !question->held;
+}
+
+int dying_is_held(struct pool *pool, uint32_t index, uint32_t except)
+{
+	struct question question = {.except = except};
+	int result = dying_list_holds(pool, index, answer, &question);
+
+	return result < 0 ? result : question.held;
 }
 
 void dying_adopt(struct pool *pool, uint32_t index)
@@ -420,12 +565,16 @@ int dying_init(struct dying *dying, struct pool *pool, uint32_t max_blocks)
 	if (result == 0)
 		result = uv_timer_init(pool->loop, &dying->again);
 	if (result == 0)
+		result = uv_timer_init(pool->loop, &dying->owed);
+	if (result == 0)
 		result = uv_idle_init(pool->loop, &dying->slices);
 	if (result < 0) {
 		pair_index_deinit(&dying->by_id);
 		return result;
 	}
-	dying->timer.data = dying->again.data = dying->slices.data = dying;
+	dying->timer.data = dying->again.data = dying->owed.data = dying->slices.data = dying;
+	allowance_init(&dying->for_memory, uv_hrtime());
+	allowance_init(&dying->for_questions, uv_hrtime());
 	dying->loop = pool->loop;
 	return 0;
 }
@@ -438,6 +587,7 @@ void dying_stop(struct dying *dying)
 	dying->looking = false;
 	uv_timer_stop(&dying->timer);
 	uv_timer_stop(&dying->again);
+	uv_timer_stop(&dying->owed);
 	uv_idle_stop(&dying->slices);
 }
 
@@ -447,6 +597,7 @@ void dying_close(struct dying *dying)
 		return;
 	uv_close((uv_handle_t *)&dying->timer, NULL);
 	uv_close((uv_handle_t *)&dying->again, NULL);
+	uv_close((uv_handle_t *)&dying->owed, NULL);
 	uv_close((uv_handle_t *)&dying->slices, NULL);
 	dying->loop = NULL;
 }

@@ -10,6 +10,7 @@
 #include <stdint.h>
 #include <uv.h>
 
+#include "allowance.h"
 #include "pair_index.h"
 
 struct pool;
@@ -20,18 +21,23 @@ struct dying {
 	struct pair_index by_id;      /* the blocks below: what a slot says leads to one of them, or nowhere */
 	uint32_t waiting, looked_for; /* heads of lists of DYING blocks: for the next look, and of the one under way */
 	uint32_t orphans, confirmed; /* heads of lists of ORPHAN blocks: those that are looked at again first, and the others; */
+	uint32_t found;              /* and, while the pages are read for orphans, those that stand in one */
 	uint64_t orphan_count;       /* how many there are */
-	uint64_t waiting_count, waiting_bytes;
-	uint32_t pages;                /* sessions that have a hold page */
-	uint32_t next_session;         /* whose page the look under way reads next */
-	bool looking;                  /* a look is under way */
-	bool unreadable;               /* the last look met a page that could not be read */
-	bool stopped;                  /* the daemon ends: no more looks */
-	uint64_t started_ns, ended_ns; /* of the last look, uv_hrtime() */
-	uv_timer_t timer;              /* until the next look */
-	uv_timer_t again;              /* until some orphans are looked at again, whatever was heard */
-	uv_idle_t slices;              /* runs while a look is under way */
-	uv_loop_t *loop;               /* NULL: not initialised */
+	uint64_t dead_count, dead_bytes; /* of blocks that have died since the last look began */
+	struct allowance for_memory;     /* for reading all pages at once, because memory is wanted */
+	struct allowance for_questions;  /* and because somebody asks who holds a block */
+	uint32_t pages;                  /* sessions that have a hold page */
+	uint64_t pages_read;             /* by looks, ever */
+	uint32_t next_session;           /* whose page the look under way reads next */
+	bool looking;                    /* a look is under way */
+	bool unreadable;                 /* the look under way has met a page that cannot be read */
+	bool stopped;                    /* the daemon ends: no more looks */
+	uint64_t started_ns, ended_ns;   /* of the last look, uv_hrtime() */
+	uv_timer_t timer;                /* until the next look */
+	uv_timer_t again;                /* until some orphans are looked at again, whatever was heard */
+	uv_timer_t owed;                 /* until there is an allowance for what memory is wanted from */
+	uv_idle_t slices;                /* runs while a look is under way */
+	uv_loop_t *loop;                 /* NULL: not initialised */
 };
 
 int dying_init(struct dying *dying, struct pool *pool, uint32_t max_blocks);
@@ -52,19 +58,25 @@ void dying_begin(struct pool *pool, uint32_t block);
 /* The end of a block that nobody holds, for certain: one store, and its memory is there for the next. It is in no list. */
 void dying_free(struct pool *pool, uint32_t block);
 
-/* A DYING block, now: is it held? If so it is an orphan from now on, else it is freed. */
-bool dying_settle(struct pool *pool, uint32_t block);
+/*
+ * A DYING block that a session asks for, now: it is an orphan from now on if it is held, or if there is no allowance to find out; else it is
+ * freed. The session's own page is read first.
+ */
+void dying_settle(const struct session *asking, uint32_t block);
 
 /* An orphan has a known holder again. Nothing if the block is none. */
 void dying_revive(struct pool *pool, uint32_t block);
 
-/* Somebody has let go of the block by a hold page. Nothing if it is no orphan. */
-void dying_released(struct pool *pool, uint32_t block);
+/* The session says that it has let go of the block by its hold page. Nothing if it has not, or the block is no orphan. */
+void dying_released(const struct session *session, uint32_t block);
 
-/* All that is dying is looked for at once: memory is wanted. False: nothing was. */
+/*
+ * All that is dying is looked for at once, and so are orphans that nobody holds any more: memory is wanted. True: some was freed, and there may
+ * be more. False: none, now; if there is no allowance left to find out, the pool's wait queue is told that it is owed.
+ */
 bool dying_hurry(struct pool *pool);
 
-/* The session has a hold page from now on. */
+/* The session has a hold page from now on, its descriptor, or HOLD_PAGE_LOST; in place of one that was lost, too. */
 void dying_add_page(struct session *session, int fd);
 
 /* It is over: what only its page held goes. Its page is removed. */
@@ -73,11 +85,28 @@ void dying_drop_page(struct session *session);
 /* A message of the session's may have been lost: what it may have let go of is looked at again. */
 void dying_doubt(struct pool *pool);
 
-/* How often the session's page says that it holds the block. */
-uint32_t dying_count_holds(const struct session *session, uint64_t id);
+/* How often the session's page says that it holds the block. 1: it may, but cannot be read. A block that was never SHARED is in no page. */
+uint32_t dying_count_holds(const struct session *session, uint32_t block);
 
-/* Does any page say so, but that of the session of this number? 0: is of none. */
-bool dying_is_held(const struct pool *pool, uint64_t id, uint32_t except);
+/*
+ * Reads all pages: each session whose page says so, and how often, until `each` says false. -EAGAIN: the pages were read too much of late; that
+ * passes within a second.
+ */
+typedef bool dying_hold(void *context, uint32_t session, uint32_t count);
+int dying_list_holds(struct pool *pool, uint32_t block, dying_hold *each, void *context);
+
+/*
+ * Others read pages because memory is wanted (eviction.h): milliseconds until there is an allowance for that, 0: there is one, or no page. And
+ * that so many were read.
+ */
+uint64_t dying_read_wait_ms(struct pool *pool);
+void dying_have_read(struct pool *pool, uint64_t pages);
+
+/* What -EAGAIN is to a client. */
+#define DYING_TOO_MUCH "who holds blocks was asked too often of late: ask again in a second"
+
+/* Does any page say so, but that of the session of this number? (0 is no session's.) 1, 0, or -EAGAIN. */
+int dying_is_held(struct pool *pool, uint32_t block, uint32_t except);
 
 /* For recovery, once all holders are known: a block that is DYING or ORPHAN, or that lives and nothing holds. */
 void dying_adopt(struct pool *pool, uint32_t block);

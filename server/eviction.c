@@ -14,6 +14,8 @@
  * - It has very many names: it stays, since they could not go in one turn of the loop. (CACHE_NAMES_MAX.)
  * - All that could go would not be enough: nothing goes. (By its sum. Where it lies apart, much may go for nothing.)
  * - Somebody waits, and all that is left is held by pages: nobody says when they let go, so it is tried again a little later.
+ * - There are very many hold pages, or clients that have them read again and again: reading them has an allowance (allowance.h), and what
+ *   must go waits for it.
  * - Much must go: a slice is done now, and the allocation waits while the others follow, each in a turn of its own.
  * - The daemon dies between any two of the stores. What is DYING and still a cache block has a holder, its own flag, and so is LIVE again for the
  *   next daemon, if need be with fewer names: what had begun to go was idle, and goes when it is its turn again.
@@ -34,6 +36,10 @@
 /* Blocks and names that go in one call or turn: some hundred microseconds. */
 #define SLICE 256
 
+/* Where there are more hold pages than this, reading them all is dear: nanoseconds until the trails are read again. */
+#define MANY_PAGES 64
+#define FOLLOW_NS 10000000
+
 /* Milliseconds until what hold pages had is tried again, while somebody waits. */
 #define AGAIN_MS 100
 
@@ -52,16 +58,21 @@ struct batch {
 
 /* ---- The hold pages --------------------------------------------------------------------------------------------- */
 
+/* Of very many pages the trails are read now and then only: what is used meanwhile shows a moment later. */
 static void follow_trails(struct pool *pool)
 {
-	uint64_t trail[HOLD_TRAIL];
+	uint64_t trail[HOLD_TRAIL], now = uv_hrtime();
 	const struct session *session;
 
+	if (pool->dying.pages > MANY_PAGES && now < pool->eviction.followed_ns + FOLLOW_NS)
+		return;
+	pool->eviction.followed_ns = now;
 	for (uint32_t number = 1; pool->dying.pages && (session = sessions_from(&pool->sessions, number));
 	     number = session->number + 1) {
-		if (session->hold_page >= 0 && hold_page_read_trail(session->hold_page, trail) == 0)
+		if (session->hold_page != HOLD_PAGE_NONE && hold_page_read_trail(session->hold_page, trail) == 0)
 			cache_follow(&pool->cache, trail, HOLD_TRAIL);
 	}
+	dying_have_read(pool, pool->dying.pages);
 }
 
 static void find_in_page(struct batch *batch, const struct session *session)
@@ -89,9 +100,10 @@ static void look(struct batch *batch)
 	atomic_thread_fence(memory_order_seq_cst);
 	for (uint32_t number = 1; pool->dying.pages && (session = sessions_from(&pool->sessions, number));
 	     number = session->number + 1) {
-		if (session->hold_page >= 0)
+		if (session->hold_page != HOLD_PAGE_NONE)
 			find_in_page(batch, session);
 	}
+	dying_have_read(pool, pool->dying.pages);
 	for (unsigned k = 0; k < batch->count && batch->unknown; k++)
 		batch->victims[k].held |= (blocks_word(&pool->blocks, batch->victims[k].block) & RECORD_SHARED) != 0;
 }
@@ -142,20 +154,21 @@ static void gather(struct batch *batch, uint64_t uid, unsigned most)
 	}
 }
 
-/* True: enough. */
+/* True: enough. Where reading the pages is dear, a few more go at once, so that it is worth it. */
 static bool settle(struct batch *batch, bool (*enough)(void *context), void *context, unsigned *budget)
 {
+	unsigned worth = batch->pool->dying.pages / MANY_PAGES;
 	bool done = false;
 
 	for (unsigned k = 0; k < batch->count; k++) {
 		const struct victim *victim = &batch->victims[k];
 		unsigned cost = 1 + (victim->held ? 0 : count_names(batch->pool, victim->block));
 		*budget = *budget > cost ? *budget - cost : 0;
-		if (done || victim->held) {
+		if ((done && k >= worth) || victim->held) {
 			keep(batch->pool, victim);
 		} else {
 			evict(batch->pool, victim->block);
-			done = enough(context);
+			done = done || enough(context);
 		}
 	}
 	return done;
@@ -166,10 +179,14 @@ static enum eviction_result run(struct pool *pool, uint64_t uid, uint64_t *left,
                                 void *context)
 {
 	struct batch batch = {.pool = pool};
-	unsigned budget = SLICE, most = 1;
+	unsigned budget = SLICE, most = 1 + pool->dying.pages / MANY_PAGES;
 
 	if (cache_bytes(&pool->cache, uid) == 0)
 		return EVICTION_NONE;
+	if (dying_read_wait_ms(pool))
+		return EVICTION_MORE;
+	if (most > BATCH)
+		most = BATCH;
 	follow_trails(pool);
 	while (budget && *left) {
 		gather(&batch, uid, most < *left ? most : (unsigned)*left);
@@ -223,6 +240,12 @@ static void go_on(uv_idle_t *idle)
 	}
 	if (wait_queue_can_serve(queue))
 		return;
+	uint64_t wait = dying_read_wait_ms(eviction->pool);
+	if (wait) {
+		uv_idle_stop(idle);
+		uv_timer_start(&eviction->again, try_again, wait, 0);
+		return;
+	}
 	if (run(eviction->pool, CACHE_ANYBODY, &eviction->left, can_serve, queue) == EVICTION_NONE)
 		end(eviction);
 	pool_publish_counters(eviction->pool);
@@ -248,7 +271,12 @@ static void appeared(struct pool *pool)
 /* Those that hold pages had may be idle by now: nobody says so. */
 static void try_again(uv_timer_t *timer)
 {
-	appeared(((struct eviction *)timer->data)->pool);
+	struct eviction *eviction = timer->data;
+
+	if (eviction->left)
+		uv_idle_start(&eviction->slices, go_on); /* it was only put off */
+	else
+		appeared(eviction->pool);
 }
 
 /* ---- Life ------------------------------------------------------------------------------------------------------- */

@@ -14,11 +14,12 @@ struct pool;
 
 struct eviction {
 	struct pool *pool;
-	uv_idle_t slices; /* runs while somebody waits for what it frees */
-	uv_timer_t again; /* until it is tried once more for them */
-	uv_loop_t *loop;  /* NULL: not initialised */
-	uint64_t left;    /* blocks that are still to be tried for them */
-	bool stopped;     /* the daemon ends */
+	uv_idle_t slices;     /* runs while somebody waits for what it frees */
+	uv_timer_t again;     /* until it is tried once more for them */
+	uv_loop_t *loop;      /* NULL: not initialised */
+	uint64_t followed_ns; /* uv_hrtime(), when the trails were read */
+	uint64_t left;        /* blocks that are still to be tried for them */
+	bool stopped;         /* the daemon ends */
 };
 
 int eviction_init(struct eviction *eviction, struct pool *pool);

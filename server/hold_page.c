@@ -2,10 +2,12 @@
 /* Files of hold pages: see hold_page.h. */
 #include "hold_page.h"
 
+#include <ctype.h>
 #include <dirent.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/types.h>
@@ -110,19 +112,39 @@ void hold_page_remove(const char *pool, uint32_t session)
 	shared_object_unlink(&object);
 }
 
-void hold_page_remove_all(const char *pool)
+/* The session whose page has this name, behind its prefix; 0: it is none. */
+static uint32_t session_of(const char *number)
 {
-	char prefix[SHARED_OBJECT_NAME_MAX], name[SHARED_OBJECT_NAME_MAX + 8];
+	char *end;
+	unsigned long value = strtoul(number, &end, 10);
+
+	return isdigit((unsigned char)*number) && *number != '0' && !*end && value <= UINT32_MAX ? (uint32_t)value : 0;
+}
+
+void hold_page_remove_others(const char *pool, bool (*is_kept)(const void *context, uint32_t session), const void *context)
+{
+	char prefix[SHARED_OBJECT_NAME_MAX];
 	size_t length = (size_t)snprintf(prefix, sizeof prefix, "shmbuddy.%s.hold.", pool);
 	DIR *folder = opendir(FOLDER);
 	struct dirent *entry;
 
 	while (folder && (entry = readdir(folder))) {
-		if (strncmp(entry->d_name, prefix, length) != 0 || strlen(entry->d_name) > length + 10)
-			continue;
-		snprintf(name, sizeof name, "/%.*s", SHARED_OBJECT_NAME_MAX, entry->d_name);
-		shm_unlink(name);
+		uint32_t session = strncmp(entry->d_name, prefix, length) == 0 ? session_of(entry->d_name + length) : 0;
+		if (session && !is_kept(context, session))
+			hold_page_remove(pool, session);
 	}
 	if (folder)
 		closedir(folder);
+}
+
+static bool keep_none(const void *context, uint32_t session)
+{
+	(void)context;
+	(void)session;
+	return false;
+}
+
+void hold_page_remove_all(const char *pool)
+{
+	hold_page_remove_others(pool, keep_none, NULL);
 }

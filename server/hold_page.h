@@ -6,9 +6,14 @@
 #ifndef SERVER_HOLD_PAGE_H
 #define SERVER_HOLD_PAGE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "hold_layout.h"
+
+/* In place of a page's descriptor: there is none; or there is one that cannot be opened, and what it holds nobody knows. */
+#define HOLD_PAGE_NONE (-1)
+#define HOLD_PAGE_LOST (-2)
 
 /* Makes it anew, of zeros, committed; one of that name that is left over goes. -ENOSPC, -EMFILE, -ENOMEM. */
 int hold_page_create(const char *pool, uint32_t session, int *out_fd, uint64_t *out_inode);
@@ -17,8 +22,9 @@ int hold_page_create(const char *pool, uint32_t session, int *out_fd, uint64_t *
 int hold_page_open(const char *pool, uint32_t session, uint64_t inode, int *out_fd);
 
 /*
- * The ids in its slots, as they are now, each read once. What the client has cut off reads as 0. -errno: the kernel cannot read it now (it
- * may have no memory to do so), and nothing is known of what it holds.
+ * The ids in its slots, as they are now, each read once. What the client has cut off reads as 0, and what it has added is not read: the work is
+ * the same whatever it has made of the file. -errno: the kernel cannot read it now (it may have no memory to do so), or it is
+ * HOLD_PAGE_LOST (-EBADF), and nothing is known of what it holds.
  */
 int hold_page_read(int fd, uint64_t out_slots[HOLD_SLOTS]);
 
@@ -32,5 +38,8 @@ void hold_page_remove(const char *pool, uint32_t session);
 
 /* All that there are of a pool that is removed. */
 void hold_page_remove_all(const char *pool);
+
+/* All but those of sessions of which `is_kept` says so. */
+void hold_page_remove_others(const char *pool, bool (*is_kept)(const void *context, uint32_t session), const void *context);
 
 #endif

@@ -16,11 +16,13 @@ int lifetime_find_block(const struct pool *pool, const struct handle *handle)
 	return blocks_is_live(&pool->blocks, handle->index, handle->id) ? 0 : ERROR_STALE_HANDLE;
 }
 
-int lifetime_find_to_acquire(struct pool *pool, const struct handle *handle)
+int lifetime_find_to_acquire(const struct session *session, const struct handle *handle)
 {
+	struct pool *pool = session->pool;
+
 	if (handle->incarnation == pool->incarnation && blocks_is_there(&pool->blocks, handle->index, handle->id) &&
 	    record_state(blocks_word(&pool->blocks, handle->index)) == RECORD_DYING)
-		dying_settle(pool, handle->index);
+		dying_settle(session, handle->index);
 	return lifetime_find_block(pool, handle);
 }
 
@@ -68,12 +70,12 @@ void lifetime_free_unheld(struct pool *pool, uint32_t index)
 int lifetime_check_held(struct session *session, const struct handle *handle)
 {
 	struct pool *pool = session->pool;
-	int error = lifetime_find_to_acquire(pool, handle);
+	int error = lifetime_find_to_acquire(session, handle);
 
 	if (error)
 		return error;
 	if (blocks_body(&pool->blocks, handle->index)->owner == session->number ||
-	    lifetime_find_reference(session, handle->index) || dying_count_holds(session, handle->id))
+	    lifetime_find_reference(session, handle->index) || dying_count_holds(session, handle->index))
 		return 0;
 	return ERROR_NOT_HELD;
 }
@@ -95,10 +97,11 @@ int lifetime_seclude(struct session *session, uint32_t block)
 	if (!(word & RECORD_SHARED) || !pool->dying.pages)
 		return 0;
 	blocks_set_state(&pool->blocks, block, RECORD_DYING);
-	if (!dying_is_held(pool, record_id(word), session->number))
+	int held = dying_is_held(pool, block, session->number);
+	if (held == 0)
 		return 0;
 	blocks_set_state(&pool->blocks, block, record_state(word));
-	return ERROR_IN_USE;
+	return held < 0 ? ERROR_LIMIT : ERROR_IN_USE;
 }
 
 void lifetime_change_body(struct pool *pool, uint32_t block, enum record_state state)

@@ -30,7 +30,7 @@ struct hold {
 int lifetime_find_block(const struct pool *pool, const struct handle *handle);
 
 /* The same for somebody who wants to take hold of it: one that is dying may live yet, if a hold page has it. */
-int lifetime_find_to_acquire(struct pool *pool, const struct handle *handle);
+int lifetime_find_to_acquire(const struct session *session, const struct handle *handle);
 
 /*
  * The hold that the session gives back next: a reference before the ownership. 0, or an ERROR_*: as above, or ERROR_NOT_HELD. Holds
@@ -89,7 +89,7 @@ void lifetime_drop_cached(struct pool *pool, uint32_t block);
  * The session, which holds the block, wants that nobody else does: no other session, clones of this one among them, no other block by a
  * link, and nobody who has a ticket. Names and a time to live are not asked for: they hold the block and read nothing; who looked it up
  * is a session. Nor are the block's own links, by which it holds others. 0: so it is, and until the block's next state nobody takes hold of it
- * by a page; it is to have its former state at the end of the same turn. Else ERROR_IN_USE, and all is as it was. Whatever comes to hold
+ * by a page; it is to have its former state at the end of the same turn. Else ERROR_IN_USE, or ERROR_LIMIT where the hold pages were read too often of late, and all is as it was. Whatever comes to hold
  * blocks is asked for here.
  */
 int lifetime_seclude(struct session *session, uint32_t block);

@@ -49,8 +49,6 @@ static int adopt(struct recovery *recovery, uint32_t number)
 	int result = look_at_slots(recovery, number);
 	if (result == 0)
 		result = session_adopt(pool, number);
-	if (result == -ENOENT || result == -EPERM)
-		return recovery_contradiction(recovery, "session", number, "has a hold page, and that is gone or another");
 	return result;
 }
 

@@ -2,6 +2,8 @@
 /* ListHolders: the sessions that hold one block, in pages by number; and what else holds it that the view does not tell. */
 #include "request.h"
 
+#include <errno.h>
+
 #include "errors.h"
 #include "lifetime.h"
 
@@ -44,6 +46,12 @@ static void gather(struct page *page, uint32_t session, uint32_t references)
 	page->holders[place] = (struct gathered){session, references};
 }
 
+static bool gather_hold(void *page, uint32_t session, uint32_t holds)
+{
+	gather(page, session, holds);
+	return true;
+}
+
 /* Blocks that hold it; a few thousands and many more come to the same. */
 static uint32_t count_links(const struct pool *pool, uint32_t block)
 {
@@ -81,7 +89,7 @@ void request_list_holders(struct request *request)
 	Shmbuddy__V1__Reply reply = SHMBUDDY__V1__REPLY__INIT;
 	Shmbuddy__V1__HolderPage list = SHMBUDDY__V1__HOLDER_PAGE__INIT;
 	Shmbuddy__V1__Holder holders[PAGE_HOLDERS], *pointers[PAGE_HOLDERS];
-	const struct pool *pool = request->pool;
+	struct pool *pool = request->pool;
 	struct page page = {.after = request->message->list_holders->after};
 
 	if (!message || lifetime_find_block(pool, &(struct handle){message->id, message->index, message->incarnation})) {
@@ -95,16 +103,14 @@ void request_list_holders(struct request *request)
 		gather(&page, pool->references.records[link - 1].session,
 		       REFERENCE_COUNT(references_word(&pool->references, link - 1)));
 
-	struct session *session;
-	for (uint32_t number = 1; (session = sessions_from(&pool->sessions, number)); number = session->number + 1) {
-		uint32_t holds = session->dead ? 0 : dying_count_holds(session, message->id);
-		if (holds)
-			gather(&page, session->number, holds);
+	if (dying_list_holds(pool, message->index, gather_hold, &page) == -EAGAIN) {
+		request_reply(request, ERROR_LIMIT, DYING_TOO_MUCH);
+		return;
 	}
 
 	for (; list.n_holder < page.count && list.n_holder < PAGE_HOLDERS; list.n_holder++) {
 		Shmbuddy__V1__Holder *holder = &holders[list.n_holder];
-		session = pool->sessions.by_number[page.holders[list.n_holder].session];
+		const struct session *session = pool->sessions.by_number[page.holders[list.n_holder].session];
 		shmbuddy__v1__holder__init(holder);
 		holder->session = session->number;
 		holder->pid = session->pid;

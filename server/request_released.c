@@ -7,8 +7,8 @@
 void request_released(struct request *request)
 {
 	const Shmbuddy__V1__Handle *message = request->message->released->handle;
-	struct pool *pool = request->pool;
+	const struct pool *pool = request->pool;
 
 	if (message && !lifetime_find_block(pool, &(struct handle){message->id, message->index, message->incarnation}))
-		dying_released(pool, message->index);
+		dying_released(request->slot.session, message->index);
 }

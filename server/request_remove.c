@@ -7,7 +7,7 @@
 
 static int check(const struct request *request, const struct handle *handle)
 {
-	const struct pool *pool = request->pool;
+	struct pool *pool = request->pool;
 	uint32_t uid = request->slot.session->record->uid;
 
 	if (handle->incarnation != pool->incarnation)
@@ -15,8 +15,11 @@ static int check(const struct request *request, const struct handle *handle)
 	if (!blocks_is_live(&pool->blocks, handle->index, handle->id))
 		return ERROR_NO_SUCH_BLOCK;
 	if (blocks_body(&pool->blocks, handle->index)->owner || pool->blocks.references[handle->index] ||
-	    pool->blocks.links_to[handle->index] || pool->blocks.tickets[handle->index] || dying_is_held(pool, handle->id, 0))
+	    pool->blocks.links_to[handle->index] || pool->blocks.tickets[handle->index])
 		return ERROR_IN_USE;
+	int held = dying_is_held(pool, handle->index, 0);
+	if (held)
+		return held < 0 ? ERROR_LIMIT : ERROR_IN_USE;
 	if ((pool->blocks.leases[handle->index] || blocks_is_cached(&pool->blocks, handle->index)) &&
 	    pool->blocks.records[handle->index].uid != uid && uid != 0)
 		return ERROR_DENIED;
@@ -41,6 +44,8 @@ void request_remove(struct request *request)
 			request_reply(request, error,
 			              "sessions, tickets, or other blocks by links, hold block %llu: it is freed when they let go of it",
 			              (unsigned long long)message->id);
+		else if (error == ERROR_LIMIT)
+			request_reply(request, error, DYING_TOO_MUCH);
 		else
 			request_reply(request, error, NULL);
 		return;

@@ -23,7 +23,7 @@ static int check(const struct request *request, uint64_t deadline, const char **
 		return ERROR_INVALID_ARGUMENT;
 	}
 	struct handle found = {handle->id, handle->index, handle->incarnation};
-	int error = lifetime_find_to_acquire(request->pool, &found);
+	int error = lifetime_find_to_acquire(session, &found);
 	if (error)
 		return error;
 	if (session->record->uid == pool->blocks.records[found.index].uid || session->record->uid == 0)

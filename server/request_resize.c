@@ -64,10 +64,14 @@ static void shrink(struct request *request, uint32_t block, uint64_t size)
 	uint64_t units = (size + pool->unit - 1) / pool->unit, granted = buddy_rounded(units) * pool->unit;
 	uint64_t former = blocks_body(&pool->blocks, block)->granted;
 
-	if (is_named(pool, block, size))
+	if (is_named(pool, block, size)) {
 		refuse(request, ERROR_IN_USE, "a name stands for bytes of the block that would go: take it away first");
-	else if (lifetime_seclude(request->slot.session, block))
-		refuse(request, ERROR_IN_USE, "others hold the block: it can shrink once they have let go of it");
+		return;
+	}
+	int error = lifetime_seclude(request->slot.session, block);
+	if (error)
+		refuse(request, error,
+		       error == ERROR_IN_USE ? "others hold the block: it can shrink once they have let go of it" : DYING_TOO_MUCH);
 	else
 		change(request, block, size, granted < former ? granted : former, state);
 }

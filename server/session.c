@@ -182,10 +182,11 @@ int session_open_hold_page(struct session *session)
 		return -EDQUOT;
 	if (session->hold_page >= 0)
 		return 0;
+	/* Who asks has none, or has it no more: what a lost one held counts no longer. */
 	int result = hold_page_create(session->pool->name, session->number, &fd, &inode);
 	if (result < 0)
 		return result;
-	/* Before the client has it: the next daemon must read it. One that is made and not yet committed to is made anew. */
+	/* Before the client has it: the next daemon must read it. One that is made and not yet committed to is removed by the next. */
 	commit(&session->record->hold_page, inode);
 	dying_add_page(session, fd);
 	return 0;
@@ -276,7 +277,7 @@ static struct session *make_session(struct pool *pool, uint32_t number)
 	session->number = number;
 	session->record = &pool->sessions.records[number];
 	session->pidfd = -1;
-	session->hold_page = -1;
+	session->hold_page = HOLD_PAGE_NONE;
 	return session;
 }
 
@@ -332,7 +333,10 @@ static bool pid_counts(const struct session *session)
 	return here && here == session_record_process(session->record).pid_namespace;
 }
 
-/* What a former daemon made. Of a dead session it may be gone already. */
+/*
+ * What a former daemon made. Of a dead session it may be gone already. Of another it never is, unless somebody has removed or replaced the file:
+ * the process goes on holding by a page that no daemon will ever read. Then the pool is served, and what the page may hold stays.
+ */
 static int adopt_hold_page(struct session *session)
 {
 	uint64_t inode = atomic_load_explicit(&session->record->hold_page, memory_order_relaxed);
@@ -345,9 +349,19 @@ static int adopt_hold_page(struct session *session)
 		return 0;
 	}
 	int result = hold_page_open(session->pool->name, session->number, inode, &fd);
-	if (result == 0)
-		dying_add_page(session, fd);
-	return result;
+	if (result == -ENOENT || result == -EPERM || result == -EACCES) {
+		log_warning("session %" PRIu32 " (%s, pid %" PRIu32 "): its hold page, /dev/shm/shmbuddy.%s.hold.%" PRIu32
+		            ", is gone or another: until the session ends (shmbuddy end %" PRIu32
+		            "), each shared block counts as held by it",
+		            session->number, session->program, session->pid, session->pool->name, session->number, session->number);
+		fd = HOLD_PAGE_LOST;
+	} else if (result < 0) {
+		log_error("pool %s: cannot open /dev/shm/shmbuddy.%s.hold.%" PRIu32 ", the hold page of session %" PRIu32 ": %s",
+		          session->pool->name, session->pool->name, session->number, session->number, strerror(-result));
+		return result;
+	}
+	dying_add_page(session, fd);
+	return 0;
 }
 
 int session_adopt(struct pool *pool, uint32_t number)

@@ -59,9 +59,9 @@ struct session {
 	uint64_t goodbye_sequence;                /* 0: it did not say goodbye */
 	uv_poll_t watch;                          /* of the pidfd */
 	int pidfd;                                /* -1: none */
-	int hold_page;                            /* descriptor of its file, hold_page.h; -1: it has none. See dying.h */
-	bool watching;                            /* `watch` is open or closing */
-	struct session *next;                     /* in the pool's list of lost, awaited, or dead sessions */
+	int hold_page;        /* descriptor of its file, or HOLD_PAGE_NONE, HOLD_PAGE_LOST: hold_page.h. See dying.h */
+	bool watching;        /* `watch` is open or closing */
+	struct session *next; /* in the pool's list of lost, awaited, or dead sessions */
 	char program[64];
 };
 
@@ -83,7 +83,7 @@ int session_open(struct pool *pool, const struct session_request *request, struc
 int session_open_clone(const struct session *parent, struct session **out_copy);
 
 /*
- * For recovery: the session of a record that a former daemon left, without a connection. -ENOMEM; -ENOENT, -EPERM: its hold page is gone. Once all that it holds is known,
+ * For recovery: the session of a record that a former daemon left, without a connection. -ENOMEM, -EMFILE, -ENFILE. Once all that it holds is known,
  * wake it: it is lost from then on, or over if its process is gone.
  */
 int session_adopt(struct pool *pool, uint32_t number);

@@ -24,6 +24,7 @@
  * - the name index: a record linked and not alive, or alive and not linked. Each store of the mending leaves it valid for readers,
  *   who may be looking at it.
  * - a session marked dead: the reaper goes on with it.
+ * - a hold page that no session's record speaks of: it was made, and nobody has got it; or its session has ended. Removed.
  * - what has come to its deadline: it expires when the pool is served (expiry.c).
  *
  * Growing, where it is asked for, comes last, in tables that are known to be sound (growth.c).
@@ -38,6 +39,7 @@
 
 #include "commit.h"
 #include "growth.h"
+#include "hold_page.h"
 #include "lifetime.h"
 #include "log.h"
 #include "reaper.h"
@@ -100,6 +102,16 @@ static void mend_counts(struct view_counters *counters, uint64_t blocks)
 		atomic_store_explicit(&counters->frees, allocations - blocks, memory_order_relaxed);
 }
 
+static bool has_hold_page(const void *context, uint32_t number)
+{
+	const struct pool *pool = context;
+
+	if (number >= pool->sessions.table.capacity || !pool->sessions.by_number[number])
+		return false;
+	const struct session *session = pool->sessions.by_number[number];
+	return !session->dead && atomic_load_explicit(&session->record->hold_page, memory_order_relaxed) != 0;
+}
+
 int takeover_run(struct pool *pool)
 {
 	struct recovery recovery = {.pool = pool};
@@ -151,6 +163,7 @@ int takeover_run(struct pool *pool)
 	/* From here on its daemon is this one, and so is the word on whether it lasts. Not before: a pool that is refused stays. */
 	commit(&pool->state_header->lasts, pool->ephemeral ? STATE_EPHEMERAL : STATE_LASTS);
 	atomic_store_explicit(&pool->header->daemon_pid, (uint32_t)getpid(), memory_order_relaxed);
+	hold_page_remove_others(pool->name, has_hold_page, pool);
 	mend_counts(pool->counters, pool->block_count);
 	pool_publish_counters(pool);
 	log_info("pool %s: taken over: %" PRIu64 " blocks, %" PRIu64 " names, %" PRIu32 " sessions; %s%" PRIu64

@@ -15,7 +15,8 @@
  * Two kinds wait. The patient have a time of their own, and leave with it. The impatient wait only because some memory is on its way back,
  * which takes milliseconds: they leave when nothing is any more, or when as much came back as the segment has. Cleaning goes round the
  * segment (cleaner.c), so by then each unit that was on its way when they came has been free at least once; others that free all the
- * time do not keep them for ever. Nothing is set aside for them: a pool whose users never wait refuses nobody on their account.
+ * time do not keep them for ever. Or it is owed to them to find out what is nobody's any more (dying.c): they leave when that was done once
+ * since they came. Nothing is set aside for them: a pool whose users never wait refuses nobody on their account.
  * Whoever's time is over has a last look.
  *
  * Cost. To wake is O(1), and to find out whom to serve O(orders), however many wait: the firsts of both kinds are looked at as what they are,
@@ -216,7 +217,10 @@ static void timed_out(struct timeout *timeout)
 /* The first of the impatient came before the others: if it may wait on, so may they. */
 static bool is_over(const struct wait_queue *queue, const struct waiter *impatient)
 {
-	return !queue->evicting && (queue->coming == 0 || queue->returned >= impatient->until);
+	bool comes = queue->coming > 0 && queue->returned < impatient->until;
+	bool owed = queue->owed && queue->paid == impatient->paid;
+
+	return !comes && !owed && !queue->evicting;
 }
 
 /* One waiter. Its blocks; 0: nobody's turn has come. */
@@ -283,16 +287,25 @@ bool wait_queue_can_serve(const struct wait_queue *queue)
 	return next_to_serve(queue) != NULL;
 }
 
+void wait_queue_owe(struct wait_queue *queue, bool owed)
+{
+	queue->paid += queue->owed && !owed;
+	queue->owed = owed;
+	if (!owed)
+		wait_queue_wake(queue);
+}
+
 int wait_queue_join(struct wait_queue *queue, struct waiter *waiter, uint32_t wait_ms)
 {
 	assert(!waiter->queue);
 	waiter->patient = wait_ms > 0;
-	if (!waiter->patient && queue->coming == 0 && !queue->evicting)
+	if (!waiter->patient && queue->coming == 0 && !queue->owed && !queue->evicting)
 		return -ENOMEM;
 	if (waiter->patient &&
 	    (queue->patient_count >= WAIT_QUEUE_MAX || queue->blocks + waiter->demand.blocks > WAIT_QUEUE_BLOCKS_MAX))
 		return -EDQUOT;
 	waiter->until = queue->returned + buddy_units(queue->buddy);
+	waiter->paid = queue->paid;
 	waiter->timeout.passed = timed_out;
 	enter(queue, waiter);
 	if (waiter->patient)

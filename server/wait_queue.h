@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The one line of those who wait for memory of the pool's segment: because they said that they would, up to a time of their own; or, whoever
- * did not, because some is on its way back by itself (withheld.h). Knows the allocator, and nothing of requests. Owned by the pool; loop
+ * did not, because some is on its way back by itself (withheld.h), or may be found to be nobody's (dying.h). Knows the allocator, and nothing of requests. Owned by the pool; loop
  * thread only. Who is served when is told in wait_queue.c.
  */
 #ifndef SERVER_WAIT_QUEUE_H
@@ -46,6 +46,7 @@ struct waiter {
 	struct wait_queue *queue; /* NULL: it does not wait */
 	uint64_t arrival;         /* rises from one to the next */
 	uint64_t overtakings;     /* of the queue, when it came */
+	uint64_t paid;            /* of the queue, when it came */
 	uint64_t until; /* of one without a time: when so much has come back, it has waited for all that was on its way */
 	struct timeout timeout; /* of one with a time */
 	bool patient;           /* it has one */
@@ -61,6 +62,8 @@ struct wait_queue {
 	uint32_t patient_count, blocks;            /* of the patient: how many, and the blocks that they ask for */
 	uint64_t arrivals, overtakings;            /* ever */
 	uint64_t coming, returned;                 /* units on their way back now, and returned ever: see wait_queue_expect */
+	bool owed;                                 /* see wait_queue_owe; */
+	uint64_t paid;                             /* how often that was paid */
 	bool evicting;                             /* more is on its way, as much as can be */
 	uv_idle_t looking;                         /* runs while it is to be seen who can be served */
 	uv_loop_t *loop;                           /* NULL: not initialised */
@@ -72,8 +75,8 @@ void wait_queue_init(struct wait_queue *queue, uv_loop_t *loop, const struct bud
 void wait_queue_deinit(struct wait_queue *queue);
 
 /*
- * Waits at the end of the line, up to `wait_ms`; 0: for what is on its way back. That there is no room now the caller has seen, and that
- * there would be in an empty segment. -ENOMEM: nothing is on its way. -EDQUOT: as many wait as may.
+ * Waits at the end of the line, up to `wait_ms`; 0: for what is on its way back, or owed. That there is no room now the caller has seen, and
+ * that there would be in an empty segment. -ENOMEM: nothing is on its way. -EDQUOT: as many wait as may.
  */
 int wait_queue_join(struct wait_queue *queue, struct waiter *waiter, uint32_t wait_ms);
 
@@ -85,6 +88,12 @@ void wait_queue_wake(struct wait_queue *queue);
 
 /* So many units are on their way back now, and so many came back ever. */
 void wait_queue_expect(struct wait_queue *queue, uint64_t coming, uint64_t returned);
+
+/*
+ * It is owed from now on, and done later, to find out whether some memory is nobody's: who would be refused waits for that. Paid: it was done,
+ * for all that had come until then, and what it freed is free.
+ */
+void wait_queue_owe(struct wait_queue *queue, bool owed);
 
 /* Whether memory is being made free for those who wait: as long as it is, nobody leaves because nothing else is on its way. */
 void wait_queue_expect_eviction(struct wait_queue *queue, bool evicting);

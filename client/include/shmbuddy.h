@@ -295,7 +295,8 @@ SHMB_PUBLIC int shmb_alloc_batch(shmb_session *session, const uint64_t *sizes, s
 SHMB_PUBLIC int shmb_free_batch(shmb_session *session, const shmb_handle *handles, size_t count);
 
 /*
- * Frees a block that only names published by this user hold, and the time to live of one that it allocated, names included. Errors: NO_SUCH_BLOCK, IN_USE, DENIED, READ_ONLY.
+ * Frees a block that only names published by this user hold, and the time to live of one that it allocated, names included. Errors: NO_SUCH_BLOCK, IN_USE, DENIED, READ_ONLY,
+ * LIMIT (the daemon was asked too often of late what programs hold without having asked it: again in a second).
  */
 SHMB_PUBLIC int shmb_remove(shmb_session *session, uint64_t id);
 
@@ -587,7 +588,7 @@ typedef struct shmb_holder_info {
 
 /*
  * All sessions of the pool; all sessions that hold a block. The arrays belong to the caller, who frees them with free().
- * As many round trips as there are pages. Errors: NO_SUCH_BLOCK, SYSTEM, DISCONNECTED, TIMEOUT.
+ * As many round trips as there are pages. Errors: NO_SUCH_BLOCK, LIMIT (as of shmb_remove), SYSTEM, DISCONNECTED, TIMEOUT.
  */
 SHMB_PUBLIC int shmb_list_clients(shmb_session *session, shmb_client_info **out_clients, size_t *out_count);
 SHMB_PUBLIC int shmb_list_holders(shmb_session *session, uint64_t id, shmb_holder_info **out_holders, size_t *out_count);

@@ -555,20 +555,9 @@ static Shmbuddy__V1__Status adopt_raw(void)
 
 static Shmbuddy__V1__Status open_holds_raw(void)
 {
-	Shmbuddy__V1__OpenHolds message = SHMBUDDY__V1__OPEN_HOLDS__INIT;
-	Shmbuddy__V1__Request request = SHMBUDDY__V1__REQUEST__INIT;
-	struct raw_client client;
-	Shmbuddy__V1__Reply *reply;
+	Shmbuddy__V1__Status status;
 
-	message.token = (ProtobufCBinaryData){sizeof raw_child.token, raw_child.token};
-	request.operation_case = SHMBUDDY__V1__REQUEST__OPERATION_OPEN_HOLDS;
-	request.open_holds = &message;
-	request.sequence = 1;
-	assert_int_equal(raw_client_open(&client, fixture.socket_path), 0);
-	assert_int_equal(raw_client_call(&client, &request, &reply), 0);
-	Shmbuddy__V1__Status status = reply->status;
-	shmbuddy__v1__reply__free_unpacked(reply, NULL);
-	raw_client_close(&client);
+	assert_int_equal(raw_session_open_holds(&raw_child, fixture.socket_path, &status), 0);
 	return status;
 }
 

@@ -22,9 +22,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "cleanup.h"
+#include "hold_layout.h"
+#include "server/state_layout.h"
 #include "tests/support/daemon_fixture.h"
 #include "tests/support/raw_session.h"
 #include "tests/support/recount.h"
@@ -886,6 +889,104 @@ static bool act_asked(bool again)
 	return wait_for_sessions(1);
 }
 
+/* ---- The operations with hold pages ----------------------------------------------------------------------------- */
+
+static int open_hold_page(void)
+{
+	char path[128];
+
+	snprintf(path, sizeof path, "/dev/shm/shmbuddy.%s.hold.%u", fixture.pool, (unsigned)mine.number);
+	return open(path, O_RDWR | O_CLOEXEC);
+}
+
+/* The inode that the record of `mine` says; 0: it has no page. */
+static uint64_t recorded_hold_page(void)
+{
+	char path[128];
+	struct state_header header;
+	struct session_record record;
+
+	snprintf(path, sizeof path, "/dev/shm/shmbuddy.%s.state", fixture.pool);
+	CLEANUP_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC);
+	assert_int_equal(pread(fd, &header, sizeof header, 0), sizeof header);
+	assert_int_equal(pread(fd, &record, sizeof record, (off_t)(header.sessions_at + mine.number * sizeof record)),
+	                 sizeof record);
+	return atomic_load(&record.hold_page);
+}
+
+/* A page that no record speaks of does not outlive the next start. */
+static bool act_open_holds(bool again)
+{
+	Shmbuddy__V1__Status status;
+
+	if (again)
+		assert_int_equal(daemon_fixture_shared_objects(&fixture), recorded_hold_page() ? 4 : 3);
+	if (raw_session_open_holds(&mine, fixture.socket_path, &status) < 0)
+		return false;
+	assert_int_equal(status, OK);
+	CLEANUP_CLOSE int fd = open_hold_page();
+	struct stat page;
+	assert_int_equal(fstat(fd, &page), 0);
+	assert_int_equal(recorded_hold_page(), page.st_ino);
+	return true;
+}
+
+static void set_hold(uint64_t id)
+{
+	CLEANUP_CLOSE int fd = open_hold_page();
+
+	assert_int_equal(pwrite(fd, &id, sizeof id, offsetof(struct hold_page, slots)), sizeof id);
+}
+
+/* `mine` holds it by its page, and the owner is the only one that the daemon knows of. */
+static void prepare_held_by_page(void)
+{
+	Shmbuddy__V1__Status status;
+
+	allocate(&other, 0, 5000, NULL);
+	assert_int_equal(raw_session_call(&mine, raw_session_acquire_request(&block[0])), OK);
+	assert_int_equal(raw_session_free(&mine, &block[0]), OK);
+	assert_int_equal(raw_session_open_holds(&mine, fixture.socket_path, &status), 0);
+	assert_int_equal(status, OK);
+	set_hold(block[0].id);
+}
+
+/* Until block 0 is in that state, or free. False: the daemon died. */
+static bool wait_for_state(enum record_state wanted)
+{
+	struct view_header header;
+	uint64_t word;
+
+	assert_int_equal(pread(other.view, &header, sizeof header, 0), sizeof header);
+	for (int waited = 0; waited < RAW_CLIENT_PATIENCE_MS; waited++) {
+		if (!tell(raw_session_ping_request()))
+			return false;
+		off_t at = (off_t)(header.blocks_at + block[0].index * sizeof(struct block_record));
+		assert_int_equal(pread(other.view, &word, sizeof word, at), sizeof word);
+		if (record_state(word) == wanted || record_state(word) == RECORD_FREE)
+			return true;
+		poll(NULL, 0, 1);
+	}
+	fail_msg("the block does not come to state %d", (int)wanted);
+	return false;
+}
+
+/* From owned to dying, orphan, dying again, and free. What is said of that to a daemon that dies is not said again. */
+static bool act_hold_of_page(bool again)
+{
+	Shmbuddy__V1__Released message = SHMBUDDY__V1__RELEASED__INIT;
+	Shmbuddy__V1__Request request = SHMBUDDY__V1__REQUEST__INIT;
+
+	(void)again;
+	if (!tell(raw_session_free_request(&block[0])) || !wait_for_state(RECORD_ORPHAN))
+		return false;
+	set_hold(0);
+	message.handle = &block[0];
+	request.operation_case = SHMBUDDY__V1__REQUEST__OPERATION_RELEASED;
+	request.released = &message;
+	return raw_client_send_request(&mine.client, &request) == 0 && wait_for_state(RECORD_FREE);
+}
+
 static struct raw_session clone = RAW_SESSION_CLOSED;
 
 static void prepare_cloned(void)
@@ -1085,6 +1186,8 @@ static const struct operation operations[] = {
 	{"grow what must be committed first", prepare_owned, request_grow_much, NULL},
 	{"grow into a new block", prepare_hemmed_in, request_grow, NULL},
 	{"grow into a new block, without its time to live", prepare_leased_and_hemmed_in, request_grow, NULL},
+	{"open a hold page", prepare_nothing, NULL, act_open_holds},
+	{"let go by a hold page, the last hold", prepare_held_by_page, NULL, act_hold_of_page},
 	{"goodbye", prepare_mixed, NULL, act_goodbye},
 	{"death", prepare_mixed, NULL, act_death},
 	{"ask a session to end", prepare_mixed, NULL, act_asked},

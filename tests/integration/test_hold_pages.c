@@ -10,18 +10,22 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <fcntl.h>
 #include <poll.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
+#include "cleanup.h"
 #include "hold_layout.h"
 #include "shmbuddy.h"
 #include "tests/support/client_process.h"
 #include "tests/support/daemon_fixture.h"
 #include "tests/support/pattern.h"
 #include "tests/support/pool_session.h"
+#include "tests/support/raw_session.h"
 
 #define READERS 2
 #define PLACES 16
@@ -399,6 +403,119 @@ static void test_pages_go_with_the_pool(void **state)
 	shmb_close(reader);
 }
 
+static void restart(void)
+{
+	daemon_fixture_kill(&fixture);
+	daemon_fixture_restart(&fixture, "--size", "1M", "--zero", "on-free", "--log-level", "warning", NULL);
+}
+
+static void path_of_page(unsigned number, char out_path[128])
+{
+	snprintf(out_path, 128, "/dev/shm/shmbuddy.%s.hold.%u", fixture.pool, number);
+}
+
+/* Somebody removes the file of a page, or puts another in its place: what may be held by it stays, until its session ends. */
+static void lose_page(bool replace)
+{
+	shmb_session *reader = pool_session_open(&fixture);
+	shmb_client_info *clients;
+	shmb_block block, held, later;
+	char path[128], found[128] = "";
+	size_t count;
+
+	assert_ok(shmb_alloc(watcher, 1000, &(shmb_alloc_options){.name = "block"}, &block));
+	for (unsigned i = 0; i <= BEFORE_A_PAGE; i++) {
+		assert_ok(shmb_lookup(reader, "block", &held));
+		if (i < BEFORE_A_PAGE)
+			assert_ok(shmb_free(reader, held.handle));
+	}
+	pattern_write(held.data, held.size, 9);
+	assert_ok(shmb_list_clients(watcher, &clients, &count));
+	for (size_t i = 0; i < count; i++) {
+		path_of_page(clients[i].session, path);
+		if (unlink(path) == 0)
+			memcpy(found, path, sizeof path);
+	}
+	free(clients);
+	assert_true(found[0]);
+	if (replace)
+		close(open(found, O_CREAT | O_RDWR | O_CLOEXEC, 0600));
+	restart();
+	assert_true(daemon_fixture_logged(&fixture, found));
+
+	assert_ok(shmb_free(watcher, block.handle));
+	assert_ok(shmb_unpublish(watcher, "block"));
+	assert_ok(shmb_alloc(watcher, 1000, &(shmb_alloc_options){.name = "later"}, &later));
+	assert_ok(shmb_free(watcher, later.handle));
+	assert_ok(shmb_unpublish(watcher, "later"));
+	/* All memory is wanted, and neither goes: not even that which nobody holds. */
+	assert_refused(shmb_alloc(watcher, POOL, NULL, &later), OUT_OF_MEMORY);
+	assert_int_equal(pool_session_status(watcher).blocks, 2);
+	assert_true(pattern_matches(held.data, held.size, 9));
+	assert_ok(shmb_free(reader, held.handle));
+	shmb_close(reader);
+	pool_session_await_used(watcher, 0);
+	assert_int_equal(daemon_fixture_shared_objects(&fixture), 3);
+}
+
+static void test_lost_page(void **state)
+{
+	(void)state;
+	lose_page(false);
+	lose_page(true);
+}
+
+/* Pages that a daemon made, and died before it had said whose they are: of a session that lives, and of one that does not. */
+static void test_strays(void **state)
+{
+	char path[128];
+
+	(void)state;
+	daemon_fixture_kill(&fixture);
+	for (unsigned number = 1; number < 4; number++) {
+		path_of_page(number, path);
+		close(open(path, O_CREAT | O_RDWR | O_CLOEXEC, 0600));
+	}
+	assert_int_equal(daemon_fixture_shared_objects(&fixture), 6);
+	daemon_fixture_restart(&fixture, "--size", "1M", "--zero", "on-free", "--log-level", "warning", NULL);
+	assert_int_equal(daemon_fixture_shared_objects(&fixture), 3);
+}
+
+/* All of the pool is held by nobody any more, and the daemon has not been told: an allocation finds that out. */
+static void test_not_told(void **state)
+{
+	struct raw_session reader = RAW_SESSION_CLOSED;
+	Shmbuddy__V1__Status status;
+	Shmbuddy__V1__Handle wire = SHMBUDDY__V1__HANDLE__INIT;
+	shmb_block block, again;
+	char path[128];
+
+	(void)state;
+	raw_session_open(&reader, fixture.socket_path, SHMBUDDY__V1__ACCESS__ACCESS_READ_WRITE);
+	assert_int_equal(raw_session_open_holds(&reader, fixture.socket_path, &status), 0);
+	assert_int_equal(status, SHMBUDDY__V1__STATUS__OK);
+	path_of_page(reader.number, path);
+	CLEANUP_CLOSE int page = open(path, O_RDWR | O_CLOEXEC);
+	for (unsigned i = 0; i < 100; i++) {
+		const off_t slot = (off_t)(offsetof(struct hold_page, slots) + sizeof(uint64_t) * i);
+		uint64_t none = 0;
+		assert_ok(shmb_alloc(watcher, POOL, NULL, &block));
+		wire.id = block.handle.id;
+		wire.index = block.handle.index;
+		wire.incarnation = block.handle.incarnation;
+		assert_int_equal(raw_session_acquire(&reader, &wire), SHMBUDDY__V1__STATUS__OK);
+		assert_int_equal(pwrite(page, &block.handle.id, sizeof none, slot), sizeof none);
+		assert_int_equal(raw_session_free(&reader, &wire), SHMBUDDY__V1__STATUS__OK);
+		assert_ok(shmb_free(watcher, block.handle));
+		assert_refused(shmb_alloc(watcher, POOL, NULL, &again), OUT_OF_MEMORY);
+		assert_int_equal(pool_session_status(watcher).blocks, 1);
+		assert_int_equal(pwrite(page, &none, sizeof none, slot), sizeof none);
+	}
+	assert_ok(shmb_alloc(watcher, POOL, NULL, &block));
+	assert_ok(shmb_free(watcher, block.handle));
+	raw_session_close(&reader);
+}
+
 #define TEST(function) cmocka_unit_test_setup_teardown(function, set_up, tear_down)
 
 int main(void)
@@ -406,6 +523,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_at_random), TEST(test_through_restarts), TEST(test_orphan),
 		TEST(test_death),     TEST(test_full_page),        TEST(test_pages_go_with_the_pool),
+		TEST(test_lost_page), TEST(test_strays),           TEST(test_not_told),
 	};
 
 	return cmocka_run_group_tests_name("holds", tests, NULL, NULL);

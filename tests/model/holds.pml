@@ -52,7 +52,7 @@ bit gone[CLIENTS];
 
 /* What is between the processes. */
 byte asked[CLIENTS];
-byte told; /* Released that are under way */
+byte told[CLIENTS]; /* Released that are under way */
 
 bit working[CLIENTS];  /* it has not ended */
 bit dead[CLIENTS];     /* it was killed */
@@ -89,7 +89,7 @@ inline tell_if_awaited()
 {
 #ifdef RELEASED
 	if
-	:: atomic { release_fence && awaits_release(word) -> told++ }
+	:: atomic { release_fence && awaits_release(word) -> told[t]++ }
 	:: release_fence && !awaits_release(word)
 	fi
 #else
@@ -167,12 +167,13 @@ inline end_if_unheld()
 	fi
 }
 
-/* A DYING block, for somebody who asks for it: all slots are read before anything else is done. */
+/* A DYING block, for somebody who asks for it: all slots are read before anything else is done, or none, and it counts as held. */
 inline settle()
 {
 	next = 0; /* a look that is under way begins again, but for this block it is over */
 	looked_for = false;
 	do
+	:: atomic { next == 0 -> store(ORPHAN); break }
 	:: atomic { fence && next < CLIENTS && !says_held(next) -> next++ }
 	:: atomic { fence && next < CLIENTS && says_held(next) -> store(ORPHAN); break }
 	:: atomic { next == CLIENTS -> store(FREE); break }
@@ -235,15 +236,25 @@ serve:
 			next = 0;
 			if
 			:: is_looked_for -> looked_for = false; store(FREE)
+#ifndef RELEASED
+			:: is_looked_for -> looked_for = false; store(ORPHAN) /* a page could not be read */
+#endif
 			:: else
 			fi }
 
 		/* What has an orphan looked at again. */
 #ifdef RELEASED
-		:: atomic { told > 0 ->
-			told--;
+		/* Not where who says so holds it still: he will say so again. */
+		:: atomic { told[0] > 0 ->
+			told[0]--;
 			if
-			:: known == ORPHAN -> store(DYING)
+			:: known == ORPHAN && !slot[0] -> store(DYING)
+			:: else
+			fi }
+		:: atomic { told[1] > 0 ->
+			told[1]--;
+			if
+			:: known == ORPHAN && !slot[1] -> store(DYING)
 			:: else
 			fi }
 #else

@@ -208,6 +208,27 @@ int raw_session_adopt(struct raw_session *session, const char *socket_path, Shmb
 	return try_hello(session, SHMBUDDY__V1__ACCESS__ACCESS_READ_WRITE, ADOPTING, out_status);
 }
 
+int raw_session_open_holds(const struct raw_session *session, const char *socket_path, Shmbuddy__V1__Status *out_status)
+{
+	Shmbuddy__V1__OpenHolds message = SHMBUDDY__V1__OPEN_HOLDS__INIT;
+	Shmbuddy__V1__Request request = SHMBUDDY__V1__REQUEST__INIT;
+	struct raw_client client;
+	Shmbuddy__V1__Reply *reply;
+
+	message.token = (ProtobufCBinaryData){sizeof session->token, (uint8_t *)(uintptr_t)session->token};
+	request.operation_case = SHMBUDDY__V1__REQUEST__OPERATION_OPEN_HOLDS;
+	request.open_holds = &message;
+	request.sequence = 1;
+	assert_int_equal(raw_client_open(&client, socket_path), 0);
+	int result = raw_client_call(&client, &request, &reply);
+	raw_client_close(&client);
+	if (result < 0)
+		return result;
+	*out_status = reply->status;
+	shmbuddy__v1__reply__free_unpacked(reply, NULL);
+	return 0;
+}
+
 void raw_session_disconnect(struct raw_session *session)
 {
 	raw_client_close(&session->client);

@@ -42,6 +42,9 @@ Shmbuddy__V1__Status raw_session_resume(struct raw_session *session, const char 
  */
 int raw_session_adopt(struct raw_session *session, const char *socket_path, Shmbuddy__V1__Status *out_status);
 
+/* Asks for the session's hold page, on a connection of its own. 0: `*out_status` is the answer's. A negative errno: the daemon ended first. */
+int raw_session_open_holds(const struct raw_session *session, const char *socket_path, Shmbuddy__V1__Status *out_status);
+
 /* Ends the connection alone: process, lock and mappings stay. */
 void raw_session_disconnect(struct raw_session *session);
 

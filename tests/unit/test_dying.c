@@ -10,6 +10,7 @@
 
 #include <cmocka.h>
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdbool.h>
 #include <string.h>
@@ -51,7 +52,7 @@ static int setup(void **state)
 	for (uint32_t i = 0; i < SESSIONS; i++) {
 		struct session *session = &fixture.sessions[i];
 		uint32_t number;
-		*session = (struct session){.pool = &fixture.pool, .number = i + 1, .hold_page = -1};
+		*session = (struct session){.pool = &fixture.pool, .number = i + 1, .hold_page = HOLD_PAGE_NONE};
 		assert_int_equal(table_take(&fixture.pool.sessions.table, &number), 0);
 		assert_int_equal(number, i + 1);
 		fixture.pool.sessions.by_number[number] = session;
@@ -166,17 +167,19 @@ static void test_by_hand(void **state)
 	rest();
 	assert_int_equal(state_of(free_one), RECORD_FREE);
 	assert_int_equal(state_of(held), RECORD_ORPHAN);
-	assert_int_equal(dying_count_holds(&fixture.sessions[1], id_of(held)), 1);
+	assert_int_equal(dying_count_holds(&fixture.sessions[1], held), 1);
 
-	/* Told while it is held, it stays; told afterwards, it goes. */
-	dying_released(&fixture.pool, held);
+	/* Told by who holds it still, it stays as it is; by another, it is looked for; told afterwards, it goes. */
+	dying_released(&fixture.sessions[1], held);
+	assert_int_equal(state_of(held), RECORD_ORPHAN);
+	dying_released(&fixture.sessions[2], held);
 	assert_int_equal(state_of(held), RECORD_DYING);
 	rest();
 	assert_int_equal(state_of(held), RECORD_ORPHAN);
 	*slot = 0;
 	rest();
 	assert_int_equal(state_of(held), RECORD_ORPHAN);
-	dying_released(&fixture.pool, held);
+	dying_released(&fixture.sessions[1], held);
 	rest();
 	assert_empty();
 }
@@ -193,9 +196,9 @@ static void test_settle(void **state)
 	fixture.pages[1]->slots[0] = id_of(held);
 	lifetime_drop_owner(owner, gone);
 	lifetime_drop_owner(owner, held);
-	assert_int_equal(lifetime_find_to_acquire(&fixture.pool, &handles[0]), ERROR_STALE_HANDLE);
+	assert_int_equal(lifetime_find_to_acquire(owner, &handles[0]), ERROR_STALE_HANDLE);
 	assert_int_equal(state_of(gone), RECORD_FREE);
-	assert_int_equal(lifetime_find_to_acquire(&fixture.pool, &handles[1]), 0);
+	assert_int_equal(lifetime_find_to_acquire(owner, &handles[1]), 0);
 	assert_int_equal(state_of(held), RECORD_ORPHAN);
 	assert_int_equal(lifetime_check_held(&fixture.sessions[1], &handles[1]), 0);
 	assert_int_equal(lifetime_check_held(&fixture.sessions[2], &handles[1]), ERROR_NOT_HELD);
@@ -295,22 +298,185 @@ static void test_hurry_during_a_look(void **state)
 		fixture.pool.sessions.by_number[idle[i].number] = NULL;
 }
 
-/* A page that the kernel cannot read may hold anything: nothing is freed, and nobody waits for ever. */
+/* A page that the kernel cannot read may hold anything: nothing is freed, and nobody waits for ever. Once it can be read, what it says counts. */
 static void test_unreadable_page(void **state)
 {
 	struct session *owner = &fixture.sessions[0];
 
 	(void)state;
 	open_page(1);
+	open_page(2);
 	int page = fixture.sessions[1].hold_page;
-	uint32_t block = allocate(owner, 1, true);
+	uint32_t block = allocate(owner, 1, true), held = allocate(owner, 1, true);
+	fixture.pages[1]->slots[9] = id_of(held);
 	lifetime_drop_owner(owner, block);
+	lifetime_drop_owner(owner, held);
 	fixture.sessions[1].hold_page = open("/dev/null", O_WRONLY | O_CLOEXEC); /* EBADF */
 	assert_true(fixture.sessions[1].hold_page >= 0);
 	assert_false(dying_hurry(&fixture.pool));
-	assert_int_equal(state_of(block), RECORD_DYING);
+	assert_int_equal(state_of(block), RECORD_ORPHAN);
+	assert_int_equal(state_of(held), RECORD_ORPHAN);
+	assert_int_equal(dying_count_holds(&fixture.sessions[1], block), 1);
+	dying_released(&fixture.sessions[2], block);
+	rest();
+	assert_int_equal(state_of(block), RECORD_ORPHAN);
 	close(fixture.sessions[1].hold_page);
 	fixture.sessions[1].hold_page = page;
+	assert_true(dying_hurry(&fixture.pool));
+	assert_int_equal(state_of(block), RECORD_FREE);
+	assert_int_equal(state_of(held), RECORD_ORPHAN);
+	fixture.pages[1]->slots[9] = 0;
+	dying_released(&fixture.sessions[1], held);
+	rest();
+	assert_empty();
+}
+
+/* A page whose file is gone for good: what may stand in it stays, until its session gets another one, or ends. */
+static void test_lost_page(void **state)
+{
+	struct session *owner = &fixture.sessions[0], *losers[] = {&fixture.sessions[1], &fixture.sessions[2]};
+
+	(void)state;
+	dying_add_page(losers[0], HOLD_PAGE_LOST);
+	dying_add_page(losers[1], HOLD_PAGE_LOST);
+	assert_int_equal(fixture.pool.dying.pages, 2);
+	uint32_t block = allocate(owner, 1, true);
+	lifetime_drop_owner(owner, block);
+	rest();
+	assert_int_equal(state_of(block), RECORD_ORPHAN);
+	open_page(1);
+	assert_int_equal(fixture.pool.dying.pages, 2);
+	dying_doubt(&fixture.pool);
+	rest();
+	assert_int_equal(state_of(block), RECORD_ORPHAN);
+	dying_drop_page(losers[1]);
+	assert_int_equal(fixture.pool.dying.pages, 1);
+	rest();
+	assert_empty();
+}
+
+/* Released was lost. Before an allocation is refused the pages tell, and those that are held stay what they are. */
+static void test_hurry_finds_orphans(void **state)
+{
+	struct session *owner = &fixture.sessions[0];
+	uint32_t held[2], gone[2];
+
+	(void)state;
+	open_page(1);
+	open_page(2);
+	for (unsigned i = 0; i < 2; i++) {
+		held[i] = allocate(owner, 1, true);
+		gone[i] = allocate(owner, 1, true);
+		fixture.pages[1]->slots[i] = id_of(held[i]);
+		fixture.pages[2]->slots[i] = id_of(held[i]); /* found twice */
+		fixture.pages[2]->slots[10 + i] = id_of(gone[i]);
+		lifetime_drop_owner(owner, held[i]);
+		lifetime_drop_owner(owner, gone[i]);
+		rest();
+		if (i == 0) { /* in the one list, and in the other */
+			fixture.pool.dying.orphans = fixture.pool.dying.confirmed;
+			fixture.pool.dying.confirmed = 0;
+		}
+	}
+	uint64_t looked = fixture.pool.dying.started_ns;
+	assert_false(dying_hurry(&fixture.pool));
+	assert_int_equal(fixture.pool.dying.started_ns, looked); /* all are held: none was doubted */
+	for (unsigned i = 0; i < 2; i++) {
+		assert_int_equal(state_of(held[i]), RECORD_ORPHAN);
+		assert_int_equal(state_of(gone[i]), RECORD_ORPHAN);
+		fixture.pages[2]->slots[10 + i] = 0;
+	}
+	assert_true(dying_hurry(&fixture.pool));
+	assert_false(dying_hurry(&fixture.pool));
+	for (unsigned i = 0; i < 2; i++) {
+		assert_int_equal(state_of(held[i]), RECORD_ORPHAN);
+		assert_int_equal(state_of(gone[i]), RECORD_FREE);
+		fixture.pages[1]->slots[i] = fixture.pages[2]->slots[i] = 0;
+	}
+	assert_true(dying_hurry(&fixture.pool));
+	assert_empty();
+}
+
+/* Without an allowance nobody has all pages read at once; and what would be refused is owed. */
+static void test_allowance(void **state)
+{
+	struct session *owner = &fixture.sessions[0], *holder = &fixture.sessions[1];
+	struct dying *dying = &fixture.pool.dying;
+
+	(void)state;
+	open_page(1);
+	open_page(2);
+	uint32_t block = allocate(owner, 1, true), mine = allocate(owner, 1, true), never = allocate(owner, 1, false);
+	struct handle handle = {id_of(block), block, fixture.pool.incarnation};
+	fixture.pages[1]->slots[0] = id_of(mine);
+	assert_int_equal(dying_is_held(&fixture.pool, mine, 0), 1);
+	assert_int_equal(dying_is_held(&fixture.pool, block, 0), 0);
+	assert_true(dying->for_questions.left < ALLOWANCE_MAX_NS);
+	assert_int_equal(dying->for_memory.left, ALLOWANCE_MAX_NS);
+	lifetime_drop_owner(owner, block);
+	allowance_spend(&dying->for_questions, UINT64_C(1000000000));
+	allowance_spend(&dying->for_memory, UINT64_C(1000000000));
+	assert_int_equal(dying_is_held(&fixture.pool, mine, 0), -EAGAIN);
+	assert_int_equal(dying_is_held(&fixture.pool, never, 0), 0); /* it is in no page */
+	assert_false(dying_hurry(&fixture.pool));
+	assert_true(fixture.pool.wait_queue.owed);
+	int64_t left = dying->for_questions.left;
+	/* Who asks for what is dying gets it, unseen. His own page costs nothing. */
+	assert_int_equal(lifetime_find_to_acquire(owner, &handle), 0);
+	assert_int_equal(state_of(block), RECORD_ORPHAN);
+	lifetime_drop_owner(owner, mine);
+	handle = (struct handle){id_of(mine), mine, fixture.pool.incarnation};
+	assert_int_equal(lifetime_find_to_acquire(holder, &handle), 0);
+	assert_int_equal(state_of(mine), RECORD_ORPHAN);
+	assert_true(dying->for_questions.left >= left);
+
+	/* Who comes when there is an allowance again gets nothing before those who are owed. */
+	allowance_init(&dying->for_memory, uv_hrtime());
+	assert_false(dying_hurry(&fixture.pool));
+	assert_int_equal(dying->for_memory.left, ALLOWANCE_MAX_NS);
+
+	/* Once there is one again, all that is owed is paid. */
+	uv_timer_start(&dying->owed, dying->owed.timer_cb, 0, 0);
+	for (unsigned turn = 0; fixture.pool.wait_queue.owed; turn++) {
+		assert_in_range(turn, 0, 1000000);
+		uv_run(&fixture.loop, UV_RUN_NOWAIT);
+	}
+	assert_int_equal(state_of(block), RECORD_FREE);
+	assert_int_equal(state_of(mine), RECORD_ORPHAN);
+	assert_int_equal(fixture.pool.wait_queue.paid, 1);
+	fixture.pages[1]->slots[0] = 0;
+	assert_true(dying_hurry(&fixture.pool));
+	lifetime_drop_owner(owner, never);
+	assert_empty();
+}
+
+/* What is told of again and again, by who does not hold it, has no look at once, however large it is. */
+static void test_told_again(void **state)
+{
+	struct session *owner = &fixture.sessions[0];
+
+	(void)state;
+	open_page(1);
+	open_page(2);
+	uint32_t block = allocate(owner, 1, true);
+	fixture.pages[1]->slots[0] = id_of(block);
+	lifetime_drop_owner(owner, block);
+	assert_int_equal(fixture.pool.dying.dead_count, 1);
+	rest();
+	for (unsigned i = 0; i < 5000; i++) {
+		dying_released(&fixture.sessions[2], block);
+		assert_int_equal(state_of(block), RECORD_DYING);
+		assert_int_equal(fixture.pool.dying.dead_count, 0);
+		assert_int_equal(fixture.pool.dying.dead_bytes, 0);
+		if (i % 1000 == 0)
+			rest();
+		else
+			dying_settle(&fixture.sessions[1], block);
+	}
+	assert_int_equal(fixture.pool.dying.for_questions.left, ALLOWANCE_MAX_NS); /* it was its own page that told */
+	rest();
+	fixture.pages[1]->slots[0] = 0;
+	dying_released(&fixture.sessions[1], block);
 	rest();
 	assert_empty();
 }
@@ -358,7 +524,7 @@ static void let_go(struct model *block)
 			fixture.pages[i]->slots[k] = 0;
 			block->slots--;
 			if (draw(3) && record_awaits_release(blocks_word(&fixture.pool.blocks, block->index)))
-				dying_released(&fixture.pool, block->index);
+				dying_released(&fixture.sessions[i], block->index);
 			return;
 		}
 	}
@@ -371,7 +537,7 @@ static void refer(struct model *block)
 	uint32_t reference, *mine = &block->reference[session->number - 1];
 
 	/* An orphan that was let go without a word can still be acquired. */
-	int error = lifetime_find_to_acquire(&fixture.pool, &handle);
+	int error = lifetime_find_to_acquire(session, &handle);
 	assert_true(error == 0 || (error == ERROR_STALE_HANDLE && !is_held(block)));
 	if (error || *mine)
 		return;
@@ -460,6 +626,10 @@ int main(void)
 		TEST(test_pages_go),
 		TEST(test_hurry_during_a_look),
 		TEST(test_unreadable_page),
+		TEST(test_lost_page),
+		TEST(test_hurry_finds_orphans),
+		TEST(test_allowance),
+		TEST(test_told_again),
 		TEST(test_hurry),
 		TEST(test_at_random),
 	};

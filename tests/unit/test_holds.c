@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 
+#include <pthread.h>
 #include <stdbool.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -170,9 +171,16 @@ static void test_misses(void **state)
 	assert_false(holds_acquire(&session, handle, &block));
 	assert_false(holds_look_up(&session, "name", 4, &block));
 	page.notice = 0;
+	/* Closed for taking, not for giving back: one by one, and in a batch. */
+	uint16_t slot;
+	assert_true(holds_acquire(&session, handle, &block));
 	assert_true(holds_acquire(&session, handle, &block));
 	page.notice = 1;
-	assert_false(holds_release(&session, handle));
+	assert_true(holds_release(&session, handle));
+	holds_claim(&session, &handle, 1, &slot);
+	assert_true(slot < HOLD_SLOTS);
+	holds_settle(&session, &handle, 1, &slot, false);
+	assert_int_equal(used(), 0);
 	page.notice = 0;
 	atomic_store(&session.holds.page, NULL);
 	assert_false(holds_acquire(&session, handle, &block));
@@ -230,6 +238,98 @@ static void test_range(void **state)
 	}
 }
 
+static void *hold_elsewhere(void *unused)
+{
+	shmb_block block;
+
+	(void)unused;
+	assert_true(holds_acquire(&session, handle, &block));
+	return NULL;
+}
+
+static void *release_elsewhere(void *unused)
+{
+	(void)unused;
+	assert_true(holds_release(&session, handle));
+	return NULL;
+}
+
+static void in_thread(void *(*what)(void *))
+{
+	pthread_t thread;
+
+	assert_int_equal(pthread_create(&thread, NULL, what, NULL), 0);
+	assert_int_equal(pthread_join(thread, NULL), 0);
+}
+
+/* What other threads took, each in a line of its own, this one finds; and looks nowhere else. */
+static void test_lines(void **state)
+{
+	shmb_handle all[HOLD_LINES + 1];
+	uint16_t slots[HOLD_LINES + 1];
+
+	(void)state;
+	set_word(RECORD_LIVE, true);
+	for (unsigned i = 0; i < HOLD_LINES; i++) {
+		all[i] = handle;
+		in_thread(hold_elsewhere);
+		assert_int_equal(used(), i + 1);
+		assert_int_equal(__builtin_popcountll(session.holds.lines), i + 1);
+	}
+	for (unsigned i = 0; i < HOLD_LINES / 2; i++)
+		assert_true(holds_release(&session, handle));
+	while (used() > 0)
+		in_thread(release_elsewhere);
+	assert_false(holds_release(&session, handle));
+	/* The line before the thread's own. */
+	hold_elsewhere(NULL);
+	in_thread(release_elsewhere);
+	for (unsigned i = 0; i < HOLD_LINES; i++)
+		hold_elsewhere(NULL);
+	all[HOLD_LINES] = handle;
+	holds_claim(&session, all, HOLD_LINES + 1, slots);
+	assert_int_equal(slots[HOLD_LINES], HOLD_SLOTS);
+	holds_settle(&session, all, HOLD_LINES + 1, slots, false);
+	assert_int_equal(used(), 0);
+
+	/* A line that nothing was ever held in: not looked into, nor is any for a block that cannot be held. */
+	session.holds.lines = 0;
+	page.slots[100] = 40;
+	assert_false(holds_release(&session, handle));
+	session.holds.lines = UINT64_C(1) << 100 / HOLD_LINE;
+	set_word(RECORD_LIVE, false);
+	assert_false(holds_release(&session, handle));
+	set_word(RECORD_LIVE, true);
+	assert_true(holds_release(&session, handle));
+}
+
+/* The daemon reads nothing: what it is told is lost beyond a bound, and holds are given back as ever. */
+static void test_told_in_vain(void **state)
+{
+	const struct byte_queue *out = &session.exchange.connection.out;
+	shmb_block block;
+	unsigned quiet = 0;
+
+	(void)state;
+	set_word(RECORD_ORPHAN, true);
+	for (unsigned i = 0; quiet < 1000; i++) {
+		size_t before = byte_queue_length(out);
+		assert_in_range(i, 0, 10000000);
+		assert_true(holds_acquire(&session, handle, &block));
+		assert_true(holds_release(&session, handle));
+		assert_int_equal(used(), 0);
+		assert_in_range(byte_queue_length(out), 0, CONNECTION_TELL_MAX + 64);
+		quiet += before > CONNECTION_TELL_MAX && byte_queue_length(out) == before;
+	}
+	/* Read again, it hears again. */
+	while (told())
+		connection_flush(&session.exchange.connection);
+	assert_int_equal(byte_queue_length(out), 0);
+	assert_true(holds_acquire(&session, handle, &block));
+	assert_true(holds_release(&session, handle));
+	assert_true(told());
+}
+
 static void test_batches(void **state)
 {
 	const shmb_handle handles[4] = {handle, handle, {99, 1, 5}, handle};
@@ -263,8 +363,8 @@ static void test_batches(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_states), TEST(test_wrong_handles), TEST(test_misses),
-		TEST(test_names),  TEST(test_range),         TEST(test_batches),
+		TEST(test_states), TEST(test_wrong_handles), TEST(test_misses), TEST(test_names),
+		TEST(test_range),  TEST(test_batches),       TEST(test_lines),  TEST(test_told_in_vain),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -432,6 +432,52 @@ static void test_stuck(void **state)
 	assert_int_equal(late.answer, 0);
 }
 
+/* What is nobody's is yet to be found: who came before that was paid waits for it, once; who has a time waits as ever. */
+static void test_owed(void **state)
+{
+	struct customer customers[3] = {customer_of(UNITS), customer_of(UNITS), customer_of(UNITS / 2)},
+					late = customer_of(UNITS), patient = customer_of(UNITS);
+
+	(void)state;
+	buddy_reserve(&buddy, 0, UNITS);
+	wait_queue_owe(&queue, false);
+	assert_int_equal(join(&customers[0], 0), -ENOMEM);
+	wait_queue_owe(&queue, true);
+	for (size_t i = 0; i < 3; i++)
+		assert_int_equal(join(&customers[i], 0), 0);
+	assert_int_equal(join(&patient, LONG), 0);
+	settle();
+	assert_int_equal(customers[0].answer, NO_ANSWER);
+	/* It is owed again to those who come now, before the others have had their last look. */
+	buddy_release(&buddy, 0, UNITS / 2);
+	wait_queue_owe(&queue, false);
+	wait_queue_owe(&queue, true);
+	wait_queue_owe(&queue, true);
+	assert_int_equal(join(&late, 0), 0);
+	settle();
+	assert_int_equal(customers[0].answer, -ENOMEM);
+	assert_int_equal(customers[1].answer, -ENOMEM);
+	assert_int_equal(customers[2].answer, 0);
+	assert_int_equal(late.answer, NO_ANSWER);
+	assert_int_equal(patient.answer, NO_ANSWER);
+	wait_queue_owe(&queue, false);
+	settle();
+	assert_int_equal(late.answer, -ENOMEM);
+	assert_true(wait_queue_leave(&patient.waiter));
+	/* Memory that comes back is waited for though nothing is owed. */
+	withheld_keep(&withheld, UNITS / 2);
+	late = customer_of(UNITS);
+	assert_int_equal(join(&late, 0), 0);
+	wait_queue_owe(&queue, true);
+	wait_queue_owe(&queue, false);
+	settle();
+	assert_int_equal(late.answer, NO_ANSWER);
+	give_back(&customers[2]);
+	withheld_give(&withheld, UNITS / 2, UNITS / 2);
+	settle();
+	assert_int_equal(late.answer, 0);
+}
+
 /* For those without a time nothing is set aside. */
 static void test_sets_nothing_aside(void **state)
 {
@@ -666,6 +712,7 @@ int main(void)
 		TEST(test_refused_at_last),
 		TEST(test_patience_ends),
 		TEST(test_stuck),
+		TEST(test_owed),
 		TEST(test_sets_nothing_aside),
 		TEST(test_at_random),
 	};
