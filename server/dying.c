@@ -88,6 +88,7 @@ static void free_block(struct pool *pool, uint32_t index)
 	struct commit_range range = {pool->blocks.records[index].offset, body->granted};
 	uint64_t size = body->size;
 
+	payer_end(pool, index);
 	if (!body->owner) {
 		pool->unowned_blocks--;
 		pool->unowned_bytes -= body->granted;
@@ -119,8 +120,10 @@ static void set_waiting(struct dying *dying, uint32_t index)
 
 static void look_again(uv_timer_t *timer);
 
-static void make_orphan(struct dying *dying, uint32_t index)
+/* The session has it in its page. */
+static void make_orphan(struct dying *dying, uint32_t index, const struct session *session)
 {
+	payer_found(dying->pool, index, session->user);
 	blocks_set_state(&dying->pool->blocks, index, RECORD_ORPHAN);
 	take_out(dying, index);
 	add(dying, &dying->confirmed, index);
@@ -161,7 +164,7 @@ static void read_page(struct dying *dying, const struct session *session)
 	}
 	for (size_t i = 0; i < HOLD_SLOTS; i++) {
 		if (slots[i] && (link = find(dying, slots[i])) && record_state(blocks_word(blocks, link - 1)) == RECORD_DYING)
-			make_orphan(dying, link - 1);
+			make_orphan(dying, link - 1, session);
 	}
 }
 
@@ -273,16 +276,30 @@ void dying_begin(struct pool *pool, uint32_t index)
 	set_waiting(dying, index);
 }
 
+/* The first session that has the block in its page; NULL: none. */
+static const struct session *page_holder(const struct pool *pool, uint64_t id)
+{
+	const struct session *session;
+
+	atomic_thread_fence(memory_order_seq_cst);
+	for (uint32_t number = 1; pool->dying.pages && (session = sessions_from(&pool->sessions, number));
+	     number = session->number + 1) {
+		if (dying_count_holds(session, id))
+			return session;
+	}
+	return NULL;
+}
+
 bool dying_settle(struct pool *pool, uint32_t index)
 {
 	struct dying *dying = &pool->dying;
-	bool held = dying_is_held(pool, record_id(blocks_word(&pool->blocks, index)));
+	const struct session *holder = page_holder(pool, record_id(blocks_word(&pool->blocks, index)));
 
-	if (held)
-		make_orphan(dying, index);
+	if (holder)
+		make_orphan(dying, index, holder);
 	else
 		end_one(dying, index);
-	return held;
+	return holder != NULL;
 }
 
 void dying_revive(struct pool *pool, uint32_t index)
@@ -375,15 +392,7 @@ uint32_t dying_count_holds(const struct session *session, uint64_t id)
 
 bool dying_is_held(const struct pool *pool, uint64_t id)
 {
-	const struct session *session;
-
-	atomic_thread_fence(memory_order_seq_cst);
-	for (uint32_t number = 1; pool->dying.pages && (session = sessions_from(&pool->sessions, number));
-	     number = session->number + 1) {
-		if (dying_count_holds(session, id))
-			return true;
-	}
-	return false;
+	return page_holder(pool, id) != NULL;
 }
 
 void dying_adopt(struct pool *pool, uint32_t index)

@@ -13,6 +13,7 @@
 #include <stdint.h>
 #include <uv.h>
 
+#include "accounts.h"
 #include "blocks.h"
 #include "buddy.h"
 #include "clone.h"
@@ -24,6 +25,7 @@
 #include "links.h"
 #include "name_waiters.h"
 #include "names.h"
+#include "payer.h"
 #include "references.h"
 #include "sessions.h"
 #include "shared_object.h"
@@ -46,6 +48,7 @@ struct pool_options {
 	bool overcommit;                              /* the segment may be larger than the file system that holds it */
 	bool up_front;                                /* all is committed before it is served, and stays so */
 	bool zero_on_free;                            /* what was freed reads as zeros before it is handed out again */
+	const struct quotas *quotas;                  /* NULL: nothing is limited; outlives the pool */
 	uint64_t return_after_ms; /* free memory goes back to the kernel after this long, or SCAVENGER_NEVER */
 };
 
@@ -81,6 +84,8 @@ struct pool {
 	struct wait_queue wait_queue; /* for memory */
 	struct name_waiters name_waiters;
 	struct dying dying;
+	struct accounts accounts; /* of users */
+	struct payers payers;
 	struct sessions sessions;
 	struct clones clones;
 	struct reclaim *reclaim; /* what becomes of freed memory: the daemon makes it after the pool */

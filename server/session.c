@@ -189,7 +189,8 @@ void session_end(struct session *session, const char *why)
 	session->dead = true;
 	dying_drop_page(session);
 	log_info("session %" PRIu32 " (%s, pid %" PRIu32 ") ended: %s; blocks given back: %" PRIu64 ", references: %" PRIu64,
-	         session->number, session->program, session->pid, why, session->block_count, session->reference_count);
+	         session->number, session->program, session->pid, why, session->account.used[QUOTA_BLOCKS],
+	         session->reference_count);
 	if (session->watching)
 		uv_poll_stop(&session->watch);
 	adoption_has_come(session);
@@ -252,13 +253,19 @@ void session_arrive(struct session *session, uint32_t slot)
 		reaper_add(session);
 }
 
-/* A session around its record, not yet to be found by its number. */
-static struct session *make_session(struct pool *pool, uint32_t number)
+/* A session around its record, not yet to be found by its number, nor charged. */
+static struct session *make_session(struct pool *pool, uint32_t number, uint32_t uid)
 {
-	struct session *session = calloc(1, sizeof *session);
+	struct user *user = accounts_user(&pool->accounts, uid);
+	struct session *session = user ? calloc(1, sizeof *session) : NULL;
 
-	if (!session)
+	if (!session) {
+		if (user)
+			accounts_retire(&pool->accounts, user);
 		return NULL;
+	}
+	session->user = user;
+	session->account.quota = user->session_quota;
 	session->pool = pool;
 	session->number = number;
 	session->record = &pool->sessions.records[number];
@@ -271,6 +278,7 @@ static void add_session(struct session *session)
 {
 	struct sessions *sessions = &session->pool->sessions;
 
+	accounts_charge(session->user, QUOTA_SESSIONS);
 	sessions->by_number[session->number] = session;
 	sessions->count++;
 }
@@ -283,7 +291,7 @@ int session_open(struct pool *pool, const struct session_request *request, struc
 
 	if (result < 0)
 		return result;
-	struct session *session = make_session(pool, number);
+	struct session *session = make_session(pool, number, request->peer->uid);
 	if (!session) {
 		table_give(&sessions->table, number);
 		return -ENOMEM;
@@ -338,7 +346,7 @@ static int adopt_hold_page(struct session *session)
 
 int session_adopt(struct pool *pool, uint32_t number)
 {
-	struct session *session = make_session(pool, number);
+	struct session *session = make_session(pool, number, pool->sessions.records[number].uid);
 
 	if (!session)
 		return -ENOMEM;
@@ -388,7 +396,7 @@ int session_open_clone(const struct session *parent, struct session **out_copy)
 
 	if (result < 0)
 		return result;
-	struct session *copy = make_session(parent->pool, number);
+	struct session *copy = make_session(parent->pool, number, parent->record->uid);
 	if (!copy)
 		result = -ENOMEM;
 	if (result == 0)
