@@ -4,6 +4,7 @@
 
 #include <assert.h>
 #include <inttypes.h>
+#include <stdbool.h>
 #include <stdio.h>
 
 #include "errors.h"
@@ -68,8 +69,8 @@ static const struct session *largest(const struct pool *pool, uint32_t uid, enum
 
 	for (const struct session *session = sessions_from(&pool->sessions, 1); session;
 	     session = sessions_from(&pool->sessions, session->number + 1)) {
-		if (session->user && session->user->uid == uid && session->account.used[kind] &&
-		    (!found || session->account.used[kind] > found->account.used[kind]))
+		bool has = kind == QUOTA_SESSIONS || session->account.used[kind];
+		if (session->user->uid == uid && has && (!found || session->account.used[kind] > found->account.used[kind]))
 			found = session;
 	}
 	return found;

@@ -285,7 +285,7 @@ static void test_wrong_state_header(void **state)
 
 	(void)state;
 	WRONG("is no pool of this program: look at it", true, atomic_store(&header.magic, STATE_MAGIC ^ 1));
-	WRONG("what is there has layout version 4, this daemon knows 3: start the shmbuddyd that made it", true,
+	WRONG("what is there has layout version 5, this daemon knows 4: start the shmbuddyd that made it", true,
 	      header.layout_version = STATE_LAYOUT_VERSION + 1);
 	WRONG("comes from another boot of the machine, and its processes are gone", true, header.boot_id[15] ^= 1);
 	WRONG("is damaged", false, header.boot_id[15] ^= 1);
