@@ -18,7 +18,7 @@
 #include <unistd.h>
 
 #include "shmbuddy.h"
-#include "tests/support/charges.h"
+#include "tests/support/accounting.h"
 #include "tests/support/client_process.h"
 #include "tests/support/daemon_fixture.h"
 #include "tests/support/pool_session.h"
@@ -91,28 +91,10 @@ static int teardown(void **state)
 /* What the daemon says of one user, once that is what the tables say of all. Root, who asks, has a session more while it asks. */
 static shmb_user_info info_of(uint32_t uid)
 {
-	static struct charges charges;
-	shmb_session *root = pool_session_open(&fixture);
-	shmb_user_info *users, found = {.uid = uid};
-	size_t count;
+	shmb_user_info info;
 
-	assert_ok(shmb_list_users(root, &users, &count));
-	charges_count(fixture.pool, &charges);
-	for (size_t i = 0; i < count; i++) {
-		struct charges_user counted = charges_of(&charges, users[i].uid);
-		assert_true(i == 0 || users[i - 1].uid < users[i].uid);
-		assert_int_equal(users[i].bytes.used, counted.used[QUOTA_BYTES]);
-		assert_int_equal(users[i].blocks.used, counted.used[QUOTA_BLOCKS]);
-		assert_int_equal(users[i].names.used, counted.used[QUOTA_NAMES]);
-		assert_int_equal(users[i].tickets.used, counted.used[QUOTA_TICKETS]);
-		assert_int_equal(users[i].links.used, counted.used[QUOTA_LINKS]);
-		assert_int_equal(users[i].sessions.used, counted.used[QUOTA_SESSIONS]);
-		if (users[i].uid == uid)
-			found = users[i];
-	}
-	free(users);
-	shmb_close(root);
-	return found;
+	accounting_agrees(fixture.pool, fixture.socket_path, uid, &info);
+	return info;
 }
 
 static shmb_handle allocate(shmb_session *session, uint64_t size)
