@@ -106,7 +106,8 @@ static void passed(struct timeout *timeout)
 	waiter->timed_out(waiter);
 }
 
-int account_line_join(struct account_lines *lines, struct account_line *line, struct account_waiter *waiter, uint32_t wait_ms)
+int account_line_join(struct account_lines *lines, struct account_line *line, struct account_waiter *waiter,
+                      uint32_t wait_ms)
 {
 	assert(!waiter->lines && wait_ms);
 	if (lines->count >= ACCOUNT_WAITERS_MAX)

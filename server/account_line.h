@@ -60,7 +60,8 @@ void account_lines_init(struct account_lines *lines, uv_loop_t *loop, struct tim
 void account_lines_deinit(struct account_lines *lines);
 
 /* Waits at the end of the line, `wait_ms` at most, from 1. -EDQUOT: as many wait as may. */
-int account_line_join(struct account_lines *lines, struct account_line *line, struct account_waiter *waiter, uint32_t wait_ms);
+int account_line_join(struct account_lines *lines, struct account_line *line, struct account_waiter *waiter,
+                      uint32_t wait_ms);
 
 /* Leaves its line without a word. False: it was in none. */
 bool account_line_leave(struct account_waiter *waiter);

@@ -32,8 +32,8 @@ struct accounts {
 	uint32_t buckets[ACCOUNTS_BUCKETS];
 	struct user *last; /* that was looked for */
 	struct quotas nothing;
-	const struct quotas *quotas;  /* borrowed, or `nothing` */
-	uint64_t guaranteed, unmet;   /* bytes: to all; and of these, what they do not have yet */
+	const struct quotas *quotas; /* borrowed, or `nothing` */
+	uint64_t guaranteed, unmet;  /* bytes: to all; and of these, what they do not have yet */
 	struct account_lines lines;
 	struct account_line promised; /* who waits for memory, and what is free is guaranteed to others */
 };

@@ -258,8 +258,7 @@ static bool step_aside(struct waiter *waiter)
 	struct allocation *allocation = of_waiter(waiter);
 	struct account_obstacle obstacle;
 
-	if (!is_stopped(allocation, false, &obstacle) ||
-	    (allocation->wait_ms && !admission_can_wait(&allocation->admission)))
+	if (!is_stopped(allocation, false, &obstacle) || (allocation->wait_ms && !admission_can_wait(&allocation->admission)))
 		return false;
 	wait_queue_leave(waiter);
 	if (allocation->wait_ms)
@@ -365,8 +364,7 @@ static int wait_for_memory(struct allocation *allocation, bool set_aside, char o
 	allocation->waiter.take = take;
 	allocation->waiter.step_aside = step_aside;
 	allocation->waiter.ended = ended;
-	return wait_queue_join(queue, &allocation->waiter,
-	                       allocation->wait_ms ? admission_left(&allocation->admission) : 0);
+	return wait_queue_join(queue, &allocation->waiter, allocation->wait_ms ? admission_left(&allocation->admission) : 0);
 }
 
 /* 1: found and committed. 0: it waits, for room or for the committer. -ENOMEM, -ENOSPC, -EDQUOT: refused. */

@@ -13,8 +13,8 @@
 
 #include "admission.h"
 #include "committer.h"
-#include "session.h"
 #include "publication.h"
+#include "session.h"
 #include "slot.h"
 #include "wait_queue.h"
 

@@ -79,7 +79,8 @@ static const struct {
 	{"return-after", OPTION_RETURN_AFTER, "TIME",
      "give freed memory back to the kernel after 500ms, 2s, 1m\n(default: 1s), or never; with --commit up-front it stays"},
 	{"quota", OPTION_QUOTA, "LIMITS",
-     "user:WHO:KIND=N,... or session:WHO:KIND=N,...: WHO is a user or\n* for all others; KIND bytes, blocks, names, tickets, links,\n"
+     "user:WHO:KIND=N,... or session:WHO:KIND=N,...: WHO is a user or\n* for all others; KIND bytes, blocks, names, "
+     "tickets, links,\n"
      "waiters or sessions; N a number, a size, or none. Again for more"},
 	{"guarantee", OPTION_GUARANTEE, "BYTES", "user:WHO=SIZE: so much memory is kept for that user. Again for\nmore"},
 	{"log-level", OPTION_LOG_LEVEL, "LEVEL", "error, warning, info (default) or debug"},

@@ -91,11 +91,12 @@ static void explain_account(const struct session *session, const struct allocati
 	else
 		charge_user_text(session->user->uid, whose);
 	if (refusal->set_aside)
-		snprintf(out_text, room, "%s asked for, and what there is for %s is set aside for a request that came before and waits",
-		         requested, whose);
+		snprintf(out_text, room,
+		         "%s asked for, and what there is for %s is set aside for a request that came before and waits", requested,
+		         whose);
 	else if (refusal->limit == SHMBUDDY__V1__OUT_OF_MEMORY__LIMIT__GUARANTEE)
-		snprintf(out_text, room, "%s asked for, which takes %s; %s free, of which %s are guaranteed to other users", requested,
-		         granted, free_text, quota);
+		snprintf(out_text, room, "%s asked for, which takes %s; %s free, of which %s are guaranteed to other users",
+		         requested, granted, free_text, quota);
 	else if (refusal->kind == QUOTA_BLOCKS)
 		snprintf(out_text, room, "the quota of %s is %llu blocks, and it has %llu", whose,
 		         (unsigned long long)refusal->quota, (unsigned long long)refusal->used);

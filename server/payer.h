@@ -22,10 +22,10 @@ struct stake {
 
 struct payers {
 	struct stake *stakes;
-	struct index_link *of_block;  /* list of the stakes in one block */
-	struct pair_index by_holder;  /* by account and block */
+	struct index_link *of_block;   /* list of the stakes in one block */
+	struct pair_index by_holder;   /* by account and block */
 	uint32_t capacity, used, free; /* stakes; `free` is a link */
-	uint32_t *first;              /* by block: head of the list of its stakes */
+	uint32_t *first;               /* by block: head of the list of its stakes */
 	uint32_t *moved; /* by block: index of the account that pays, plus one; 0: that of the user that allocated it */
 	uint32_t max_blocks;
 };

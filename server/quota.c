@@ -144,8 +144,8 @@ static int take_limit(const char *text, bool of_session, unsigned *given, struct
 	while (kind < QUOTA_KIND_COUNT && strcmp(words[kind], word) != 0)
 		kind++;
 	if (kind == QUOTA_KIND_COUNT)
-		return wrong(out_why, "there is no limit on \"%s\"; there are bytes, blocks, names, tickets, links, waiters, sessions",
-		             word);
+		return wrong(out_why,
+		             "there is no limit on \"%s\"; there are bytes, blocks, names, tickets, links, waiters, sessions", word);
 	if (of_session && kind == QUOTA_SESSIONS)
 		return wrong(out_why, "a session is one session: a limit on sessions is a user's");
 	if (*given & 1u << kind)

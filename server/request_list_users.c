@@ -44,7 +44,8 @@ void request_list_users(struct request *request)
 	Shmbuddy__V1__User *pointers[PAGE_USERS];
 	const struct user *user = accounts_from(accounts, request->message->list_users->from);
 
-	for (; user && page.n_user < PAGE_USERS; user = user->uid == UINT32_MAX ? NULL : accounts_from(accounts, user->uid + 1)) {
+	for (; user && page.n_user < PAGE_USERS;
+	     user = user->uid == UINT32_MAX ? NULL : accounts_from(accounts, user->uid + 1)) {
 		describe(user, &lines[page.n_user]);
 		pointers[page.n_user] = &lines[page.n_user].user;
 		page.n_user++;

@@ -53,6 +53,8 @@
  * it: `adopter` is filled in, and session.word = ADOPTED makes it count. It is LIVE when that process has been heard of since: until then
  * a lock that is free may be one that it has not got yet.
  *
+ * What is charged to which user and session is not stored: it follows from the records, each of which says who made it (payer.c, charge.c).
+ *
  * Sequences rise in each slot. One below the recorded one is never executed. The sequence is part of the body's checksum, and the
  * serial number part of the session's. Hello, goodbye, ping and the listings record nothing. Session number 0 is nobody, and the
  * daemon's own page of slots.

@@ -533,13 +533,13 @@ typedef struct shmb_charge {
  */
 typedef struct shmb_user_info {
 	uint32_t uid;
-	uint64_t guarantee;              /* bytes that are kept for it; 0: none */
-	shmb_charge bytes;               /* set aside for blocks that are charged to it */
-	shmb_charge blocks;              /* of those */
-	shmb_charge names;               /* that it published */
-	shmb_charge tickets, links;      /* that it made */
-	shmb_charge waiters;             /* calls that wait: those with a wait_ms that is not over */
-	shmb_charge sessions;            /* clones among them */
+	uint64_t guarantee;         /* bytes that are kept for it; 0: none */
+	shmb_charge bytes;          /* set aside for blocks that are charged to it */
+	shmb_charge blocks;         /* of those */
+	shmb_charge names;          /* that it published */
+	shmb_charge tickets, links; /* that it made */
+	shmb_charge waiters;        /* calls that wait: those with a wait_ms that is not over */
+	shmb_charge sessions;       /* clones among them */
 } shmb_user_info;
 
 /*
@@ -571,11 +571,11 @@ SHMB_PUBLIC const char *shmb_last_error(void);
 #define SHMB_OOM_HOLDERS_MAX 5
 
 enum shmb_oom_limit {
-	SHMB_OOM_SEGMENT = 0, /* no free run of the segment is long enough */
-	SHMB_OOM_KERNEL = 1,  /* the kernel gives no memory for it: /dev/shm or a control group is full */
-	SHMB_OOM_BLOCKS = 2,  /* the pool has as many blocks as its table holds */
-	SHMB_OOM_USER = 3,    /* the quota of the user, all its sessions together */
-	SHMB_OOM_SESSION = 4, /* the quota of the session */
+	SHMB_OOM_SEGMENT = 0,   /* no free run of the segment is long enough */
+	SHMB_OOM_KERNEL = 1,    /* the kernel gives no memory for it: /dev/shm or a control group is full */
+	SHMB_OOM_BLOCKS = 2,    /* the pool has as many blocks as its table holds */
+	SHMB_OOM_USER = 3,      /* the quota of the user, all its sessions together */
+	SHMB_OOM_SESSION = 4,   /* the quota of the session */
 	SHMB_OOM_GUARANTEE = 5, /* what is free is guaranteed to other users */
 };
 
@@ -588,7 +588,7 @@ typedef struct shmb_oom {
 	uint64_t longest_free; /* the largest request that would be met now */
 	uint64_t kernel_free;  /* left in /dev/shm; with SHMB_OOM_KERNEL */
 	bool set_aside;        /* there may be room, but for a call that came before and waits */
-	size_t holder_count;   /* of the largest holders, largest first; with SHMB_OOM_USER and SHMB_OOM_SESSION: of that user's */
+	size_t holder_count; /* of the largest holders, largest first; with SHMB_OOM_USER and SHMB_OOM_SESSION: of that user's */
 	struct shmb_oom_holder {
 		uint32_t session; /* number; 0: held by no session, but by names, tickets, or until a time */
 		uint32_t pid, uid;

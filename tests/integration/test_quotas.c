@@ -10,8 +10,8 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include <pthread.h>
 #include <poll.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -337,7 +337,8 @@ static void test_other_kinds(void **state)
 	shmb_session *session;
 
 	(void)state;
-	daemon_fixture_start(&fixture, "--size", "1M", "--quota", "user:1001:names=2,tickets=1,links=1,waiters=0,sessions=2", NULL);
+	daemon_fixture_start(&fixture, "--size", "1M", "--quota", "user:1001:names=2,tickets=1,links=1,waiters=0,sessions=2",
+	                     NULL);
 	open_to_all();
 	shmb_session *alice = connect_as(ALICE), *second = connect_as(ALICE), *bob = connect_as(BOB);
 	assert_refused(try_to_connect(ALICE, &session), LIMIT);
@@ -422,8 +423,8 @@ static void *run(void *argument)
 {
 	struct waiting *waiting = argument;
 
-	waiting->result = shmb_alloc(waiting->session, waiting->size, &(shmb_alloc_options){.wait_ms = waiting->wait_ms},
-	                             &waiting->block);
+	waiting->result =
+		shmb_alloc(waiting->session, waiting->size, &(shmb_alloc_options){.wait_ms = waiting->wait_ms}, &waiting->block);
 	snprintf(waiting->text, sizeof waiting->text, "%s", waiting->result < 0 ? shmb_last_error() : "");
 	return NULL;
 }
@@ -684,8 +685,8 @@ static void test_refused_starts(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_bytes_of_a_user), TEST(test_session), TEST(test_charge_moves), TEST(test_orphan),
-		TEST(test_guarantee),       TEST(test_other_kinds), TEST(test_clone),    TEST(test_waiting),
+		TEST(test_bytes_of_a_user), TEST(test_session),     TEST(test_charge_moves), TEST(test_orphan),
+		TEST(test_guarantee),       TEST(test_other_kinds), TEST(test_clone),        TEST(test_waiting),
 		TEST(test_steps_aside),     TEST(test_overtaken),   TEST(test_dies_in_line), TEST(test_restart),
 		TEST(test_refused_starts),
 	};

@@ -12,11 +12,11 @@
 #include <cmocka.h>
 
 #include <inttypes.h>
-#include <string.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/wait.h>
 #include <time.h>
 
@@ -118,14 +118,15 @@ static void draw_quotas(struct killer *killer, char out_user[128], char out_sess
 	strcpy(out_user, "user:*:bytes=none");
 	strcpy(out_session, "session:*:bytes=none");
 	if (limited && pattern_below(random, 4)) {
-		snprintf(out_user, 128, "user:*:bytes=%" PRIu64 "K,blocks=%" PRIu64 ",names=%" PRIu64 ",tickets=%" PRIu64
-		         ",links=%" PRIu64 ",waiters=%" PRIu64,
+		snprintf(out_user, 128,
+		         "user:*:bytes=%" PRIu64 "K,blocks=%" PRIu64 ",names=%" PRIu64 ",tickets=%" PRIu64 ",links=%" PRIu64
+		         ",waiters=%" PRIu64,
 		         1024 + pattern_below(random, 3072), 100 + pattern_below(random, 900), 10 + pattern_below(random, 200),
 		         1 + pattern_below(random, 50), 1 + pattern_below(random, 200), pattern_below(random, 20));
 	}
 	if (limited && pattern_below(random, 4)) {
-		snprintf(out_session, 128, "session:*:bytes=%" PRIu64 "K,blocks=%" PRIu64 ",names=%" PRIu64 ",links=%" PRIu64
-		         ",waiters=%" PRIu64,
+		snprintf(out_session, 128,
+		         "session:*:bytes=%" PRIu64 "K,blocks=%" PRIu64 ",names=%" PRIu64 ",links=%" PRIu64 ",waiters=%" PRIu64,
 		         256 + pattern_below(random, 2048), 30 + pattern_below(random, 300), 5 + pattern_below(random, 50),
 		         pattern_below(random, 50), pattern_below(random, 10));
 	}

@@ -114,7 +114,7 @@ struct seat {
 
 struct ledger {
 	bool limited; /* the daemons have quotas */
-	bool zeroed; /* the daemons hand out zeros: what was freed is cleaned */
+	bool zeroed;  /* the daemons hand out zeros: what was freed is cleaned */
 	struct seat seats[LEDGER_SEATS];
 };
 

@@ -31,8 +31,7 @@ static void compare(const shmb_user_info *told, const struct charges_user *count
 		uint64_t most = counted->used[kind] + (doubtful ? counted->doubtful : 0);
 		if (kind != QUOTA_WAITERS && (used[kind] < counted->used[kind] || used[kind] > most))
 			fail_msg("user %u: the daemon says %llu %s, the tables %llu", (unsigned)told->uid,
-			         (unsigned long long)used[kind], words[kind],
-			         (unsigned long long)counted->used[kind]);
+			         (unsigned long long)used[kind], words[kind], (unsigned long long)counted->used[kind]);
 	}
 }
 

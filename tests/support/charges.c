@@ -167,8 +167,7 @@ static void count_block(const char *pool, uint32_t index, struct charges *charge
 	if (!holders.found && !holders.allocator_holds && record_state(word) != RECORD_DYING &&
 	    !find_in_pages(pool, record_id(word), body->granted, &holders, charges))
 		return;
-	struct charges_user *payer =
-		user(charges, holders.allocator_holds || !holders.found ? record->uid : holders.uid);
+	struct charges_user *payer = user(charges, holders.allocator_holds || !holders.found ? record->uid : holders.uid);
 	payer->used[QUOTA_BLOCKS]++;
 	payer->used[QUOTA_BYTES] += body->granted;
 }

@@ -23,7 +23,7 @@ struct shop {
 };
 
 struct customer {
-	struct account_waiter waiter; /* first */
+	struct account_waiter waiter;  /* first */
 	struct shop *shop, *next_shop; /* goes to the next one after the first */
 	unsigned served, timed_out, order;
 };

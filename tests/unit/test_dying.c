@@ -51,7 +51,8 @@ static int setup(void **state)
 	for (uint32_t i = 0; i < SESSIONS; i++) {
 		struct session *session = &fixture.sessions[i];
 		uint32_t number;
-		*session = (struct session){.pool = &fixture.pool, .number = i + 1, .hold_page = -1, .user = accounts_user(&fixture.pool.accounts, 0)};
+		*session = (struct session){
+			.pool = &fixture.pool, .number = i + 1, .hold_page = -1, .user = accounts_user(&fixture.pool.accounts, 0)};
 		assert_int_equal(table_take(&fixture.pool.sessions.table, &number), 0);
 		assert_int_equal(number, i + 1);
 		accounts_charge(session->user, QUOTA_SESSIONS);
@@ -272,7 +273,8 @@ static void test_hurry_during_a_look(void **state)
 	(void)state;
 	for (size_t i = 0; i < 100; i++) {
 		assert_int_equal(table_take(&fixture.pool.sessions.table, &number), 0);
-		idle[i] = (struct session){.pool = &fixture.pool, .number = number, .hold_page = -1, .user = accounts_user(&fixture.pool.accounts, 0)};
+		idle[i] = (struct session){
+			.pool = &fixture.pool, .number = number, .hold_page = -1, .user = accounts_user(&fixture.pool.accounts, 0)};
 		fixture.pool.sessions.by_number[number] = &idle[i];
 	}
 	open_page(1);

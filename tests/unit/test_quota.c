@@ -46,8 +46,8 @@ static void test_nothing(void **state)
 static void test_every_kind(void **state)
 {
 	(void)state;
-	assert_int_equal(
-		quotas_limit(&quotas, "user:*:bytes=64M,blocks=10,names=9,tickets=8,links=7,waiters=6,sessions=0", why), 0);
+	assert_int_equal(quotas_limit(&quotas, "user:*:bytes=64M,blocks=10,names=9,tickets=8,links=7,waiters=6,sessions=0", why),
+	                 0);
 	assert_int_equal(quotas_limit(&quotas, "session:*:bytes=1.5K,blocks=1", why), 0);
 	assert_int_equal(quotas_resolve(&quotas, why), 0);
 	const uint64_t expected[] = {64 << 20, 10, 9, 8, 7, 6, 0};
