@@ -62,10 +62,8 @@ static void look(uv_idle_t *idle)
 		uv_idle_stop(idle);
 }
 
-void account_line_wake(struct account_lines *lines, struct account_line *line)
+void account_line_make_due(struct account_lines *lines, struct account_line *line)
 {
-	if (!line->first || line->due)
-		return;
 	line->due = true;
 	line->next_due = lines->due;
 	lines->due = line;

@@ -67,7 +67,12 @@ int account_line_join(struct account_lines *lines, struct account_line *line, st
 bool account_line_leave(struct account_waiter *waiter);
 
 /* Something was given back: in turns of the loop from the next one on, whoever has room goes on. O(1). */
-void account_line_wake(struct account_lines *lines, struct account_line *line);
+void account_line_make_due(struct account_lines *lines, struct account_line *line);
+static inline void account_line_wake(struct account_lines *lines, struct account_line *line)
+{
+	if (line->first && !line->due)
+		account_line_make_due(lines, line);
+}
 
 /* The line goes; nobody is in it. */
 void account_line_close(struct account_lines *lines, struct account_line *line);

@@ -21,10 +21,8 @@ static uint32_t *bucket_of(struct accounts *accounts, uint32_t uid)
 }
 _Static_assert(ACCOUNTS_BUCKETS == 1u << (32 - 20), "as many as bucket_of knows");
 
-struct user *accounts_find(struct accounts *accounts, uint32_t uid)
+struct user *accounts_look_up(struct accounts *accounts, uint32_t uid)
 {
-	if (accounts->last && accounts->last->uid == uid)
-		return accounts->last;
 	for (uint32_t link = *bucket_of(accounts, uid); link; link = accounts->users[link - 1].next) {
 		if (accounts->users[link - 1].uid == uid)
 			return accounts->last = &accounts->users[link - 1];
@@ -106,47 +104,11 @@ const struct user *accounts_from(const struct accounts *accounts, uint32_t uid)
 
 /* ---- Charging --------------------------------------------------------------------------------------------------- */
 
-static uint64_t unmet_of(const struct user *user)
-{
-	uint64_t used = user->account.used[QUOTA_BYTES];
-
-	return user->guarantee > used ? user->guarantee - used : 0;
-}
-
-static void charge_memory(struct accounts *accounts, struct user *user, uint64_t bytes, uint64_t blocks)
-{
-	accounts->unmet -= unmet_of(user);
-	account_charge(&user->account, QUOTA_BYTES, bytes);
-	account_charge(&user->account, QUOTA_BLOCKS, blocks);
-	accounts->unmet += unmet_of(user);
-}
-
-static void uncharge_memory(struct accounts *accounts, struct user *user, uint64_t bytes, uint64_t blocks)
-{
-	accounts->unmet -= unmet_of(user);
-	account_uncharge(&user->account, QUOTA_BYTES, bytes);
-	account_uncharge(&user->account, QUOTA_BLOCKS, blocks);
-	accounts->unmet += unmet_of(user);
-	account_line_wake(&accounts->lines, &user->account.line);
-	account_line_wake(&accounts->lines, &accounts->promised);
-}
-
-void accounts_charge_memory(struct accounts *accounts, struct user *user, uint64_t bytes, uint64_t blocks)
-{
-	charge_memory(accounts, user, bytes, blocks);
-}
-
-void accounts_uncharge_memory(struct accounts *accounts, struct user *user, uint64_t bytes, uint64_t blocks)
-{
-	uncharge_memory(accounts, user, bytes, blocks);
-	accounts_retire(accounts, user);
-}
-
 void accounts_move_memory(struct accounts *accounts, struct user *from, struct user *to, uint64_t bytes, uint64_t blocks)
 {
 	if (from == to)
 		return;
-	charge_memory(accounts, to, bytes, blocks);
+	accounts_charge_memory(accounts, to, bytes, blocks);
 	accounts_uncharge_memory(accounts, from, bytes, blocks);
 }
 
@@ -165,7 +127,7 @@ void accounts_uncharge(struct accounts *accounts, struct user *user, enum quota_
 
 uint64_t accounts_promised_to_others(const struct accounts *accounts, const struct user *user)
 {
-	return accounts->unmet - unmet_of(user);
+	return accounts->unmet - accounts_unmet(user);
 }
 
 static struct account_obstacle fits(void)
@@ -198,7 +160,7 @@ static struct account_obstacle check_promises(struct accounts *accounts, const s
 	struct account_obstacle obstacle = {.limit = ACCOUNT_OF_OTHERS, .kind = QUOTA_BYTES, .line = &accounts->promised};
 	uint64_t promised = accounts_promised_to_others(accounts, wish->user);
 
-	if (!promised || wish->bytes <= unmet_of(wish->user))
+	if (!promised || wish->bytes <= accounts_unmet(wish->user))
 		return fits();
 	if (wish->free < promised || wish->bytes > wish->free - promised) {
 		uint64_t to_others = accounts->guaranteed - wish->user->guarantee;

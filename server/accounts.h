@@ -45,8 +45,12 @@ int accounts_init(struct accounts *accounts, uv_loop_t *loop, struct timeouts *t
 void accounts_close(struct accounts *accounts);
 void accounts_deinit(struct accounts *accounts);
 
-/* The user's account; NULL: it has none. */
-struct user *accounts_find(struct accounts *accounts, uint32_t uid);
+/* The user's account; NULL: it has none. The one that was looked for last is found at once. */
+struct user *accounts_look_up(struct accounts *accounts, uint32_t uid);
+static inline struct user *accounts_find(struct accounts *accounts, uint32_t uid)
+{
+	return accounts->last && accounts->last->uid == uid ? accounts->last : accounts_look_up(accounts, uid);
+}
 
 /* The same, made if there is none. NULL: there are as many as may be. */
 struct user *accounts_user(struct accounts *accounts, uint32_t uid);
@@ -57,9 +61,37 @@ void accounts_retire(struct accounts *accounts, struct user *user);
 /* The user with the lowest uid from this one on; NULL: there is none. O(users). */
 const struct user *accounts_from(const struct accounts *accounts, uint32_t uid);
 
-/* Memory of blocks, whose granted bytes count. To uncharge takes the account away if that was the last. */
-void accounts_charge_memory(struct accounts *accounts, struct user *user, uint64_t bytes, uint64_t blocks);
-void accounts_uncharge_memory(struct accounts *accounts, struct user *user, uint64_t bytes, uint64_t blocks);
+/* What is guaranteed to a user, and not used. */
+static inline uint64_t accounts_unmet(const struct user *user)
+{
+	uint64_t used = user->account.used[QUOTA_BYTES];
+
+	return user->guarantee > used ? user->guarantee - used : 0;
+}
+
+/*
+ * Memory of blocks, whose granted bytes count. To uncharge takes the account away if that was the last. Each block is charged so,
+ * in the most frequent of requests.
+ */
+static inline void accounts_charge_memory(struct accounts *accounts, struct user *user, uint64_t bytes, uint64_t blocks)
+{
+	accounts->unmet -= accounts_unmet(user);
+	account_charge(&user->account, QUOTA_BYTES, bytes);
+	account_charge(&user->account, QUOTA_BLOCKS, blocks);
+	accounts->unmet += accounts_unmet(user);
+}
+
+static inline void accounts_uncharge_memory(struct accounts *accounts, struct user *user, uint64_t bytes, uint64_t blocks)
+{
+	accounts->unmet -= accounts_unmet(user);
+	account_uncharge(&user->account, QUOTA_BYTES, bytes);
+	account_uncharge(&user->account, QUOTA_BLOCKS, blocks);
+	accounts->unmet += accounts_unmet(user);
+	account_line_wake(&accounts->lines, &user->account.line);
+	account_line_wake(&accounts->lines, &accounts->promised);
+	if (!user->account.used[QUOTA_SESSIONS])
+		accounts_retire(accounts, user);
+}
 
 /* From one user to another, whatever they may have. */
 void accounts_move_memory(struct accounts *accounts, struct user *from, struct user *to, uint64_t bytes, uint64_t blocks);

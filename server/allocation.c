@@ -378,7 +378,8 @@ static int look_for_memory(struct allocation *allocation, char out_text[CHARGE_T
 	bool set_aside = wait_queue_is_set_aside(queue);
 	if (!set_aside && find_all(allocation) == 0) {
 		wait_queue_overtake(queue);
-		admission_overtake(&allocation->admission);
+		if (allocation->admission.bytes)
+			admission_overtake(&allocation->admission); /* it has been counted: there are quotas */
 		return commit_found(allocation);
 	}
 	if (!count_demand(allocation)) {
@@ -449,7 +450,7 @@ int allocation_start(struct allocation *allocation, char out_text[CHARGE_TEXT_MA
 	if (result == 0) {
 		allocation->deferred.cancel = cancel;
 		session_depart(session, allocation->slot.index, &allocation->deferred);
-	} else {
+	} else if (result < 0) {
 		admission_leave(&allocation->admission);
 	}
 	return result;

@@ -176,7 +176,7 @@ int quotas_limit(struct quotas *quotas, const char *text, char out_why[QUOTA_TEX
 {
 	char scope[PIECE_MAX], who[PIECE_MAX];
 	struct quota_entry *entry;
-	uint32_t uid;
+	uint32_t uid = 0;
 
 	if (!cut(&text, ':', scope) || !cut(&text, ':', who) || !*text)
 		return wrong(out_why, "must be user:WHO:KIND=LIMIT,… or session:WHO:KIND=LIMIT,…");
@@ -201,7 +201,7 @@ int quotas_guarantee(struct quotas *quotas, const char *text, char out_why[QUOTA
 	char scope[PIECE_MAX], who[PIECE_MAX];
 	struct quota_entry *entry;
 	uint64_t bytes;
-	uint32_t uid;
+	uint32_t uid = 0;
 
 	if (!cut(&text, ':', scope) || strcmp(scope, "user") != 0 || !cut(&text, '=', who))
 		return wrong(out_why, "must be user:WHO=SIZE");

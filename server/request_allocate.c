@@ -54,7 +54,9 @@ static void finish(struct allocation *allocation, struct connection *connection)
 	const struct slot *slot = &allocation->slot;
 	struct pool *pool = slot->session->pool;
 	const uint32_t *indexes = allocation->indexes;
-	char text[PUBLICATION_TEXT_MAX] = "";
+	char text[PUBLICATION_TEXT_MAX];
+
+	text[0] = '\0';
 	int error = allocation_write(allocation, text);
 
 	if (error == ERROR_OUT_OF_MEMORY)
@@ -114,7 +116,9 @@ static void start(struct request *request, struct allocation *allocation, uint64
 	allocation->finished = finished;
 	allocation->alignment = alignment;
 	allocation->wait_ms = wait_ms;
-	char text[CHARGE_TEXT_MAX] = "";
+	char text[CHARGE_TEXT_MAX];
+
+	text[0] = '\0'; /* not all of it is cleared for each request */
 	int result = allocation_start(allocation, text);
 	if (result == 0)
 		return;
