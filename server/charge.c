@@ -93,8 +93,10 @@ int charge_check_user(struct pool *pool, uint32_t uid, enum quota_kind kind, cha
 		snprintf(out_text, CHARGE_TEXT_MAX, "the pool has as many users as it takes");
 		return ERROR_LIMIT;
 	}
-	if (account_has_room(&user->account, kind, 1))
+	if (account_has_room(&user->account, kind, 1)) {
+		accounts_retire(&pool->accounts, user); /* it may have been made for this question */
 		return 0;
+	}
 	const struct session *most = largest(pool, uid, kind);
 	if (most && kind != QUOTA_SESSIONS)
 		snprintf(by, sizeof by, ", %" PRIu64 " of them by session %" PRIu32 " (%s, pid %" PRIu32 "), which has the most",
