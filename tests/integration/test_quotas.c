@@ -22,6 +22,7 @@
 #include "tests/support/client_process.h"
 #include "tests/support/daemon_fixture.h"
 #include "tests/support/pool_session.h"
+#include "tests/support/raw_session.h"
 
 #define ALICE 1001
 #define BOB 1002
@@ -172,6 +173,37 @@ static void test_bytes_of_a_user(void **state)
 	pool_session_await_used(root, 131072);
 	shmb_close(root);
 	assert_int_equal(info_of(ALICE).bytes.used, 0);
+}
+
+/* Several requests of one user under way, each for memory that the kernel must give first: each counts while it is. */
+static void test_at_once(void **state)
+{
+	struct raw_session alice = RAW_SESSION_CLOSED;
+	unsigned granted = 0, refused = 0;
+
+	(void)state;
+	daemon_fixture_start(&fixture, "--size", "64M", "--quota", "user:1001:bytes=16M", NULL);
+	open_to_all();
+	be(ALICE);
+	raw_session_open(&alice, fixture.socket_path, SHMBUDDY__V1__ACCESS__ACCESS_READ_WRITE);
+	be(0);
+	for (uint32_t slot = 1; slot <= 4; slot++) {
+		Shmbuddy__V1__Request *request = raw_session_allocate_request(8 << 20, NULL);
+		request->slot = slot;
+		request->sequence = 1;
+		assert_int_equal(raw_client_send_request(&alice.client, request), 0);
+	}
+	for (unsigned i = 0; i < 4; i++) {
+		Shmbuddy__V1__Reply *reply;
+		assert_int_equal(raw_client_receive_reply(&alice.client, &reply), 0);
+		granted += reply->status == SHMBUDDY__V1__STATUS__OK;
+		refused += reply->status == SHMBUDDY__V1__STATUS__OUT_OF_MEMORY;
+		shmbuddy__v1__reply__free_unpacked(reply, NULL);
+	}
+	assert_int_equal(granted, 2);
+	assert_int_equal(refused, 2);
+	assert_int_equal(info_of(ALICE).bytes.used, 16 << 20);
+	raw_session_close(&alice);
 }
 
 static void test_session(void **state)
@@ -685,10 +717,10 @@ static void test_refused_starts(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_bytes_of_a_user), TEST(test_session),     TEST(test_charge_moves), TEST(test_orphan),
-		TEST(test_guarantee),       TEST(test_other_kinds), TEST(test_clone),        TEST(test_waiting),
-		TEST(test_steps_aside),     TEST(test_overtaken),   TEST(test_dies_in_line), TEST(test_restart),
-		TEST(test_refused_starts),
+		TEST(test_at_once), TEST(test_bytes_of_a_user), TEST(test_session),     TEST(test_charge_moves),
+		TEST(test_orphan),  TEST(test_guarantee),       TEST(test_other_kinds), TEST(test_clone),
+		TEST(test_waiting), TEST(test_steps_aside),     TEST(test_overtaken),   TEST(test_dies_in_line),
+		TEST(test_restart), TEST(test_refused_starts),
 	};
 
 	if (geteuid() != 0) {
