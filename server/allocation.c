@@ -445,7 +445,8 @@ int allocation_start(struct allocation *allocation, char out_text[CHARGE_TEXT_MA
 		return refuse_too_many(allocation);
 	allocation->admission.session = session;
 	allocation->admission.blocks = allocation->count;
-	allocation->admission.waiter = (struct account_waiter){.turn = turn, .timed_out = timed_out};
+	allocation->admission.waiter.turn = turn;
+	allocation->admission.waiter.timed_out = timed_out;
 	int result = look_for_memory(allocation, out_text);
 	if (result == 0) {
 		allocation->deferred.cancel = cancel;
