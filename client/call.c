@@ -50,6 +50,16 @@ static void take_oom(struct call *call, const Shmbuddy__V1__OutOfMemory *from)
 		oom->limit = SHMB_OOM_KERNEL;
 	else if (from->limit == SHMBUDDY__V1__OUT_OF_MEMORY__LIMIT__BLOCKS)
 		oom->limit = SHMB_OOM_BLOCKS;
+	else if (from->limit == SHMBUDDY__V1__OUT_OF_MEMORY__LIMIT__USER)
+		oom->limit = SHMB_OOM_USER;
+	else if (from->limit == SHMBUDDY__V1__OUT_OF_MEMORY__LIMIT__SESSION)
+		oom->limit = SHMB_OOM_SESSION;
+	else if (from->limit == SHMBUDDY__V1__OUT_OF_MEMORY__LIMIT__GUARANTEE)
+		oom->limit = SHMB_OOM_GUARANTEE;
+	oom->quota = from->quota;
+	oom->quota_used = from->quota_used;
+	oom->quota_blocks = from->quota_blocks;
+	oom->quota_of_blocks = from->of_blocks;
 	oom->requested = from->requested;
 	oom->granted = from->granted;
 	oom->free = from->free_bytes;

@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdlib.h>
 
+#include "charge.h"
 #include "cleanup.h"
 #include "clock.h"
 #include "errors.h"
@@ -127,6 +128,7 @@ static int refused_by_kernel(struct allocation *allocation)
 /* The last word on an allocation that did not get its answer at once. */
 static void finish(struct allocation *allocation, int result)
 {
+	admission_leave(&allocation->admission);
 	struct session *session = allocation->slot.session;
 	uint32_t slot = allocation->slot.index; /* `finished` frees the allocation */
 
@@ -141,6 +143,7 @@ static void committed(struct commit_job *job, int result)
 {
 	struct allocation *allocation = (struct allocation *)job; /* its first member */
 
+	admission_unreserve(&allocation->admission);
 	if (allocation->slot.session->dead) {
 		release_all(allocation);
 		result = -ECANCELED;
@@ -150,6 +153,17 @@ static void committed(struct commit_job *job, int result)
 	finish(allocation, result);
 }
 
+/* Others of the same user come while the kernel is asked. */
+static void reserve(struct allocation *allocation)
+{
+	struct admission *admission = &allocation->admission;
+
+	admission->bytes = 0;
+	for (size_t i = 0; i < allocation->count; i++)
+		admission->bytes += allocation->ranges[i].length;
+	admission_reserve(admission);
+}
+
 /* What was found. 1: it is committed. 0: the committer has it. -ENOSPC: refused. */
 static int commit_found(struct allocation *allocation)
 {
@@ -157,6 +171,8 @@ static int commit_found(struct allocation *allocation)
 	allocation->job.range_count = allocation->count;
 	allocation->job.done = committed;
 	int result = committer_ensure(&allocation->slot.session->pool->committer, &allocation->job);
+	if (result == 0)
+		reserve(allocation);
 	return result < 0 ? refused_by_kernel(allocation) : result;
 }
 
@@ -194,9 +210,104 @@ static int find_all(struct allocation *allocation)
 	return evicted == EVICTION_MORE ? -EAGAIN : -ENOMEM;
 }
 
+/* Bytes that all blocks together would be granted. */
+static uint64_t total_granted(const struct allocation *allocation)
+{
+	uint64_t total = 0;
+
+	for (size_t i = 0; i < allocation->count; i++)
+		total += would_grant(allocation->slot.session->pool, allocation->sizes[i]);
+	return total;
+}
+
+/* A quota stops it, or what is guaranteed to others. */
+static int refuse_by_account(struct allocation *allocation, const struct account_obstacle *obstacle)
+{
+	const struct session *session = allocation->slot.session;
+	const struct accounts *accounts = &session->pool->accounts;
+	const struct account *account = obstacle->limit == ACCOUNT_OF_SESSION ? &session->account : &session->user->account;
+	struct allocation_refusal *refusal = &allocation->refusal;
+
+	*refusal = (struct allocation_refusal){
+		.requested = total_size(allocation),
+		.granted = allocation->admission.bytes,
+		.batch = allocation->batch ? total_size(allocation) : 0,
+		.limit = obstacle->limit == ACCOUNT_OF_SESSION ? SHMBUDDY__V1__OUT_OF_MEMORY__LIMIT__SESSION
+	             : obstacle->limit == ACCOUNT_OF_USER  ? SHMBUDDY__V1__OUT_OF_MEMORY__LIMIT__USER
+	                                                   : SHMBUDDY__V1__OUT_OF_MEMORY__LIMIT__GUARANTEE,
+		.set_aside = obstacle->set_aside,
+		.never = obstacle->never,
+		.kind = obstacle->kind,
+		.quota = account->quota->limit[obstacle->kind],
+		.used = account->used[obstacle->kind],
+		.used_blocks = account->used[QUOTA_BLOCKS],
+	};
+	if (obstacle->limit == ACCOUNT_OF_OTHERS) {
+		refusal->quota = accounts_promised_to_others(accounts, session->user);
+		refusal->used = refusal->used_blocks = 0;
+	}
+	return -ENOMEM;
+}
+
+/* What of its quotas stands in its way. False: nothing. The refusal says it, should it come to that. */
+static bool is_stopped(struct allocation *allocation, bool newcomer, struct account_obstacle *out_obstacle)
+{
+	struct session *session = allocation->slot.session;
+
+	if (!accounts_limit_memory(&session->pool->accounts, &session->account, session->user))
+		return false;
+	allocation->admission.bytes = total_granted(allocation);
+	*out_obstacle = admission_check(&allocation->admission, newcomer);
+	if (!out_obstacle->line)
+		return false;
+	refuse_by_account(allocation, out_obstacle);
+	return true;
+}
+
+static bool is_let_in(void *context)
+{
+	struct account_obstacle obstacle;
+
+	return !is_stopped(context, true, &obstacle);
+}
+
+/* What the user's own cache blocks are charged with, it can have for this. */
+static bool make_room_in_account(struct allocation *allocation, const struct account_obstacle *obstacle)
+{
+	struct session *session = allocation->slot.session;
+
+	if (obstacle->never || obstacle->set_aside || obstacle->limit == ACCOUNT_OF_SESSION)
+		return false;
+	return eviction_run(session->pool, session->user->uid, is_let_in, allocation) == EVICTION_ENOUGH;
+}
+
+static struct allocation *of_waiter(struct waiter *waiter)
+{
+	return (struct allocation *)((char *)waiter - offsetof(struct allocation, waiter));
+}
+
 static bool take(struct waiter *waiter)
 {
-	return find_all((struct allocation *)((char *)waiter - offsetof(struct allocation, waiter))) == 0;
+	struct allocation *allocation = of_waiter(waiter);
+	struct account_obstacle obstacle;
+
+	return !is_stopped(allocation, false, &obstacle) && find_all(allocation) == 0;
+}
+
+/* Memory may be there, and its quota is used up by others of its user meanwhile: it waits for that, and stands in nobody's way. */
+static bool step_aside(struct waiter *waiter)
+{
+	struct allocation *allocation = of_waiter(waiter);
+	struct account_obstacle obstacle;
+
+	if (!is_stopped(allocation, false, &obstacle) || (allocation->wait_ms && !admission_can_wait(&allocation->admission)))
+		return false;
+	wait_queue_leave(waiter);
+	if (allocation->wait_ms)
+		admission_wait(&allocation->admission, &obstacle); /* it can */
+	else
+		finish(allocation, -ENOMEM);
+	return true;
 }
 
 /* There may be room; it is another's, who came before. */
@@ -214,7 +325,7 @@ static int refuse_set_aside(struct allocation *allocation)
 
 static void ended(struct waiter *waiter, int result)
 {
-	struct allocation *allocation = (struct allocation *)((char *)waiter - offsetof(struct allocation, waiter));
+	struct allocation *allocation = of_waiter(waiter);
 
 	if (result == 0) {
 		result = commit_found(allocation);
@@ -233,7 +344,7 @@ static void cancel(struct deferred *deferred, bool lost)
 {
 	struct allocation *allocation = (struct allocation *)((char *)deferred - offsetof(struct allocation, deferred));
 
-	if (wait_queue_leave(&allocation->waiter))
+	if (wait_queue_leave(&allocation->waiter) || account_line_leave(&allocation->admission.waiter))
 		finish(allocation, -ECANCELED);
 	else if (!lost)
 		committer_cancel(&allocation->job);
@@ -255,27 +366,64 @@ static bool count_demand(struct allocation *allocation)
 	return demand_fits_empty(demand, buddy_units(&pool->buddy));
 }
 
+/* 0, unless it is to wait and may not: -EDQUOT, with the sentence; -ENOMEM: its time is over. */
+static int begin_wait(struct allocation *allocation, char out_text[CHARGE_TEXT_MAX])
+{
+	struct admission *admission = &allocation->admission;
+
+	if (!allocation->wait_ms)
+		return 0;
+	if (!admission->waits && charge_check(allocation->slot.session, QUOTA_WAITERS, out_text))
+		return -EDQUOT;
+	admission_begin_wait(admission, allocation->wait_ms);
+	return admission_left(admission) ? 0 : -ENOMEM;
+}
+
+/* A quota stops it. 0: it waits for room there. -ENOMEM, -EDQUOT: it does not. */
+static int wait_for_account(struct allocation *allocation, const struct account_obstacle *obstacle,
+                            char out_text[CHARGE_TEXT_MAX])
+{
+	if (obstacle->never || !allocation->wait_ms)
+		return -ENOMEM;
+	int result = begin_wait(allocation, out_text);
+	if (result == 0)
+		result = admission_wait(&allocation->admission, obstacle);
+	return result == -ETIMEDOUT ? -ENOMEM : result;
+}
+
 /* There is no room, or what there is, is set aside. 0: it waits. -ENOMEM, -EDQUOT: it does not. */
-static int wait_for_memory(struct allocation *allocation, bool set_aside)
+static int wait_for_memory(struct allocation *allocation, bool set_aside, char out_text[CHARGE_TEXT_MAX])
 {
 	struct wait_queue *queue = &allocation->slot.session->pool->wait_queue;
 
+	if (set_aside)
+		refuse_set_aside(allocation);
 	if (set_aside && !allocation->wait_ms)
-		return refuse_set_aside(allocation);
+		return -ENOMEM;
+	int result = begin_wait(allocation, out_text);
+	if (result < 0)
+		return result;
 	allocation->waiter.take = take;
+	allocation->waiter.step_aside = step_aside;
 	allocation->waiter.ended = ended;
-	return wait_queue_join(queue, &allocation->waiter, allocation->wait_ms);
+	return wait_queue_join(queue, &allocation->waiter, allocation->wait_ms ? admission_left(&allocation->admission) : 0);
 }
 
 /* 1: found and committed. 0: it waits, for room or for the committer. -ENOMEM, -ENOSPC, -EDQUOT: refused. */
-static int look_for_memory(struct allocation *allocation)
+static int look_for_memory(struct allocation *allocation, char out_text[CHARGE_TEXT_MAX])
 {
 	struct wait_queue *queue = &allocation->slot.session->pool->wait_queue;
+	struct account_obstacle obstacle;
+
+	if (is_stopped(allocation, true, &obstacle) && !make_room_in_account(allocation, &obstacle))
+		return wait_for_account(allocation, &obstacle, out_text);
 	bool set_aside = wait_queue_is_set_aside(queue);
 	int result = set_aside ? -ENOMEM : find_all(allocation);
 
 	if (result == 0) {
 		wait_queue_overtake(queue);
+		if (allocation->admission.bytes)
+			admission_overtake(&allocation->admission); /* it has been counted: there are quotas */
 		return commit_found(allocation);
 	}
 	if (result == -EAGAIN)
@@ -285,7 +433,42 @@ static int look_for_memory(struct allocation *allocation)
 		allocation->refusal.never = true;
 		return -ENOMEM;
 	}
-	return wait_for_memory(allocation, set_aside);
+	return wait_for_memory(allocation, set_aside, out_text);
+}
+
+static struct allocation *of_account_waiter(struct account_waiter *waiter)
+{
+	return (struct allocation *)((char *)waiter - offsetof(struct allocation, admission.waiter));
+}
+
+/* Its account has room, or its time is over: a look, the last one in that case. It may wait again, elsewhere. */
+static void look_again(struct allocation *allocation)
+{
+	char text[CHARGE_TEXT_MAX];
+	int result = look_for_memory(allocation, text);
+
+	if (result == 0)
+		return;
+	if (result < 0 && !admission_left(&allocation->admission))
+		allocation->refusal.waited_ms = allocation->wait_ms;
+	finish(allocation, result > 0 ? 0 : result == -ENOSPC ? -ENOSPC : -ENOMEM);
+}
+
+static bool turn(struct account_waiter *waiter)
+{
+	struct allocation *allocation = of_account_waiter(waiter);
+	struct account_obstacle obstacle;
+
+	if (is_stopped(allocation, false, &obstacle) && obstacle.line == waiter->line)
+		return false;
+	account_line_leave(waiter);
+	look_again(allocation);
+	return true;
+}
+
+static void timed_out(struct account_waiter *waiter)
+{
+	look_again(of_account_waiter(waiter));
 }
 
 /* More blocks than the pool has records: no free helps. */
@@ -300,16 +483,22 @@ static int refuse_too_many(struct allocation *allocation)
 	return -ENOMEM;
 }
 
-int allocation_start(struct allocation *allocation)
+int allocation_start(struct allocation *allocation, char out_text[CHARGE_TEXT_MAX])
 {
 	struct session *session = allocation->slot.session;
 
 	if (allocation->count > session->pool->blocks.table.capacity)
 		return refuse_too_many(allocation);
-	int result = look_for_memory(allocation);
+	allocation->admission.session = session;
+	allocation->admission.blocks = allocation->count;
+	allocation->admission.waiter.turn = turn;
+	allocation->admission.waiter.timed_out = timed_out;
+	int result = look_for_memory(allocation, out_text);
 	if (result == 0) {
 		allocation->deferred.cancel = cancel;
 		session_depart(session, allocation->slot.index, &allocation->deferred);
+	} else if (result < 0) {
+		admission_leave(&allocation->admission);
 	}
 	return result;
 }
@@ -320,8 +509,7 @@ static int prepare(struct allocation *allocation, struct publication *out_public
 {
 	struct session *session = allocation->slot.session;
 	struct pool *pool = session->pool;
-	const struct publication_wish wish = {allocation->name, allocation->name_length, allocation->replace,
-	                                      session->record->uid};
+	const struct publication_wish wish = {allocation->name, allocation->name_length, allocation->replace, session};
 	int error = allocation->name_length ? publication_check(pool, &wish, out_text) : 0, result;
 
 	if (error)
@@ -406,6 +594,7 @@ int allocation_write(struct allocation *allocation, char out_text[PUBLICATION_TE
 							  .block = allocation->indexes[0],
 							  .block_id = id,
 							  .created_ns = now,
+							  .session = session_key(session),
 							  .uid = session->record->uid,
 							  .name = allocation->name,
 							  .name_length = allocation->name_length,

@@ -11,6 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "admission.h"
 #include "committer.h"
 #include "publication.h"
 #include "session.h"
@@ -25,12 +26,16 @@ struct allocation_refusal {
 	int limit;                                /* Shmbuddy__V1__OutOfMemory__Limit */
 	uint32_t waited_ms;                       /* it has waited for so long; 0: not at all */
 	bool set_aside;                           /* there may be room, but for one who waits, and came before */
-	bool never;                               /* an empty segment would not do either */
+	bool never;                               /* an empty segment would not do either, or the quota is too small for it */
+	enum quota_kind kind;                     /* of a quota: QUOTA_BYTES or QUOTA_BLOCKS; and so the next three */
+	uint64_t quota, used;                     /* of that; with GUARANTEE: what is guaranteed to others, and not used yet */
+	uint64_t used_blocks;                     /* in which the used bytes are */
 };
 
 struct allocation {
 	struct commit_job job; /* first: the committer knows the allocation by it */
 	struct waiter waiter;
+	struct admission admission;
 	struct deferred deferred;
 	uint32_t wait_ms;   /* how long it waits for room at most; 0: not, but for what is on its way back by itself */
 	uint64_t alignment; /* bytes; 0: none asked for */
@@ -59,11 +64,12 @@ int allocation_new(size_t count, bool batch, struct allocation **out_allocation)
 void allocation_free(struct allocation *allocation);
 
 /*
- * Finds and commits memory for all blocks. 1: done, go on with allocation_write. 0: `finished` will be called, with 0, or
+ * Finds and commits memory for all blocks, if quotas let it. 1: done, go on with allocation_write. 0: `finished` will be called, with 0, or
  * -ECANCELED, or one of these errors, after which nothing is left of it but `refusal`: -ENOMEM: the segment has no room for one of
- * the blocks, or the table for so many; -ENOSPC: the kernel has no memory. Or, at once, -EDQUOT: as many wait as may.
+ * the blocks, the table for so many, or a quota; -ENOSPC: the kernel has no memory. Or, at once, -EDQUOT: as many wait as may, of the session
+ * and its user with a sentence in `out_text`.
  */
-int allocation_start(struct allocation *allocation);
+int allocation_start(struct allocation *allocation, char out_text[CHARGE_TEXT_MAX]);
 
 /*
  * Writes the blocks, and the name, the lease and the metadata, into the tables, decides and records: the request has happened. 0, or an

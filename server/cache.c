@@ -12,7 +12,8 @@
  * something is evicted. So the order is that of least recent use, whichever way it was used; a session's trail forgets the oldest of uses that are
  * many. What a client writes there itself can make a block look used, as using it could, and nothing look unused.
  *
- * Fairness. Eviction takes from the user who has the most in idle blocks, then again: nobody's cache pushes a smaller one out.
+ * Fairness. Eviction takes from the user who has the most in idle blocks, then again: nobody's cache pushes a smaller one out. From a user who has
+ * no more than what is guaranteed to it, others get nothing.
  */
 #include "cache.h"
 
@@ -154,12 +155,20 @@ void cache_adopt(struct pool *pool, uint32_t block)
 		cache_give_back(&pool->cache, block, record_id(blocks_word(&pool->blocks, block)));
 }
 
+/* What is guaranteed to a user is not taken from it. */
+static bool may_give(const struct cache *cache, const struct cache_user *user)
+{
+	const struct user *account = accounts_find(&cache->pool->accounts, user->uid);
+
+	return !account || account->account.used[QUOTA_BYTES] > account->guarantee;
+}
+
 static struct cache_user *richest(const struct cache *cache)
 {
-	struct cache_user *found = cache->users;
+	struct cache_user *found = NULL;
 
-	for (struct cache_user *user = found; user; user = user->next) {
-		if (user->bytes > found->bytes)
+	for (struct cache_user *user = cache->users; user; user = user->next) {
+		if ((!found || user->bytes > found->bytes) && may_give(cache, user))
 			found = user;
 	}
 	return found;

@@ -28,10 +28,12 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "adoption.h"
+#include "charge.h"
 #include "commit.h"
 #include "connection.h"
 #include "errors.h"
@@ -200,13 +202,13 @@ static uint32_t waiting(const struct pool *pool, uint32_t uid)
 	return count;
 }
 
-static int refuse(int error, const char *text, const char **out_text)
+static int refuse(int error, const char *text, char out_text[CHARGE_TEXT_MAX])
 {
-	*out_text = text;
+	snprintf(out_text, CHARGE_TEXT_MAX, "%s", text);
 	return error;
 }
 
-int clone_begin(const struct slot *slot, const struct handle *held, uint32_t count, const char **out_text)
+int clone_begin(const struct slot *slot, const struct handle *held, uint32_t count, char out_text[CHARGE_TEXT_MAX])
 {
 	struct session *parent = slot->session;
 	struct clones *clones = &parent->pool->clones;
@@ -216,6 +218,9 @@ int clone_begin(const struct slot *slot, const struct handle *held, uint32_t cou
 	if (waiting(parent->pool, parent->record->uid) >= WAITING_MAX)
 		return refuse(ERROR_LIMIT,
 		              "64 clones of this user wait to be adopted: fork their processes first, or wait 10 seconds", out_text);
+	int error = charge_check_user(parent->pool, parent->record->uid, QUOTA_SESSIONS, out_text);
+	if (error)
+		return error;
 	struct clone *clone = calloc(1, sizeof *clone + count * sizeof *held);
 	int result = clone ? session_open_clone(parent, &clone->copy) : -ENOMEM;
 	if (result < 0) {

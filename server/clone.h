@@ -9,6 +9,8 @@
 #include <stdint.h>
 #include <uv.h>
 
+#include "charge.h"
+
 struct clone;
 struct handle;
 struct pool;
@@ -30,6 +32,6 @@ void clones_close(struct clones *clones);
  * Begins to clone the slot's session, which holds `count` (HOLD_SLOTS at most) blocks by its hold page too, as it says: one handle each,
  * copied. The request is answered, now or later. 0, or an ERROR_*, of which the client is still to be told, and its sentence.
  */
-int clone_begin(const struct slot *slot, const struct handle *held, uint32_t count, const char **out_text);
+int clone_begin(const struct slot *slot, const struct handle *held, uint32_t count, char out_text[CHARGE_TEXT_MAX]);
 
 #endif

@@ -46,6 +46,7 @@ static const struct operation operations[] = {
 	OPERATION(REMOVE) = {request_remove, true, SLOT_REMOVE},
 	OPERATION(LIST_CLIENTS) = {request_list_clients, false, SLOT_NOTHING},
 	OPERATION(LIST_HOLDERS) = {request_list_holders, false, SLOT_NOTHING},
+	OPERATION(LIST_USERS) = {request_list_users, false, SLOT_NOTHING},
 	OPERATION(END_SESSION) = {request_end_session, true, SLOT_NOTHING},
 	OPERATION(SUBSCRIBE) = {request_subscribe, false, SLOT_NOTHING},
 };

@@ -102,6 +102,7 @@ void dying_free(struct pool *pool, uint32_t index)
 	struct commit_range range = {pool->blocks.records[index].offset, body->granted};
 	uint64_t size = body->size;
 
+	payer_end(pool, index);
 	if (!body->owner) {
 		pool->unowned_blocks--;
 		pool->unowned_bytes -= body->granted;
@@ -141,8 +142,11 @@ static void set_dead(struct dying *dying, uint32_t index)
 
 static void look_again(uv_timer_t *timer);
 
-static void make_orphan(struct dying *dying, uint32_t index)
+/* The session has it in its page; NULL: some session may. */
+static void make_orphan(struct dying *dying, uint32_t index, const struct session *session)
 {
+	if (session)
+		payer_found(dying->pool, index, session->user);
 	blocks_set_state(&dying->pool->blocks, index, RECORD_ORPHAN);
 	take_out(dying, index);
 	add(dying, &dying->confirmed, index);
@@ -173,7 +177,7 @@ static void read_page(struct dying *dying, const struct session *session)
 	}
 	for (size_t i = 0; i < HOLD_SLOTS; i++) {
 		if (slots[i] && (link = find(dying, slots[i])) && record_state(blocks_word(blocks, link - 1)) == RECORD_DYING)
-			make_orphan(dying, link - 1);
+			make_orphan(dying, link - 1, session);
 	}
 }
 
@@ -213,7 +217,7 @@ static bool go_on_looking(struct dying *dying, uint32_t pages, uint32_t blocks)
 		if (blocks-- == 0)
 			return false;
 		if (dying->unreadable)
-			make_orphan(dying, dying->looked_for - 1);
+			make_orphan(dying, dying->looked_for - 1, NULL);
 		else
 			end_one(dying, dying->looked_for - 1);
 	}
@@ -288,15 +292,30 @@ void dying_begin(struct pool *pool, uint32_t index)
 	set_dead(dying, index);
 }
 
+struct search {
+	const struct pool *pool;
+	const struct session **out_holder; /* the first */
+};
+
+static bool note_holder(void *context, uint32_t session, uint32_t count)
+{
+	struct search *search = context;
+
+	(void)count;
+	*search->out_holder = search->pool->sessions.by_number[session];
+	return false;
+}
+
 void dying_settle(const struct session *asking, uint32_t index)
 {
 	struct pool *pool = asking->pool;
-	int held = dying_count_holds(asking, index) ? 1 : dying_is_held(pool, index, 0);
+	const struct session *holder = dying_count_holds(asking, index) ? asking : NULL;
+	int result = holder ? 0 : dying_list_holds(pool, index, note_holder, &(struct search){pool, &holder});
 
-	if (held == 0)
+	if (result == 0 && !holder)
 		end_one(&pool->dying, index);
 	else
-		make_orphan(&pool->dying, index);
+		make_orphan(&pool->dying, index, holder);
 }
 
 void dying_revive(struct pool *pool, uint32_t index)

@@ -41,8 +41,14 @@ void extension_free(struct extension *extension)
 	free(extension);
 }
 
+void extension_merge(struct extension *extension)
+{
+	admission_unreserve(&extension->admission);
+}
+
 void extension_release(struct extension *extension)
 {
+	admission_unreserve(&extension->admission);
 	reclaim_release(pool_of(extension)->reclaim, &extension->tail);
 }
 
@@ -76,6 +82,20 @@ static void cancel(struct deferred *deferred, bool lost)
 		committer_cancel(&extension->job);
 }
 
+/* Does a quota stand in its way? Else it is charged with its tail. */
+static bool is_stopped(struct extension *extension)
+{
+	struct session *session = extension->slot.session;
+	struct admission *admission = &extension->admission;
+
+	*admission = (struct admission){.session = session, .bytes = extension->tail.length};
+	if (accounts_limit_memory(&session->pool->accounts, &session->account, session->user) &&
+	    admission_check(admission, true).line)
+		return true;
+	admission_reserve(admission);
+	return false;
+}
+
 static int take_tail(struct extension *extension)
 {
 	struct pool *pool = pool_of(extension);
@@ -89,6 +109,10 @@ static int take_tail(struct extension *extension)
 		return -ENOMEM;
 	extension->tail = (struct commit_range){offset + granted, whole * pool->unit - granted};
 	reclaim_handed_out(pool->reclaim, &extension->tail);
+	if (is_stopped(extension)) {
+		reclaim_release(pool->reclaim, &extension->tail);
+		return -ENOMEM;
+	}
 	wait_queue_overtake(&pool->wait_queue);
 	return 0;
 }

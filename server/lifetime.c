@@ -5,6 +5,7 @@
 #include <assert.h>
 
 #include "cache.h"
+#include "charge.h"
 #include "dying.h"
 #include "errors.h"
 #include "reclaim.h"
@@ -112,9 +113,10 @@ void lifetime_change_body(struct pool *pool, uint32_t block, enum record_state s
 	const struct block_body *body = blocks_body(&pool->blocks, block);
 	/* Of what becomes less, the differences wrap, and the sums are right again. */
 	if (body->owner)
-		pool->sessions.by_number[body->owner]->bytes += body->granted - former->granted;
+		account_charge(&pool->sessions.by_number[body->owner]->account, QUOTA_BYTES, body->granted - former->granted);
 	else
 		pool->unowned_bytes += body->granted - former->granted;
+	payer_resized(pool, block, former->granted);
 	pool->requested += body->size - former->size;
 	if (body->metadata != former->metadata)
 		metadata_give(&pool->metadata, former->metadata);
@@ -132,9 +134,10 @@ static void own(struct session *session, uint32_t index)
 	struct pool *pool = session->pool;
 
 	index_list_push(pool->blocks.owned, &session->blocks, index);
-	session->block_count++;
 	session->held++;
-	session->bytes += blocks_body(&pool->blocks, index)->granted;
+	account_charge(&session->account, QUOTA_BLOCKS, 1);
+	account_charge(&session->account, QUOTA_BYTES, blocks_body(&pool->blocks, index)->granted);
+	payer_begin(pool, index, session->user);
 }
 
 void lifetime_add_owner(struct session *session, uint32_t index)
@@ -159,6 +162,7 @@ void lifetime_adopt_block(struct pool *pool, uint32_t index)
 	} else {
 		pool->unowned_blocks++;
 		pool->unowned_bytes += body->granted;
+		payer_begin(pool, index, accounts_user(&pool->accounts, pool->blocks.records[index].uid));
 	}
 }
 
@@ -169,13 +173,15 @@ void lifetime_drop_owner(struct session *session, uint32_t index)
 
 	index_list_step_over(pool->blocks.owned, &session->walk_blocks, index);
 	index_list_remove(pool->blocks.owned, &session->blocks, index);
-	session->block_count--;
 	session->held -= lifetime_find_reference(session, index) == 0;
-	session->bytes -= body->granted;
+	account_uncharge(&session->account, QUOTA_BLOCKS, 1);
+	account_uncharge(&session->account, QUOTA_BYTES, body->granted);
+	account_line_wake(&pool->accounts.lines, &session->account.line);
 	if (!blocks_is_owned_alone(&pool->blocks, index)) {
 		pool->unowned_blocks++;
 		pool->unowned_bytes += body->granted;
 		blocks_drop_owner(&pool->blocks, index, RECORD_LIVE);
+		payer_settle(pool, index);
 		if (blocks_is_cached(&pool->blocks, index))
 			cache_settle(pool, index);
 		return;
@@ -193,6 +199,7 @@ void lifetime_adopt_reference(struct session *session, uint32_t index)
 	pair_index_add(&pool->references.by_holder, index, session->number, block);
 	session->reference_count++;
 	session->held += blocks_body(&pool->blocks, block)->owner != session->number;
+	payer_hold(pool, block, session->user);
 }
 
 void lifetime_add_reference(struct session *session, uint32_t index)
@@ -234,13 +241,30 @@ void lifetime_set_reference(struct session *session, uint32_t index, uint32_t co
 	index_list_remove(pool->references.of_session, &session->references, index);
 	session->reference_count--;
 	session->held -= blocks_body(&pool->blocks, block)->owner != session->number;
+	payer_let_go(pool, block, session->user);
 	lifetime_free_unheld(pool, block);
+}
+
+/* A record of a user has come, or is about to go: it counts, and it holds a block, for that user. */
+static void add_charge(struct pool *pool, enum quota_kind kind, uint32_t uid, uint64_t session, uint32_t block)
+{
+	charge_add(pool, kind, uid, session);
+	payer_hold(pool, block, accounts_find(&pool->accounts, uid));
+}
+
+static void drop_charge(struct pool *pool, enum quota_kind kind, uint32_t uid, uint64_t session, uint32_t block)
+{
+	payer_let_go(pool, block, accounts_find(&pool->accounts, uid));
+	charge_drop(pool, kind, uid, session);
 }
 
 void lifetime_adopt_name(struct pool *pool, uint32_t index)
 {
-	index_list_push(pool->names.of_block, &pool->blocks.names[names_body(&pool->names, index)->block], index);
+	const struct name_body *body = names_body(&pool->names, index);
+
+	index_list_push(pool->names.of_block, &pool->blocks.names[body->block], index);
 	pool->name_count++;
+	add_charge(pool, QUOTA_NAMES, body->uid, body->session, body->block);
 }
 
 void lifetime_add_name(struct pool *pool, uint32_t index)
@@ -254,27 +278,31 @@ void lifetime_add_name(struct pool *pool, uint32_t index)
 
 void lifetime_drop_name(struct pool *pool, uint32_t index)
 {
-	uint32_t block = names_body(&pool->names, index)->block;
+	const struct name_body *body = names_body(&pool->names, index);
+	uint32_t block = body->block;
 
 	events_emit_name(pool, EVENT_NAME_REMOVED, index); /* while its record says what it was */
 	index_list_remove(pool->names.of_block, &pool->blocks.names[block], index);
 	names_drop(&pool->names, index);
 	pool->name_count--;
+	drop_charge(pool, QUOTA_NAMES, body->uid, body->session, block);
 	lifetime_free_unheld(pool, block);
 }
 
 void lifetime_replace_name(struct pool *pool, uint32_t index)
 {
-	uint32_t before = names_body(&pool->names, index)->block;
+	const struct name_body *before = names_body(&pool->names, index);
 
 	events_emit_name(pool, EVENT_NAME_REMOVED, index);
 	names_replace(&pool->names, index);
 	events_emit_name(pool, EVENT_NAME_PUBLISHED, index);
-	uint32_t block = names_body(&pool->names, index)->block;
-	index_list_remove(pool->names.of_block, &pool->blocks.names[before], index);
-	index_list_push(pool->names.of_block, &pool->blocks.names[block], index);
-	add_holder(pool, block);
-	lifetime_free_unheld(pool, before); /* held still where it is the same block */
+	const struct name_body *now = names_body(&pool->names, index);
+	index_list_remove(pool->names.of_block, &pool->blocks.names[before->block], index);
+	index_list_push(pool->names.of_block, &pool->blocks.names[now->block], index);
+	add_charge(pool, QUOTA_NAMES, now->uid, now->session, now->block);
+	drop_charge(pool, QUOTA_NAMES, before->uid, before->session, before->block);
+	add_holder(pool, now->block);
+	lifetime_free_unheld(pool, before->block); /* held still where it is the same block */
 }
 
 uint32_t lifetime_find_link(const struct pool *pool, uint32_t from, uint32_t to)
@@ -290,6 +318,7 @@ void lifetime_adopt_link(struct pool *pool, uint32_t index)
 	index_list_push(pool->links.of_to, &pool->blocks.links_to[record->to], index);
 	pair_index_add(&pool->links.by_ends, index, record->from, record->to);
 	pool->link_count++;
+	add_charge(pool, QUOTA_LINKS, record->uid, record->session, record->to);
 }
 
 void lifetime_add_link(struct pool *pool, uint32_t index)
@@ -309,6 +338,7 @@ void lifetime_drop_link(struct pool *pool, uint32_t index)
 	pair_index_remove(&pool->links.by_ends, index);
 	pool->link_count--;
 	links_set_state(&pool->links, index, RECORD_FREE);
+	drop_charge(pool, QUOTA_LINKS, record->uid, record->session, to);
 	lifetime_free_unheld(pool, to);
 }
 
@@ -319,6 +349,7 @@ void lifetime_adopt_ticket(struct pool *pool, uint32_t index)
 	index_list_push(pool->tickets.of_block, &pool->blocks.tickets[record->block], index);
 	tickets_add(&pool->tickets, index);
 	deadlines_set(&pool->deadlines, DEADLINE_TICKET, index, record->deadline);
+	add_charge(pool, QUOTA_TICKETS, record->uid, record->session, record->block);
 }
 
 void lifetime_add_ticket(struct pool *pool, uint32_t index)
@@ -330,11 +361,13 @@ void lifetime_add_ticket(struct pool *pool, uint32_t index)
 
 void lifetime_drop_ticket(struct pool *pool, uint32_t index)
 {
-	uint32_t block = pool->tickets.records[index].block;
+	const struct ticket_record *record = &pool->tickets.records[index];
+	uint32_t block = record->block;
 
 	index_list_remove(pool->tickets.of_block, &pool->blocks.tickets[block], index);
 	deadlines_remove(&pool->deadlines, DEADLINE_TICKET, index);
 	tickets_set_state(&pool->tickets, index, RECORD_FREE);
+	drop_charge(pool, QUOTA_TICKETS, record->uid, record->session, block);
 	lifetime_free_unheld(pool, block);
 }
 
@@ -343,6 +376,7 @@ void lifetime_adopt_lease(struct pool *pool, uint32_t index)
 	pool->blocks.leases[pool->leases.records[index].block] = index + 1;
 	pool->leases.count++;
 	deadlines_set(&pool->deadlines, DEADLINE_LEASE, index, LEASE_DEADLINE(leases_word(&pool->leases, index)));
+	payer_settle(pool, pool->leases.records[index].block);
 }
 
 void lifetime_add_lease(struct pool *pool, uint32_t index, uint64_t deadline)
@@ -366,14 +400,22 @@ void lifetime_drop_lease(struct pool *pool, uint32_t index)
 	pool->leases.count--;
 	deadlines_remove(&pool->deadlines, DEADLINE_LEASE, index);
 	leases_set(&pool->leases, index, 0);
+	payer_settle(pool, block);
 	lifetime_free_unheld(pool, block);
 }
 
 void lifetime_drop_cached(struct pool *pool, uint32_t block)
 {
 	blocks_drop_cached(&pool->blocks, block);
+	payer_settle(pool, block);
 	cache_settle(pool, block);
 	lifetime_free_unheld(pool, block);
+}
+
+void lifetime_add_cached(struct pool *pool, uint32_t block)
+{
+	payer_settle(pool, block);
+	cache_settle(pool, block); /* it may be held by a hold page alone, of which nothing is known here */
 }
 
 void lifetime_drop_hold(struct session *session, const struct hold *hold)

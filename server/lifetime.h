@@ -82,7 +82,8 @@ void lifetime_add_lease(struct pool *pool, uint32_t lease, uint64_t deadline);
 void lifetime_renew_lease(struct pool *pool, uint32_t lease, uint64_t deadline);
 void lifetime_drop_lease(struct pool *pool, uint32_t lease);
 
-/* A cache block is none any more. */
+/* After it was decided that a block is a cache block; and it is none any more. */
+void lifetime_add_cached(struct pool *pool, uint32_t block);
 void lifetime_drop_cached(struct pool *pool, uint32_t block);
 
 /*

@@ -9,7 +9,7 @@
 #include "region.h"
 #include "shared_object.h"
 
-/* Bytes of records committed at a time: 409 links. */
+/* Bytes of records committed at a time: 341 links. */
 #define LINKS_STEP 16384
 
 int links_init(struct links *links, const struct shared_object *state, uint64_t at, uint32_t capacity)
@@ -54,6 +54,8 @@ void links_write(struct links *links, uint32_t index, const struct link_record *
 	record->to = content->to;
 	record->from_id = content->from_id;
 	record->to_id = content->to_id;
+	record->session = content->session;
+	record->uid = content->uid;
 	record->checksum = link_checksum(record);
 	commit(&record->word, RECORD_PENDING);
 }

@@ -31,15 +31,16 @@ int main(int argc, char **argv)
 {
 	struct options options;
 
-	switch (options_parse(argc, argv, &options)) {
-	case OPTIONS_DONE: return 0;
-	case OPTIONS_WRONG: return 2;
-	case OPTIONS_RUN: break;
+	enum options_result parsed = options_parse(argc, argv, &options);
+	if (parsed != OPTIONS_RUN) {
+		options_deinit(&options);
+		return parsed == OPTIONS_DONE ? 0 : 2;
 	}
 	open_standard_streams();
 	signal(SIGPIPE, SIG_IGN); /* a client that is gone is an error of its connection, not an end of the daemon */
 	signal(SIGXFSZ, SIG_IGN); /* a limit on file sizes is an answer of ftruncate */
 	log_open(options.log_level);
 	int result = daemon_run(&options);
+	options_deinit(&options);
 	return result == -EUCLEAN ? 3 : result < 0 ? 1 : 0;
 }

@@ -91,6 +91,7 @@ static void write_body(struct name_record *record, unsigned which, const struct 
 		.offset = content->range.offset,
 		.length = content->range.length,
 		.created_ns = content->created_ns,
+		.session = content->session,
 		.block = content->block,
 		.uid = content->uid,
 	};

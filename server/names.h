@@ -31,6 +31,7 @@ struct name_range {
 /* What a new name, or a new publication of one, says. */
 struct name_content {
 	uint64_t id, block_id, created_ns;
+	uint64_t session; /* SESSION_KEY of the publisher */
 	struct name_range range;
 	uint32_t block, uid;
 	const char *name; /* name_length bytes that name_check has passed; not needed where a name is replaced */

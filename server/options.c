@@ -49,6 +49,8 @@ enum {
 	OPTION_RETURN_AFTER,
 	OPTION_PRESSURE,
 	OPTION_LOG_LEVEL,
+	OPTION_QUOTA,
+	OPTION_GUARANTEE,
 };
 
 static const struct {
@@ -79,6 +81,11 @@ static const struct {
      "give freed memory back to the kernel after 500ms, 2s, 1m\n(default: 1s), or never; with --commit up-front it stays"},
 	{"pressure", OPTION_PRESSURE, "LOW,HIGH",
      "tell who is subscribed to memory pressure when so many percent\nof the pool are used (default: 80,95)"},
+	{"quota", OPTION_QUOTA, "LIMITS",
+     "user:WHO:KIND=N,... or session:WHO:KIND=N,...: WHO is a user or\n* for all others; KIND bytes, blocks, names, "
+     "tickets, links,\n"
+     "waiters or sessions; N a number, a size, or none. Again for more"},
+	{"guarantee", OPTION_GUARANTEE, "BYTES", "user:WHO=SIZE: so much memory is kept for that user. Again for\nmore"},
 	{"log-level", OPTION_LOG_LEVEL, "LEVEL", "error, warning, info (default) or debug"},
 	{"help", OPTION_HELP, NULL, "this"},
 	{"version", OPTION_VERSION, NULL, "the version"},
@@ -221,6 +228,17 @@ static enum options_result check(struct pool_options *pool)
 	return OPTIONS_RUN;
 }
 
+/* --quota or --guarantee. */
+static enum options_result take_quota(int option, const char *argument, struct quotas *quotas)
+{
+	bool limit = option == OPTION_QUOTA;
+	char why[QUOTA_TEXT_MAX] = "there is no memory left";
+
+	if ((limit ? quotas_limit(quotas, argument, why) : quotas_guarantee(quotas, argument, why)) < 0)
+		return wrong("--%s %s: %s", limit ? "quota" : "guarantee", argument, why);
+	return OPTIONS_RUN;
+}
+
 static enum options_result take(int option, const char *argument, struct options *options)
 {
 	struct pool_options *pool = &options->pool;
@@ -278,6 +296,8 @@ static enum options_result take(int option, const char *argument, struct options
 		if (pressure_parse(argument, &pool->pressure_low, &pool->pressure_high) < 0)
 			return wrong("--pressure %s: must be two numbers from 1 to 100, the lower one first, such as 80,95", argument);
 		break;
+	case OPTION_QUOTA:
+	case OPTION_GUARANTEE: return take_quota(option, argument, &options->quotas);
 	case OPTION_LOG_LEVEL:
 		if (log_parse_level(argument, &options->log_level) < 0)
 			return wrong("--log-level %s: must be error, warning, info or debug", argument);
@@ -309,6 +329,8 @@ enum options_result options_parse(int argc, char **argv, struct options *out_opt
 		.log_level = LOG_LEVEL_INFO,
 		.pool = {.name = "default", .size = DEFAULT_SIZE, .unit = DEFAULT_UNIT, .return_after_ms = DEFAULT_RETURN_AFTER},
 	};
+	quotas_init(&out_options->quotas);
+	out_options->pool.quotas = &out_options->quotas;
 	out_options->socket_path = default_socket(out_options->default_path, sizeof out_options->default_path);
 	optind = 0; /* glibc: from the start, whatever an earlier call left, getopt(3) */
 	while ((option = getopt_long(argc, argv, letters, options, NULL)) != -1) {
@@ -318,5 +340,13 @@ enum options_result options_parse(int argc, char **argv, struct options *out_opt
 	}
 	if (optind < argc)
 		return wrong("\"%s\": an argument that is no option", argv[optind]);
+	char why[QUOTA_TEXT_MAX];
+	if (quotas_resolve(&out_options->quotas, why) < 0)
+		return wrong("--guarantee: %s", why);
 	return check(&out_options->pool);
+}
+
+void options_deinit(struct options *options)
+{
+	quotas_deinit(&options->quotas);
 }

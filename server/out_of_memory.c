@@ -4,6 +4,7 @@
 
 #include <stdio.h>
 
+#include "charge.h"
 #include "errors.h"
 #include "pool.h"
 #include "reply.h"
@@ -31,7 +32,23 @@ static void consider(Shmbuddy__V1__Usage *usages, size_t *count, const Shmbuddy_
 	usages[place] = *usage;
 }
 
-static size_t largest_holders(const struct pool *pool, Shmbuddy__V1__Usage *usages)
+/* What is charged to the user, and no session of it owns. */
+static void user_rest(const struct pool *pool, const struct user *user, Shmbuddy__V1__Usage *usage)
+{
+	usage->uid = user->uid;
+	usage->bytes = user->account.used[QUOTA_BYTES];
+	usage->blocks = user->account.used[QUOTA_BLOCKS];
+	for (struct session *session = sessions_from(&pool->sessions, 1); session;
+	     session = sessions_from(&pool->sessions, session->number + 1)) {
+		if (session->user != user)
+			continue;
+		usage->bytes -= session->account.used[QUOTA_BYTES];
+		usage->blocks -= session->account.used[QUOTA_BLOCKS];
+	}
+}
+
+/* Of the pool; of one user, if it is not NULL. */
+static size_t largest_holders(const struct pool *pool, const struct user *user, Shmbuddy__V1__Usage *usages)
 {
 	size_t count = 0;
 	Shmbuddy__V1__Usage usage = SHMBUDDY__V1__USAGE__INIT;
@@ -39,18 +56,60 @@ static size_t largest_holders(const struct pool *pool, Shmbuddy__V1__Usage *usag
 	usage.program = (char *)"";
 	usage.bytes = pool->unowned_bytes;
 	usage.blocks = pool->unowned_blocks;
+	if (user)
+		user_rest(pool, user, &usage);
 	consider(usages, &count, &usage);
 	for (struct session *session = sessions_from(&pool->sessions, 1); session;
 	     session = sessions_from(&pool->sessions, session->number + 1)) {
+		if (user && session->user != user)
+			continue;
 		usage.session = session->number;
 		usage.pid = session->pid;
 		usage.uid = session->record->uid;
 		usage.program = session->program;
-		usage.bytes = session->bytes;
-		usage.blocks = session->block_count;
+		usage.bytes = session->account.used[QUOTA_BYTES];
+		usage.blocks = session->account.used[QUOTA_BLOCKS];
 		consider(usages, &count, &usage);
 	}
 	return count;
+}
+
+/* A quota, or what is guaranteed to others. */
+static void explain_account(const struct session *session, const struct allocation_refusal *refusal,
+                            const Shmbuddy__V1__OutOfMemory *detail, char *out_text, size_t room)
+{
+	char requested[SIZE_TEXT_MAX], granted[SIZE_TEXT_MAX], quota[SIZE_TEXT_MAX], used[SIZE_TEXT_MAX];
+	char free_text[SIZE_TEXT_MAX], whose[CHARGE_USER_MAX];
+
+	size_format(refusal->requested, requested);
+	size_format(refusal->granted, granted);
+	size_format(refusal->quota, quota);
+	size_format(refusal->used, used);
+	size_format(detail->free_bytes, free_text);
+	if (refusal->limit == SHMBUDDY__V1__OUT_OF_MEMORY__LIMIT__SESSION)
+		snprintf(whose, sizeof whose, "this session, %u,", (unsigned)session->number);
+	else
+		charge_user_text(session->user->uid, whose);
+	if (refusal->set_aside)
+		snprintf(out_text, room,
+		         "%s asked for, and what there is for %s is set aside for a request that came before and waits", requested,
+		         whose);
+	else if (refusal->limit == SHMBUDDY__V1__OUT_OF_MEMORY__LIMIT__GUARANTEE)
+		snprintf(out_text, room, "%s asked for, which takes %s; %s free, of which %s are guaranteed to other users",
+		         requested, granted, free_text, quota);
+	else if (refusal->kind == QUOTA_BLOCKS)
+		snprintf(out_text, room, "the quota of %s is %llu blocks, and it has %llu", whose,
+		         (unsigned long long)refusal->quota, (unsigned long long)refusal->used);
+	else
+		snprintf(out_text, room, "%s asked for, which takes %s; the quota of %s is %s, and %s are used, by %llu blocks",
+		         requested, granted, whose, quota, used, (unsigned long long)refusal->used_blocks);
+}
+
+static bool is_of_account(const struct allocation_refusal *refusal)
+{
+	return refusal->limit == SHMBUDDY__V1__OUT_OF_MEMORY__LIMIT__SESSION ||
+	       refusal->limit == SHMBUDDY__V1__OUT_OF_MEMORY__LIMIT__USER ||
+	       refusal->limit == SHMBUDDY__V1__OUT_OF_MEMORY__LIMIT__GUARANTEE;
 }
 
 /* Why, without the remedy. */
@@ -91,6 +150,10 @@ static const char *remedy(const struct allocation_refusal *refusal)
 	if (refusal->limit == SHMBUDDY__V1__OUT_OF_MEMORY__LIMIT__BLOCKS)
 		return refusal->never ? "ask for fewer, or start it with a larger --max-blocks"
 		                      : "free some, or start it with a larger --max-blocks";
+	if (is_of_account(refusal) && refusal->never)
+		return "that would not do either if nothing were used: ask for less, or have the quota raised";
+	if (is_of_account(refusal))
+		return refusal->set_aside ? "free blocks, or wait too" : "free blocks, or have the quota raised";
 	if (refusal->never)
 		return "it would not fit an empty pool either: start a larger one";
 	return refusal->set_aside ? "free blocks, or wait too" : "free blocks, or start a larger pool";
@@ -118,12 +181,23 @@ void out_of_memory_reply(struct connection *connection, const struct slot *slot,
 	detail.longest_free = buddy_largest_free(&pool->buddy) * pool->unit;
 	detail.kernel_free = refusal->kernel_free;
 	detail.set_aside = refusal->set_aside;
-	detail.n_holder = largest_holders(pool, usages);
+	const struct session *session = slot->session;
+	bool of_user = is_of_account(refusal) && refusal->limit != SHMBUDDY__V1__OUT_OF_MEMORY__LIMIT__GUARANTEE;
+	if (of_user) {
+		detail.quota_used = refusal->used;
+		detail.quota_blocks = refusal->used_blocks;
+		detail.of_blocks = refusal->kind == QUOTA_BLOCKS;
+	}
+	detail.quota = refusal->quota;
+	detail.n_holder = largest_holders(pool, of_user ? session->user : NULL, usages);
 	for (size_t i = 0; i < detail.n_holder; i++)
 		holders[i] = &usages[i];
 	detail.holder = holders;
 
-	explain(pool, refusal, &detail, why, sizeof why);
+	if (is_of_account(refusal))
+		explain_account(session, refusal, &detail, why, sizeof why);
+	else
+		explain(pool, refusal, &detail, why, sizeof why);
 	if (refusal->waited_ms)
 		snprintf(waited, sizeof waited, ", and that has not changed within %u ms", (unsigned)refusal->waited_ms);
 	snprintf(text, sizeof text, "%s%s: %s", why, waited, remedy(refusal));

@@ -223,7 +223,7 @@ static int open_for_clients(struct pool *pool)
 	return result;
 }
 
-static int make_tables(struct pool *pool)
+static int make_tables(struct pool *pool, const struct pool_options *options)
 {
 	const struct state_header *state = pool->state_header;
 	uint64_t units = pool->grown_size / pool->unit, pages = shared_object_round(pool->grown_size) / STATE_EXTENT;
@@ -264,6 +264,11 @@ static int make_tables(struct pool *pool)
 			result = events_init(&pool->events, pool);
 	}
 	if (result == 0)
+		result = accounts_init(&pool->accounts, pool->loop, &pool->timeouts, options->quotas);
+	if (result == 0)
+		result = payers_init(&pool->payers, state->max_blocks,
+		                     (uint64_t)state->max_references + state->max_names + state->max_tickets + state->max_links);
+	if (result == 0)
 		result = clones_init(&pool->clones, pool);
 	if (result == 0) {
 		const uint32_t capacity[] = {[DEADLINE_TICKET] = state->max_tickets, [DEADLINE_LEASE] = state->max_leases};
@@ -296,12 +301,29 @@ static int check_units(const struct pool *pool, const struct pool_options *optio
 	return -EINVAL;
 }
 
+/* What is guaranteed must be there to be given. */
+static int check_guarantees(const struct pool *pool, const struct pool_options *options, uint64_t size)
+{
+	char guaranteed[SIZE_TEXT_MAX], there[SIZE_TEXT_MAX];
+
+	if (!options->quotas || options->quotas->guaranteed <= size)
+		return 0;
+	size_format(options->quotas->guaranteed, guaranteed);
+	size_format(size, there);
+	log_error("pool %s: %s (%" PRIu64 " bytes) are guaranteed to users, and the pool has %s (%" PRIu64
+	          "): guarantee less, or choose a larger --size",
+	          pool->name, guaranteed, options->quotas->guaranteed, there, size);
+	return -EINVAL;
+}
+
 /* Makes the pool afresh; whatever was there goes. */
 static int make(struct pool *pool, const struct pool_options *options, uint64_t leftover_size)
 {
 	/* A wrong --size must not cost what is there: look before anything is discarded. */
 	int result = check_units(pool, options);
 
+	if (result == 0)
+		result = check_guarantees(pool, options, options->size);
 	if (result == 0)
 		result = check_room(pool, options);
 	if (result < 0) {
@@ -318,7 +340,7 @@ static int make(struct pool *pool, const struct pool_options *options, uint64_t 
 	if (result == 0)
 		result = open_for_clients(pool);
 	if (result == 0)
-		result = make_tables(pool);
+		result = make_tables(pool, options);
 	if (result < 0) {
 		log_error("pool %s: cannot make its shared memory: %s", pool->name, strerror(-result));
 		remove_objects(pool);
@@ -329,15 +351,17 @@ static int make(struct pool *pool, const struct pool_options *options, uint64_t 
 /* Opens the pool as it is. On failure nothing of it is removed. */
 static int adopt(struct pool *pool, const struct pool_options *options)
 {
-	int result = pool->grown_size > pool->size ? check_room(pool, options) : 0;
+	int result = check_guarantees(pool, options, pool->grown_size);
 
+	if (result == 0 && pool->grown_size > pool->size)
+		result = check_room(pool, options);
 	if (result == 0)
 		result = leftover_open(pool);
 	if (result < 0)
 		return result;
 	result = open_for_clients(pool);
 	if (result == 0)
-		result = make_tables(pool);
+		result = make_tables(pool, options);
 	if (result < 0) {
 		log_error("pool %s: cannot take it over: %s", pool->name, strerror(-result));
 		return result;
@@ -393,6 +417,7 @@ void pool_close(struct pool *pool)
 	/* Their handles are closed, and those of reclaim_deinit are, by the run of the loop in sessions_deinit. */
 	wait_queue_deinit(&pool->wait_queue);
 	name_waiters_deinit(&pool->name_waiters);
+	accounts_close(&pool->accounts);
 	timeouts_deinit(&pool->timeouts);
 	eviction_close(&pool->eviction);
 	dying_close(&pool->dying);
@@ -403,6 +428,8 @@ void pool_close(struct pool *pool)
 	cache_deinit(&pool->cache);
 	dying_deinit(&pool->dying);
 	events_deinit(&pool->events);
+	payers_deinit(&pool->payers);
+	accounts_deinit(&pool->accounts);
 	deadlines_deinit(&pool->deadlines);
 	extents_deinit(&pool->extents);
 	links_deinit(&pool->links);

@@ -13,6 +13,7 @@
 #include <stdint.h>
 #include <uv.h>
 
+#include "accounts.h"
 #include "blocks.h"
 #include "buddy.h"
 #include "cache.h"
@@ -28,6 +29,7 @@
 #include "metadata.h"
 #include "name_waiters.h"
 #include "names.h"
+#include "payer.h"
 #include "pressure.h"
 #include "references.h"
 #include "sessions.h"
@@ -52,6 +54,7 @@ struct pool_options {
 	bool up_front;                                /* all is committed before it is served, and stays so */
 	bool zero_on_free;                            /* what was freed reads as zeros before it is handed out again */
 	unsigned pressure_low, pressure_high;         /* percent of the segment, pressure.h; 0: the defaults */
+	const struct quotas *quotas;                  /* NULL: nothing is limited; outlives the pool */
 	uint64_t return_after_ms; /* free memory goes back to the kernel after this long, or SCAVENGER_NEVER */
 };
 
@@ -91,6 +94,8 @@ struct pool {
 	struct cache cache;
 	struct eviction eviction;
 	struct events events;
+	struct accounts accounts; /* of users */
+	struct payers payers;
 	struct sessions sessions;
 	struct clones clones;
 	struct reclaim *reclaim; /* what becomes of freed memory: the daemon makes it after the pool */

@@ -23,6 +23,7 @@
 
 #include "errors.h"
 #include "lifetime.h"
+#include "session.h"
 
 static int find(const struct pool *pool, const struct publication_wish *wish, uint32_t *out_index,
                 char out_text[PUBLICATION_TEXT_MAX])
@@ -35,7 +36,8 @@ static int find(const struct pool *pool, const struct publication_wish *wish, ui
 		         "a block is published under this name already: choose another, remove it first, or ask to replace it");
 		return ERROR_NAME_TAKEN;
 	}
-	if (wish->uid != publisher && wish->uid != 0) {
+	uint32_t uid = wish->session->record->uid;
+	if (uid != publisher && uid != 0) {
 		snprintf(out_text, PUBLICATION_TEXT_MAX, "the name belongs to uid %u: only that user and root may replace it",
 		         (unsigned)publisher);
 		return ERROR_DENIED;
@@ -43,22 +45,37 @@ static int find(const struct pool *pool, const struct publication_wish *wish, ui
 	return 1;
 }
 
+/* Would it be one name more for who asks? The name stands for something, at `index`, if it is `found`. */
+static int check_quota(const struct pool *pool, const struct publication_wish *wish, bool found, uint32_t index,
+                       char out_text[PUBLICATION_TEXT_MAX])
+{
+	if (found && names_body(&pool->names, index)->session == session_key(wish->session))
+		return 0;
+	/* Another session's name, of the same user: its session alone has one more. */
+	if (found && names_body(&pool->names, index)->uid == wish->session->record->uid)
+		return charge_check_session(wish->session, QUOTA_NAMES, out_text);
+	return charge_check(wish->session, QUOTA_NAMES, out_text);
+}
+
 int publication_check(const struct pool *pool, const struct publication_wish *wish, char out_text[PUBLICATION_TEXT_MAX])
 {
-	uint32_t index;
+	uint32_t index = 0;
 	int found = find(pool, wish, &index, out_text);
 
-	return found == 1 ? 0 : found;
+	return found > 1 ? found : check_quota(pool, wish, found == 1, index, out_text);
 }
 
 int publication_prepare(struct pool *pool, const struct publication_wish *wish, struct publication *out_publication,
                         char out_text[PUBLICATION_TEXT_MAX])
 {
-	uint32_t index;
+	uint32_t index = 0;
 	int found = find(pool, wish, &index, out_text);
 
 	if (found > 1)
 		return found;
+	int error = check_quota(pool, wish, found == 1, index, out_text);
+	if (error)
+		return error;
 	if (found == 0 && table_take(&pool->names.table, &index) < 0) {
 		snprintf(out_text, PUBLICATION_TEXT_MAX, "the pool has as many names as it takes, or no memory for another");
 		return ERROR_LIMIT;

@@ -10,6 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "charge.h"
 #include "names.h"
 #include "pool.h"
 #include "state_layout.h"
@@ -18,8 +19,8 @@
 struct publication_wish {
 	const char *name;
 	size_t length;
-	bool replace; /* whatever it stands for */
-	uint32_t uid; /* of who asks */
+	bool replace;                  /* whatever it stands for */
+	const struct session *session; /* that asks */
 };
 
 struct publication {
@@ -29,12 +30,12 @@ struct publication {
 
 /*
  * May the name be published? 0; ERROR_NAME_TAKEN: it stands for something, which is not to be replaced; ERROR_DENIED: it is
- * another user's. With a sentence for the reply in `out_text`, unless it is 0.
+ * another user's; ERROR_LIMIT: a quota. With a sentence for the reply in `out_text`, unless it is 0.
  */
-#define PUBLICATION_TEXT_MAX 128
+#define PUBLICATION_TEXT_MAX CHARGE_TEXT_MAX
 int publication_check(const struct pool *pool, const struct publication_wish *wish, char out_text[PUBLICATION_TEXT_MAX]);
 
-/* The same, and takes a record where one is needed, so that nothing can fail any more. Also ERROR_LIMIT: no more names. */
+/* The same, and takes a record where one is needed, so that nothing can fail any more. ERROR_LIMIT also: no more names. */
 int publication_prepare(struct pool *pool, const struct publication_wish *wish, struct publication *out_publication,
                         char out_text[PUBLICATION_TEXT_MAX]);
 

@@ -28,9 +28,24 @@ static void free_session(uv_handle_t *handle)
 	free(session);
 }
 
+/* Its number may be given to another: its account goes, and with that of its user it counts no more. */
+static void leave(struct session *session)
+{
+	struct pool *pool = session->pool;
+
+	account_line_close(&pool->accounts.lines, &session->account.line);
+	if (pool->sessions.by_number[session->number] == session) {
+		pool->sessions.by_number[session->number] = NULL;
+		accounts_uncharge(&pool->accounts, session->user, QUOTA_SESSIONS);
+	} else {
+		accounts_retire(&pool->accounts, session->user); /* it was never counted */
+	}
+}
+
 /* Frees the session, once the loop has let go of its pidfd. */
 static void close_watch(struct session *session)
 {
+	leave(session);
 	if (session->watching)
 		uv_close((uv_handle_t *)&session->watch, free_session);
 	else
@@ -66,7 +81,6 @@ static void finish(struct session *session)
 		say_goodbye(session);
 	sessions_unlink(&pool->sessions.dead, session);
 	commit(&session->record->word, session->serial << 8 | SESSION_FREE);
-	pool->sessions.by_number[session->number] = NULL;
 	pool->sessions.count--;
 	table_give(&pool->sessions.table, session->number);
 	close_watch(session);
@@ -102,6 +116,5 @@ void reaper_add(struct session *session)
 
 void reaper_bury(struct session *session)
 {
-	session->pool->sessions.by_number[session->number] = NULL;
 	close_watch(session);
 }

@@ -50,6 +50,7 @@ void request_open_holds(struct request *request);
 void request_released(struct request *request);
 void request_remove(struct request *request);
 void request_list_clients(struct request *request);
+void request_list_users(struct request *request);
 void request_list_holders(struct request *request);
 void request_end_session(struct request *request);
 void request_subscribe(struct request *request);

@@ -39,8 +39,7 @@ static int check(uint64_t alignment, const char *tag, const char **out_text)
 static int check_name(const struct request *request, char room[PUBLICATION_TEXT_MAX], const char **out_text)
 {
 	const Shmbuddy__V1__Allocate *message = request->message->allocate;
-	const struct publication_wish wish = {message->name, strlen(message->name), message->replace,
-	                                      request->slot.session->record->uid};
+	const struct publication_wish wish = {message->name, strlen(message->name), message->replace, request->slot.session};
 
 	*out_text = room;
 	if (name_check(wish.name, wish.length) == 0)
@@ -55,7 +54,9 @@ static void finish(struct allocation *allocation, struct connection *connection)
 	const struct slot *slot = &allocation->slot;
 	struct pool *pool = slot->session->pool;
 	const uint32_t *indexes = allocation->indexes;
-	char text[PUBLICATION_TEXT_MAX] = "";
+	char text[PUBLICATION_TEXT_MAX];
+
+	text[0] = '\0';
 	int error = allocation_write(allocation, text);
 
 	if (error == ERROR_OUT_OF_MEMORY)
@@ -99,9 +100,13 @@ static void finished(struct allocation *allocation, int result)
 }
 
 /* Too many wait already. */
-static void refuse_to_wait(const struct request *request, enum slot_operation operation)
+static void refuse_to_wait(const struct request *request, enum slot_operation operation, const char *text)
 {
 	slot_refuse(&request->slot, operation, ERROR_LIMIT);
+	if (text[0]) {
+		request_reply(request, ERROR_LIMIT, "there is no room, and who waits for it counts: %s", text);
+		return;
+	}
 	request_reply(request, ERROR_LIMIT,
 	              "there is no room, and as many wait for it as may: %d requests, for %u blocks; try again later",
 	              WAIT_QUEUE_MAX, (unsigned)WAIT_QUEUE_BLOCKS_MAX);
@@ -113,11 +118,14 @@ void request_start_allocation(struct request *request, struct allocation *alloca
 	allocation->finished = finished;
 	allocation->alignment = alignment;
 	allocation->wait_ms = wait_ms;
-	int result = allocation_start(allocation);
+	char text[CHARGE_TEXT_MAX];
+
+	text[0] = '\0'; /* not all of it is cleared for each request */
+	int result = allocation_start(allocation, text);
 	if (result == 0)
 		return;
 	if (result == -EDQUOT)
-		refuse_to_wait(request, allocation->operation);
+		refuse_to_wait(request, allocation->operation, text);
 	else if (result < 0)
 		refuse(allocation, request->connection);
 	else

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "adoption.h"
+#include "charge.h"
 #include "cleanup.h"
 #include "connection.h"
 #include "daemon.h"
@@ -233,6 +234,11 @@ void request_hello(struct request *request)
 	}
 	if (has_many_lost(pool, connection->peer.pid)) {
 		refuse(request, ERROR_LIMIT, "too many sessions of this process have lost their connections");
+		return;
+	}
+	char text[CHARGE_TEXT_MAX];
+	if (charge_check_user(pool, connection->peer.uid, QUOTA_SESSIONS, text)) {
+		refuse(request, ERROR_LIMIT, text);
 		return;
 	}
 	result = session_open(pool,

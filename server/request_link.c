@@ -2,6 +2,7 @@
 /* Link and Unlink: a block holds another, or does not any more. The session holds the one that holds; to link, both. */
 #include "request.h"
 
+#include "charge.h"
 #include "errors.h"
 #include "lifetime.h"
 
@@ -10,10 +11,12 @@ static struct handle handle_of(const Shmbuddy__V1__Handle *message)
 	return (struct handle){message->id, message->index, message->incarnation};
 }
 
-static void refuse(struct request *request, enum slot_operation operation, int error)
+static void refuse(struct request *request, enum slot_operation operation, int error, const char *text)
 {
 	slot_refuse(&request->slot, operation, (uint32_t)error);
-	if (error == ERROR_INVALID_ARGUMENT)
+	if (text[0])
+		request_reply(request, error, "%s", text);
+	else if (error == ERROR_INVALID_ARGUMENT)
 		request_reply(request, error, "a link goes from one block to another");
 	else
 		request_reply(request, error, NULL);
@@ -46,15 +49,19 @@ void request_link(struct request *request)
 {
 	const Shmbuddy__V1__Handle *from = request->message->link->from, *to = request->message->link->to;
 	struct pool *pool = request->pool;
+	const struct session *session = request->slot.session;
+	char text[CHARGE_TEXT_MAX] = "";
 	uint32_t index;
 	int error = check(request, from, to, true);
 	bool there = !error && lifetime_find_link(pool, from->index, to->index);
 
+	if (!error && !there)
+		error = charge_check(session, QUOTA_LINKS, text);
 	if (!error && !there && table_take(&pool->links.table, &index) < 0)
 		error = ERROR_LIMIT;
 	if (error || there) {
 		if (error) {
-			refuse(request, SLOT_LINK, error);
+			refuse(request, SLOT_LINK, error, text);
 			return;
 		}
 		slot_refuse(&request->slot, SLOT_LINK, 0); /* it was so before */
@@ -63,7 +70,14 @@ void request_link(struct request *request)
 	}
 	/* Whoever reads the one block finds the other's handle there. */
 	blocks_share(&pool->blocks, to->index);
-	const struct link_record content = {.from = from->index, .to = to->index, .from_id = from->id, .to_id = to->id};
+	const struct link_record content = {
+		.from = from->index,
+		.to = to->index,
+		.from_id = from->id,
+		.to_id = to->id,
+		.session = session_key(session),
+		.uid = session->record->uid,
+	};
 	begin(request, SLOT_LINK, index, &content);
 	links_write(&pool->links, index, &content);
 	slot_decide(&request->slot);
@@ -83,7 +97,7 @@ void request_unlink(struct request *request)
 	if (!error && !link)
 		error = ERROR_NO_SUCH_LINK;
 	if (error) {
-		refuse(request, SLOT_UNLINK, error);
+		refuse(request, SLOT_UNLINK, error, "");
 		return;
 	}
 	begin(request, SLOT_UNLINK, link - 1, &pool->links.records[link - 1]);

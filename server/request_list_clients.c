@@ -23,7 +23,7 @@ static void describe(const struct session *session, Shmbuddy__V1__Client *out_cl
 	out_client->connected = session->connection != NULL;
 	out_client->connected_at = session->record->opened_ns;
 	out_client->blocks = session->held;
-	out_client->bytes = session->bytes;
+	out_client->bytes = session->account.used[QUOTA_BYTES];
 	out_client->requests = session->requests;
 }
 

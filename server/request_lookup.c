@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "acquisition.h"
+#include "charge.h"
 #include "connection.h"
 #include "errors.h"
 #include "name.h"
@@ -51,6 +52,7 @@ static void answer(const struct slot *slot)
 static void retire(struct lookup_wait *wait)
 {
 	name_waiters_leave(&wait->waiter);
+	charge_drop_waiter(wait->slot.session);
 	wait->slot.session->deferred[wait->slot.index] = NULL;
 }
 
@@ -107,14 +109,15 @@ static void cancel(struct deferred *deferred, bool lost)
 	finish(wait);
 }
 
-/* 0: it waits. Else an ERROR_*. */
-static int wait_for_name(const struct slot *slot, const char *name, uint32_t wait_ms)
+/* 0: it waits. Else an ERROR_*; with a sentence, unless `out_text` is left alone. */
+static int wait_for_name(const struct slot *slot, const char *name, uint32_t wait_ms, char out_text[CHARGE_TEXT_MAX])
 {
 	size_t length = strlen(name);
-	struct lookup_wait *wait = malloc(sizeof *wait + length);
+	int error = charge_check(slot->session, QUOTA_WAITERS, out_text);
+	struct lookup_wait *wait = error ? NULL : malloc(sizeof *wait + length);
 
 	if (!wait)
-		return ERROR_SYSTEM;
+		return error ? error : ERROR_SYSTEM;
 	*wait = (struct lookup_wait){
 		.waiter = {.name = wait->name, .length = length, .published = published, .timed_out = timed_out},
 		.deferred = {cancel},
@@ -126,16 +129,19 @@ static int wait_for_name(const struct slot *slot, const char *name, uint32_t wai
 		free(wait);
 		return ERROR_LIMIT;
 	}
+	charge_add_waiter(slot->session);
 	session_depart(slot->session, slot->index, &wait->deferred);
 	return 0;
 }
 
 /* ---- The request ------------------------------------------------------------------------------------------------ */
 
-static void refuse(struct request *request, int error, bool waits)
+static void refuse(struct request *request, int error, bool waits, const char *text)
 {
 	slot_refuse(&request->slot, SLOT_LOOKUP, (uint32_t)error);
-	if (waits && error == ERROR_LIMIT)
+	if (text[0])
+		request_reply(request, error, "%s", text);
+	else if (waits && error == ERROR_LIMIT)
 		request_reply(request, error,
 		              "nothing is published under this name, and as many wait for names as may: %d; try again later",
 		              NAME_WAITERS_MAX);
@@ -149,17 +155,18 @@ void request_lookup(struct request *request)
 {
 	const char *name = request->message->lookup->name;
 	uint32_t wait_ms = request->message->lookup->wait_ms;
+	char text[CHARGE_TEXT_MAX] = "";
 	bool waits = false;
 	int error = name_check(name, strlen(name)) < 0 ? ERROR_BAD_NAME : find(&request->slot, name, strlen(name));
 
 	if (error == ERROR_NO_SUCH_NAME && wait_ms) {
 		waits = true;
-		error = wait_for_name(&request->slot, name, wait_ms);
+		error = wait_for_name(&request->slot, name, wait_ms, text);
 		if (!error)
 			return;
 	}
 	if (error)
-		refuse(request, error, waits);
+		refuse(request, error, waits, text);
 	else
 		answer(&request->slot);
 }

@@ -50,6 +50,7 @@ static void publish(struct request *request, const struct publication *publicati
 						  .block_id = record->id,
 						  .range = {message->offset, message->length},
 						  .created_ns = clock_realtime_ns(),
+						  .session = session_key(request->slot.session),
 						  .uid = request->slot.session->record->uid,
 						  .name = message->name,
 						  .name_length = strlen(message->name),
@@ -63,8 +64,7 @@ static void publish(struct request *request, const struct publication *publicati
 void request_publish(struct request *request)
 {
 	const Shmbuddy__V1__Publish *message = request->message->publish;
-	const struct publication_wish wish = {message->name, strlen(message->name), message->replace,
-	                                      request->slot.session->record->uid};
+	const struct publication_wish wish = {message->name, strlen(message->name), message->replace, request->slot.session};
 	struct publication publication;
 	char text[PUBLICATION_TEXT_MAX] = "";
 	int error = check(request, text);

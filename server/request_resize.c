@@ -112,6 +112,7 @@ static void grow(struct request *request, struct extension *extension)
 
 	if (extension_fits(extension) && !block_change_check(&request->slot, &handle)) {
 		uint64_t granted = blocks_body(blocks, extension->block)->granted + extension->tail.length;
+		extension_merge(extension);
 		change(request, extension->block, size, granted, record_state(blocks_word(blocks, extension->block)));
 		extension_free(extension);
 		return;

@@ -6,7 +6,6 @@
 #include "request.h"
 
 #include "block_change.h"
-#include "cache.h"
 #include "errors.h"
 
 static int check(const struct request *request)
@@ -44,6 +43,6 @@ void request_seal(struct request *request)
 		body.flags |= BLOCK_CACHED;
 	block_change_perform(&request->slot, SLOT_SEAL, handle->index, &body, record_state(blocks_word(blocks, handle->index)));
 	if (body.flags & BLOCK_CACHED)
-		cache_settle(request->pool, handle->index); /* it may be held by a hold page alone, of which nothing is known here */
+		lifetime_add_cached(request->pool, handle->index);
 	request_reply(request, 0, NULL);
 }

@@ -6,6 +6,7 @@
  */
 #include "request.h"
 
+#include "charge.h"
 #include "errors.h"
 #include "lifetime.h"
 
@@ -45,8 +46,13 @@ void request_share(struct request *request)
 	uint8_t token[TICKET_TOKEN_SIZE];
 	const char *text = NULL;
 	uint32_t index;
+	char room[CHARGE_TEXT_MAX];
 	int error = check(request, &text);
 
+	if (!error) {
+		error = charge_check(request->slot.session, QUOTA_TICKETS, room);
+		text = error ? room : text;
+	}
 	if (!error)
 		error = prepare(&pool->tickets, token, &index, &text);
 	if (error) {
@@ -63,6 +69,7 @@ void request_share(struct request *request)
 					  .block = message->handle->index,
 					  .block_id = message->handle->id,
 					  .deadline = deadlines_after(&pool->deadlines, message->ttl_ms ? message->ttl_ms : DEFAULT_TTL),
+					  .session = session_key(request->slot.session),
 					  .uid = request->slot.session->record->uid,
 					  .for_uid = message->bound ? message->uid : TICKET_FOR_ALL,
 					  .token = token,

@@ -51,7 +51,7 @@ static void tell(const struct session *session, enum event_kind kind)
 								   .kind = kind,
 								   .session = session->number,
 								   .uid = session->record->uid,
-								   .bytes = session->bytes,
+								   .bytes = session->account.used[QUOTA_BYTES],
 								   .name = session->program,
 								   .name_length = (uint32_t)strlen(session->program),
 							   });
@@ -203,7 +203,8 @@ void session_end(struct session *session, const char *why)
 	tell(session, EVENT_SESSION_ENDED);
 	dying_drop_page(session);
 	log_info("session %" PRIu32 " (%s, pid %" PRIu32 ") ended: %s; blocks given back: %" PRIu64 ", references: %" PRIu64,
-	         session->number, session->program, session->pid, why, session->block_count, session->reference_count);
+	         session->number, session->program, session->pid, why, session->account.used[QUOTA_BLOCKS],
+	         session->reference_count);
 	if (session->watching)
 		uv_poll_stop(&session->watch);
 	adoption_has_come(session);
@@ -266,13 +267,19 @@ void session_arrive(struct session *session, uint32_t slot)
 		reaper_add(session);
 }
 
-/* A session around its record, not yet to be found by its number. */
-static struct session *make_session(struct pool *pool, uint32_t number)
+/* A session around its record, not yet to be found by its number, nor charged. */
+static struct session *make_session(struct pool *pool, uint32_t number, uint32_t uid)
 {
-	struct session *session = calloc(1, sizeof *session);
+	struct user *user = accounts_user(&pool->accounts, uid);
+	struct session *session = user ? calloc(1, sizeof *session) : NULL;
 
-	if (!session)
+	if (!session) {
+		if (user)
+			accounts_retire(&pool->accounts, user);
 		return NULL;
+	}
+	session->user = user;
+	session->account.quota = user->session_quota;
 	session->pool = pool;
 	session->number = number;
 	session->record = &pool->sessions.records[number];
@@ -285,6 +292,7 @@ static void add_session(struct session *session)
 {
 	struct sessions *sessions = &session->pool->sessions;
 
+	accounts_charge(session->user, QUOTA_SESSIONS);
 	sessions->by_number[session->number] = session;
 	sessions->count++;
 }
@@ -297,7 +305,7 @@ int session_open(struct pool *pool, const struct session_request *request, struc
 
 	if (result < 0)
 		return result;
-	struct session *session = make_session(pool, number);
+	struct session *session = make_session(pool, number, request->peer->uid);
 	if (!session) {
 		table_give(&sessions->table, number);
 		return -ENOMEM;
@@ -366,7 +374,7 @@ static int adopt_hold_page(struct session *session)
 
 int session_adopt(struct pool *pool, uint32_t number)
 {
-	struct session *session = make_session(pool, number);
+	struct session *session = make_session(pool, number, pool->sessions.records[number].uid);
 
 	if (!session)
 		return -ENOMEM;
@@ -416,7 +424,7 @@ int session_open_clone(const struct session *parent, struct session **out_copy)
 
 	if (result < 0)
 		return result;
-	struct session *copy = make_session(parent->pool, number);
+	struct session *copy = make_session(parent->pool, number, parent->record->uid);
 	if (!copy)
 		result = -ENOMEM;
 	if (result == 0)

@@ -11,11 +11,13 @@
 #include <stdint.h>
 #include <uv.h>
 
+#include "account.h"
 #include "peer.h"
 #include "state_layout.h"
 
 struct connection;
 struct pool;
+struct user;
 
 /* A request that is answered later, and keeps its slot until then. Embedded in whoever works on it. */
 struct deferred {
@@ -46,9 +48,10 @@ struct session {
 	uint32_t blocks;                       /* head of the list of the blocks that it allocated and holds */
 	uint32_t references;                   /* head of the list of its references */
 	uint32_t walk_blocks, walk_references; /* where a clone of the session that is under way has come to in them */
-	uint64_t block_count, reference_count;
+	uint64_t reference_count;
 	uint64_t held;                    /* blocks that it holds in one way or the other, each once */
-	uint64_t bytes;                   /* set aside for its `blocks` */
+	struct account account;           /* its own: its `blocks`, what it published, shared and linked, and what waits */
+	struct user *user;                /* whose account all sessions of its uid share */
 	uint64_t requests;                /* answered */
 	uint64_t busy_slots;              /* bit n: slot n has a request under way */
 	uint64_t seen[SESSION_SLOTS];     /* highest sequence of each slot, the requests of no consequence included */
@@ -88,6 +91,12 @@ int session_open_clone(const struct session *parent, struct session **out_copy);
  */
 int session_adopt(struct pool *pool, uint32_t number);
 void session_wake(struct session *session);
+
+/* What records say of the session that made them. */
+static inline uint64_t session_key(const struct session *session)
+{
+	return SESSION_KEY(session->number, session->serial);
+}
 
 /* The live session that this token belongs to, or NULL. */
 struct session *session_find(const struct pool *pool, const uint8_t token[16]);

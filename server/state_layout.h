@@ -58,6 +58,8 @@
  * it: `adopter` is filled in, and session.word = ADOPTED makes it count. It is LIVE when that process has been heard of since: until then
  * a lock that is free may be one that it has not got yet.
  *
+ * What is charged to which user and session is not stored: it follows from the records, each of which says who made it (payer.c, charge.c).
+ *
  * Sequences rise in each slot. One below the recorded one is never executed. The sequence is part of the body's checksum, and the
  * serial number part of the session's. Hello, goodbye, ping and the listings record nothing. Session number 0 is nobody, and the
  * daemon's own page of slots.
@@ -72,7 +74,7 @@
 #include "view_layout.h"
 
 #define STATE_MAGIC UINT64_C(0x3145544154534853) /* "SHSTATE1" in memory, little-endian */
-#define STATE_LAYOUT_VERSION 4u
+#define STATE_LAYOUT_VERSION 5u
 #define STATE_EXTENTS_AT 4096u
 
 /* Ids are set aside in strides of this many, so that a restart never hands one out twice. */
@@ -119,15 +121,24 @@ _Static_assert(sizeof(struct reference_record) == 32, "layout");
 #define REFERENCE_NEXT(word) ((uint32_t)((word) >> 16) & 0xffffffu)
 #define REFERENCE_STATE(word) ((enum record_state)((word)&0xffu))
 
-/* One block holds another. 40 bytes. */
+/*
+ * Which life of which session number made a record, for its account (account.h). A session that has ended leaves keys that no other
+ * session has; never 0.
+ */
+#define SESSION_KEY(number, serial) ((uint64_t)(number) << 40 | ((serial) & ((UINT64_C(1) << 40) - 1)))
+#define SESSION_KEY_NUMBER(key) ((uint32_t)((key) >> 40))
+
+/* One block holds another. 48 bytes. */
 struct link_record {
 	_Atomic uint64_t word; /* enum record_state: FREE, PENDING or LIVE */
 	uint32_t from, to;     /* indexes of the block records: `from` holds `to` */
 	uint64_t from_id, to_id;
-	uint32_t checksum; /* over the four fields above */
-	uint32_t reserved;
+	uint64_t session;  /* SESSION_KEY of the one that made it */
+	uint32_t uid;      /* of the user that made it */
+	uint32_t checksum; /* over the six fields above */
 };
-_Static_assert(sizeof(struct link_record) == 40, "layout");
+_Static_assert(sizeof(struct link_record) == 48, "layout");
+
 /* Who may redeem a ticket: any user. No user has this uid, chown(2). */
 #define TICKET_FOR_ALL UINT32_MAX
 
@@ -137,11 +148,11 @@ struct ticket_record {
 	uint8_t token[16];     /* secret */
 	uint64_t block_id;
 	uint64_t deadline; /* ms, deadlines.h */
+	uint64_t session;  /* SESSION_KEY of the one that made it */
 	uint32_t block;    /* index of the block record */
 	uint32_t uid;      /* of the user that made it */
 	uint32_t for_uid;  /* of the user that may redeem it, or TICKET_FOR_ALL */
 	uint32_t checksum; /* over the id and the fields above */
-	uint64_t reserved;
 };
 _Static_assert(sizeof(struct ticket_record) == 64, "layout");
 

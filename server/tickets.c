@@ -79,6 +79,7 @@ void tickets_write(struct tickets *tickets, uint32_t index, const struct ticket_
 	memcpy(record->token, content->token, sizeof record->token);
 	record->block_id = content->block_id;
 	record->deadline = content->deadline;
+	record->session = content->session;
 	record->block = content->block;
 	record->uid = content->uid;
 	record->for_uid = content->for_uid;

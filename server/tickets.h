@@ -28,6 +28,7 @@ struct tickets {
 /* What a new ticket says. */
 struct ticket_content {
 	uint64_t id, block_id, deadline;
+	uint64_t session; /* SESSION_KEY of the one that makes it */
 	uint32_t block, uid, for_uid;
 	const uint8_t *token; /* from tickets_draw */
 };

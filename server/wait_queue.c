@@ -19,6 +19,9 @@
  * since they came. Nothing is set aside for them: a pool whose users never wait refuses nobody on their account.
  * Whoever's time is over has a last look.
  *
+ * Who cannot take memory, because a quota stops him, does not wait here: he steps aside when his turn has come, or when memory would be set
+ * aside for him, and waits for his quota elsewhere (account_line.c), to come back to the end of this line.
+ *
  * Cost. To wake is O(1), and to find out whom to serve O(orders), however many wait: the firsts of both kinds are looked at as what they are,
  * all others by the order of one free block that would do for all that they ask for. So of many in line a batch may stay behind though it
  * would fit into several smaller pieces, until it is first. Turns are short: SLICE blocks.
@@ -143,8 +146,21 @@ static const struct waiter *privileged(const struct wait_queue *queue)
 	return first && queue->overtakings - first->overtakings >= WAIT_QUEUE_OVERTAKEN_MAX ? first : NULL;
 }
 
-bool wait_queue_is_set_aside(const struct wait_queue *queue)
+static bool steps_aside(struct waiter *waiter)
 {
+	return waiter->step_aside && waiter->step_aside(waiter);
+}
+
+/* Nothing is set aside for one who could not take it. */
+static void dismiss(struct wait_queue *queue)
+{
+	while (privileged(queue) && steps_aside(queue->patient.first))
+		;
+}
+
+bool wait_queue_is_set_aside(struct wait_queue *queue)
+{
+	dismiss(queue);
 	return privileged(queue) != NULL;
 }
 
@@ -226,9 +242,12 @@ static bool is_over(const struct wait_queue *queue, const struct waiter *impatie
 /* One waiter. Its blocks; 0: nobody's turn has come. */
 static uint32_t look_at_one(struct wait_queue *queue)
 {
+	dismiss(queue);
 	struct waiter *waiter = next_to_serve(queue);
 	uint32_t blocks;
 
+	if (waiter && steps_aside(waiter))
+		return 1; /* on to the next */
 	/* Where the allocator knows better, it stays for when something else is freed. */
 	if (waiter && waiter->take(waiter)) {
 		blocks = waiter->demand.blocks;

@@ -31,11 +31,16 @@ struct waiter_list {
 /* The lists that a waiter is in: of its kind, and of those whose demand has the same order. */
 enum waiter_list_kind { WAITER_KIND, WAITER_ORDER, WAITER_LISTS };
 
-/* Somebody who waits. Lives with whoever waits; all zeros but the first three fields where it does not. */
+/* Somebody who waits. Lives with whoever waits; all zeros but the first four fields where it does not. */
 struct waiter {
 	struct demand demand;
 	/* Takes memory from the allocator if there is room. Calls nobody back. */
 	bool (*take)(struct waiter *waiter);
+	/*
+	 * True: it could not take memory if there were room, has left the line, and may be gone. NULL: it always can. Of one who has a time nobody
+	 * is called back.
+	 */
+	bool (*step_aside)(struct waiter *waiter);
 	/*
 	 * It waits no more. 0: it has taken its memory. -ETIMEDOUT: its time has passed. -EBUSY: so it has, and memory is set aside for one
 	 * who came before. -ENOMEM: nothing is on its way any more. From a turn of the loop of its own; the waiter may be freed.
@@ -103,7 +108,7 @@ bool wait_queue_has_waiters(const struct wait_queue *queue);
 bool wait_queue_can_serve(const struct wait_queue *queue);
 
 /* The first who has a time was overtaken as often as may be: until it has gone, who comes now gets nothing but a place behind it. */
-bool wait_queue_is_set_aside(const struct wait_queue *queue);
+bool wait_queue_is_set_aside(struct wait_queue *queue);
 
 /* Somebody who did not wait has taken memory. */
 static inline void wait_queue_overtake(struct wait_queue *queue)

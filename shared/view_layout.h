@@ -34,7 +34,7 @@
 #include <stdint.h>
 
 #define VIEW_MAGIC UINT64_C(0x3157454956424853) /* "SHBVIEW1" in memory, little-endian */
-#define VIEW_LAYOUT_VERSION 3u
+#define VIEW_LAYOUT_VERSION 4u
 #define VIEW_HEADER_SIZE 4096u
 #define VIEW_COUNTERS_AT 4096u
 #define VIEW_COUNTERS_SIZE 4096u
@@ -194,6 +194,7 @@ struct name_body {
 	uint64_t offset; /* of the range, bytes from the start of the block */
 	uint64_t length; /* of the range, bytes; 0: to the end of the block, wherever that is */
 	uint64_t created_ns;
+	uint64_t session;  /* which session published it, as the daemon counts them; nobody's once that one has ended */
 	uint32_t block;    /* index of the block record */
 	uint32_t uid;      /* of the publisher */
 	uint32_t checksum; /* over the record's first id and the fields above */
@@ -201,7 +202,7 @@ struct name_body {
 };
 
 /*
- * One name, 408 bytes. Ids of names come from the same counter as those of blocks. A name that is replaced keeps its record and
+ * One name, 424 bytes. Ids of names come from the same counter as those of blocks. A name that is replaced keeps its record and
  * its place in the index: one store flips the body and brings the id of the new publication.
  */
 struct name_record {
@@ -214,10 +215,10 @@ struct name_record {
 	uint32_t checksum; /* over the fixed fields: length, hash, first id and name */
 	char name[256];    /* NUL-terminated */
 };
-_Static_assert(sizeof(struct name_body) == 56, "layout");
+_Static_assert(sizeof(struct name_body) == 64, "layout");
 _Static_assert(offsetof(struct name_record, body) == 32, "layout");
-_Static_assert(offsetof(struct name_record, name) == 148, "layout");
-_Static_assert(sizeof(struct name_record) == 408, "layout");
+_Static_assert(offsetof(struct name_record, name) == 164, "layout");
+_Static_assert(sizeof(struct name_record) == 424, "layout");
 
 #define METADATA_MAX 256u
 

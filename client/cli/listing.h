@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What ls, names and clients have in common: a table filled from a session. Static and read-only; one thread. */
+/* What ls, names, clients and users have in common: a table filled from a session. Static and read-only; one thread. */
 #ifndef CLI_LISTING_H
 #define CLI_LISTING_H
 

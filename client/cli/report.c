@@ -82,12 +82,28 @@ static const char *limit_sentence(const shmb_oom *oom)
 	switch (oom->limit) {
 	case SHMB_OOM_KERNEL: return "the kernel has no memory for it: /dev/shm or a control group is full";
 	case SHMB_OOM_BLOCKS: return "the pool has as many blocks as its table holds";
+	case SHMB_OOM_USER: return "the quota of the user, for all its sessions together";
+	case SHMB_OOM_SESSION: return "the quota of the session";
+	case SHMB_OOM_GUARANTEE: return "what is free is guaranteed to other users";
 	case SHMB_OOM_SEGMENT:
 	default: break;
 	}
 	if (oom->set_aside)
 		return "what is free is set aside for one who came before, and waits";
 	return oom->granted == 0 ? "this pool is smaller than that" : "no free run of the segment is long enough";
+}
+
+static void report_quota(const shmb_oom *oom)
+{
+	char quota[SIZE_TEXT_MAX], used[SIZE_TEXT_MAX];
+
+	size_format(oom->quota, quota);
+	size_format(oom->quota_used, used);
+	if (oom->quota_of_blocks)
+		report_remedy("quota: %" PRIu64 " of %" PRIu64 " blocks used", oom->quota_used, oom->quota);
+	else
+		report_remedy("quota: %s of %s used, by %" PRIu64 " %s", used, quota, oom->quota_blocks,
+		              oom->quota_blocks == 1 ? "block" : "blocks");
 }
 
 /* Who holds what and what to do about it, below the message. */
@@ -110,6 +126,8 @@ static void report_out_of_memory(const shmb_oom *oom)
 		size_format(oom->kernel_free, bytes);
 		report_remedy("left in /dev/shm: %s", bytes);
 	}
+	if (oom->limit == SHMB_OOM_USER || oom->limit == SHMB_OOM_SESSION)
+		report_quota(oom);
 	for (size_t i = 0; i < oom->holder_count && i < SHMB_OOM_HOLDERS_MAX; i++) {
 		const struct shmb_oom_holder *holder = &oom->holders[i];
 		const char *blocks = holder->blocks == 1 ? "block" : "blocks";
@@ -123,7 +141,10 @@ static void report_out_of_memory(const shmb_oom *oom)
 			              holder->program[0] ? holder->program : "a program without a name", holder->pid, holder->uid, bytes,
 			              holder->blocks, blocks);
 	}
-	if (oom->limit == SHMB_OOM_BLOCKS)
+	if (oom->limit == SHMB_OOM_USER || oom->limit == SHMB_OOM_SESSION || oom->limit == SHMB_OOM_GUARANTEE)
+		report_remedy("try: free blocks of yours (`shmbuddy users`, `shmbuddy ls`), or start the daemon with another %s",
+		              oom->limit == SHMB_OOM_GUARANTEE ? "--guarantee" : "--quota");
+	else if (oom->limit == SHMB_OOM_BLOCKS)
 		report_remedy("try: free blocks that are not needed (`shmbuddy ls`), or start the daemon with a larger table");
 	else if (oom->limit == SHMB_OOM_KERNEL)
 		report_remedy("try: make room in /dev/shm (`df /dev/shm`), or enlarge it (mount -o remount,size=… /dev/shm)");
@@ -149,6 +170,8 @@ int report_failure(const char *verb, int result, const char *format, ...)
 	va_end(arguments);
 	if (has_detail)
 		report_out_of_memory(&oom);
+	else if (result == -SHMB_E_LIMIT)
+		report_remedy("what each user has and may have: `shmbuddy users`");
 	else if (result == -SHMB_E_SESSION_ENDED)
 		report_remedy("try: run the command again, which opens a session of its own");
 	return (int)report_status(result);

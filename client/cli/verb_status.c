@@ -195,7 +195,7 @@ const struct verb verb_status = {
 	.help = "Shows the segment, what is used and free, how fragmented it is, and what\n"
 			"happens a second: the counters are read twice, 0.2 s apart. The command itself\n"
 			"is one of the clients, but with --offline. That also says whether the daemon is\n"
-			"still there, going by its process id.\n"
+			"still there, going by its process id. What each user has: shmbuddy users.\n"
 			"\n"
 			"      --json          print JSON; sizes in bytes, times in seconds\n",
 	.offline = true,

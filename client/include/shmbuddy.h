@@ -249,6 +249,9 @@ SHMB_PUBLIC int shmb_alloc(shmb_session *session, uint64_t size, const shmb_allo
  * empty pool, and what the kernel has no memory for, is refused at once. 16384 requests, for 1048576 blocks, may wait in a
  * pool; LIMIT where there are more.
  *
+ * Whom a quota of his user or session stops, or what is guaranteed to others, waits in a line of its own for that, at whose head the same holds,
+ * and goes to the end of the pool's line once he is let in; he delays nobody else. What is larger than the quota is refused at once.
+ *
  * Calls that wait leave an eighth of a session's request slots (60 of them) to those that do not, so that another thread can free
  * what they wait for; where more threads wait, these stand in line behind them first. When the daemon is lost, a call waits
  * on with what is left of its time, at the end of the next daemon's line.
@@ -593,6 +596,36 @@ typedef struct shmb_holder_info {
 SHMB_PUBLIC int shmb_list_clients(shmb_session *session, shmb_client_info **out_clients, size_t *out_count);
 SHMB_PUBLIC int shmb_list_holders(shmb_session *session, uint64_t id, shmb_holder_info **out_holders, size_t *out_count);
 
+/* No limit: as much as the pool has. */
+#define SHMB_NO_LIMIT UINT64_MAX
+
+/* What is charged to a user, all its sessions together, and what it may have: a number, or bytes. */
+typedef struct shmb_charge {
+	uint64_t used; /* may be more than `limit`: what others leave to whoever still holds it is refused to nobody */
+	uint64_t limit;
+} shmb_charge;
+
+/*
+ * One user, for listings. A block is charged to the user that allocated it, while that holds it in any way: by a session, a name, a ticket, a
+ * link that it made, a time to live; then to another user that does, the one with the lowest uid, root last.
+ */
+typedef struct shmb_user_info {
+	uint32_t uid;
+	uint64_t guarantee;         /* bytes that are kept for it; 0: none */
+	shmb_charge bytes;          /* set aside for blocks that are charged to it */
+	shmb_charge blocks;         /* of those */
+	shmb_charge names;          /* that it published */
+	shmb_charge tickets, links; /* that it made */
+	shmb_charge waiters;        /* calls that wait: those with a wait_ms that is not over */
+	shmb_charge sessions;       /* clones among them */
+} shmb_user_info;
+
+/*
+ * All users that have anything in the pool, or of which its daemon's command line speaks, by uid. The array belongs to the caller, who
+ * frees it with free(). As many round trips as there are pages. Errors: SYSTEM, DISCONNECTED, TIMEOUT, UNKNOWN_OPERATION (an older daemon).
+ */
+SHMB_PUBLIC int shmb_list_users(shmb_session *session, shmb_user_info **out_users, size_t *out_count);
+
 /* What holds a block besides sessions and names. */
 typedef struct shmb_lifetime {
 	uint64_t expires_ms; /* milliseconds that are left of its time to live, at least 1; 0: it has none */
@@ -677,9 +710,12 @@ SHMB_PUBLIC const char *shmb_last_error(void);
 #define SHMB_OOM_HOLDERS_MAX 5
 
 enum shmb_oom_limit {
-	SHMB_OOM_SEGMENT = 0, /* no free run of the segment is long enough */
-	SHMB_OOM_KERNEL = 1,  /* the kernel gives no memory for it: /dev/shm or a control group is full */
-	SHMB_OOM_BLOCKS = 2,  /* the pool has as many blocks as its table holds */
+	SHMB_OOM_SEGMENT = 0,   /* no free run of the segment is long enough */
+	SHMB_OOM_KERNEL = 1,    /* the kernel gives no memory for it: /dev/shm or a control group is full */
+	SHMB_OOM_BLOCKS = 2,    /* the pool has as many blocks as its table holds */
+	SHMB_OOM_USER = 3,      /* the quota of the user, all its sessions together */
+	SHMB_OOM_SESSION = 4,   /* the quota of the session */
+	SHMB_OOM_GUARANTEE = 5, /* what is free is guaranteed to other users */
 };
 
 /* Why an allocation was refused. Sizes in bytes. */
@@ -690,14 +726,19 @@ typedef struct shmb_oom {
 	uint64_t free;         /* free in the segment */
 	uint64_t longest_free; /* the largest request that would be met now */
 	uint64_t kernel_free;  /* left in /dev/shm; with SHMB_OOM_KERNEL */
-	bool set_aside;        /* with SHMB_OOM_SEGMENT: there may be room, but for a call that came before and waits */
-	size_t holder_count;   /* of the largest holders, largest first */
+	bool set_aside;        /* there may be room, but for a call that came before and waits */
+	size_t holder_count; /* of the largest holders, largest first; with SHMB_OOM_USER and SHMB_OOM_SESSION: of that user's */
 	struct shmb_oom_holder {
 		uint32_t session; /* number; 0: held by no session, but by names, tickets, or until a time */
 		uint32_t pid, uid;
 		char program[SHMB_PROGRAM_MAX + 1];
 		uint64_t bytes, blocks;
 	} holders[SHMB_OOM_HOLDERS_MAX];
+	/* With SHMB_OOM_USER and SHMB_OOM_SESSION, what the user, or the session, may have and has; else 0. */
+	uint64_t quota;        /* bytes, or blocks; with SHMB_OOM_GUARANTEE: bytes that are kept for others */
+	uint64_t quota_used;   /* of it */
+	uint64_t quota_blocks; /* blocks that are charged */
+	bool quota_of_blocks;  /* `quota` is a number of blocks */
 } shmb_oom;
 
 /* Detail of the calling thread's last SHMB_E_OUT_OF_MEMORY. False where there was none, or where the daemon was lost after it had

@@ -135,7 +135,7 @@ empty_pool() {
 hash() { sha256sum "$1" | cut -d ' ' -f 1; }
 
 echo "== without a daemon"
-for verb in status ping ls names clients map; do
+for verb in status ping ls names clients users map; do
 	bad 3 "$verb: .*: " "$verb"
 done
 bad 3 'show: ' show 1
@@ -166,12 +166,12 @@ bad 2 ''
 bad 2 "there is no verb 'frobnicate'" frobnicate
 bad 2 'there is no option --frobnicate' --frobnicate
 bad 2 "names: there is no option --frobnicate" names --frobnicate
-for verb in status ping ls clients map; do
+for verb in status ping ls clients users map; do
 	bad 2 "$verb: it takes no operands" "$verb" operand
 	bad 2 "$verb: there is no option --frobnicate" "$verb" --frobnicate
 	bad 2 "$verb: there is no option -Q" "$verb" -Q
 done
-for verb in status ping ls show names clients map alloc free name put get end; do
+for verb in status ping ls show names clients users map alloc free name put get end; do
 	good "$verb" --help
 	says "^usage: shmbuddy "
 	says "$verb"
@@ -241,6 +241,8 @@ good names
 says 'hand/made'
 good clients
 says 'shmbuddy'
+good users --no-headings --bytes -o uid,bytes,max-bytes,blocks,names,sessions
+says "^ *$(id -u) 131072 +1 +1 +1"
 good status
 says '^used +128K'
 good --bytes status
@@ -556,7 +558,7 @@ assert {"with blanks and \"quotes\"", "ünïcödé/漢字/🧠", "back\\slash", 
 PYTHON
 fi
 [ "$(field names status)" = "$number" ] || wrong "$number names were given"
-for verb in status ping ls names clients map; do
+for verb in status ping ls names clients users map; do
 	json "$verb"
 done
 json ls -o id,size
@@ -706,7 +708,7 @@ putter=$!
 exec 5>"$folder/fifo"
 head -c 100K "$folder/in" >&5
 kill_daemon
-for verb in status ping ls 'show 1' names clients map 'alloc 64 --name x' 'free 1' 'name 1 x' 'get file' 'end 1'; do
+for verb in status ping ls 'show 1' names clients users map 'alloc 64 --name x' 'free 1' 'name 1 x' 'get file' 'end 1'; do
 	bad 3 "${verb%% *}: cannot connect: " $verb
 done
 start_daemon --size 64M

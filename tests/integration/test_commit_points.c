@@ -28,6 +28,8 @@
 #include "cleanup.h"
 #include "hold_layout.h"
 #include "server/state_layout.h"
+#include "shmbuddy.h"
+#include "tests/support/accounting.h"
 #include "tests/support/daemon_fixture.h"
 #include "tests/support/raw_session.h"
 #include "tests/support/recount.h"
@@ -58,6 +60,21 @@ struct result {
 	uint64_t blocks, size, granted; /* in the answer */
 	uint64_t counted[14];
 };
+
+/* As root this process is two users, the one of `mine` and root, so that charges move from one to the other. */
+#define MINE 1001
+
+static void become(uid_t uid)
+{
+	if (getuid() == 0)
+		assert_int_equal(seteuid(uid), 0);
+}
+
+static void let_all_in(void)
+{
+	assert_int_equal(chmod(fixture.directory, 0711), 0);
+	assert_int_equal(chmod(fixture.socket_path, 0666), 0);
+}
 
 /* ---- The operations --------------------------------------------------------------------------------------------- */
 
@@ -1007,13 +1024,16 @@ static bool act_adopt(bool again)
 {
 	Shmbuddy__V1__Status status;
 
-	if (again && clone.lock >= 0) {
-		assert_int_equal(raw_session_resume(&clone, fixture.socket_path), OK);
-	} else {
-		if (raw_session_adopt(&clone, fixture.socket_path, &status) < 0)
-			return false;
-		assert_int_equal(status, OK);
-	}
+	become(MINE);
+	int result = 0;
+	if (again && clone.lock >= 0)
+		status = raw_session_resume(&clone, fixture.socket_path);
+	else
+		result = raw_session_adopt(&clone, fixture.socket_path, &status);
+	become(0);
+	if (result < 0)
+		return false;
+	assert_int_equal(status, OK);
 	clone.sequence++;
 	Shmbuddy__V1__Request *ping = raw_session_ping_request();
 	Shmbuddy__V1__Reply *reply;
@@ -1228,6 +1248,7 @@ static void keep_tables(struct result *out_result)
 	static struct recount recount;
 
 	recount_pool(fixture.pool, &recount);
+	accounting_agrees(fixture.pool, fixture.socket_path, 0, NULL);
 	const uint64_t counted[] = {recount.blocks, recount.names,  recount.references, recount.holds,   recount.sessions,
 	                            recount.used,   recount.owned,  recount.tickets,    recount.leases,  recount.links,
 	                            recount.named,  recount.sealed, recount.cached,     recount.metadata};
@@ -1343,7 +1364,10 @@ static void prepare(const struct operation *operation)
 		block[i] = (Shmbuddy__V1__Handle)SHMBUDDY__V1__HANDLE__INIT;
 	last_block = block[0];
 	daemon_fixture_start_lasting(&fixture, "--size", "1M", "--max-sessions", "8", NULL);
+	let_all_in();
+	become(MINE);
 	raw_session_open(&mine, fixture.socket_path, SHMBUDDY__V1__ACCESS__ACCESS_READ_WRITE);
+	become(0);
 	raw_session_open(&other, fixture.socket_path, SHMBUDDY__V1__ACCESS__ACCESS_READ_WRITE);
 	operation->prepare();
 	daemon_fixture_kill(&fixture);
@@ -1368,7 +1392,11 @@ static bool start(uint64_t trap)
 static void take_up(struct raw_session *session)
 {
 	uint64_t sequence = session->sequence;
+
+	let_all_in();
+	become(session == &mine ? MINE : 0);
 	Shmbuddy__V1__Status status = raw_session_resume(session, fixture.socket_path);
+	become(0);
 
 	session->sequence = sequence;
 	if (status == OK)

@@ -18,6 +18,7 @@
 
 #include "cleanup.h"
 #include "server/state_layout.h"
+#include "tests/support/accounting.h"
 #include "tests/support/pattern.h"
 #include "tests/support/recount.h"
 #include "view.h"
@@ -275,6 +276,7 @@ void census_take(const char *pool, const struct crew *crew, struct census *out_c
 	open_pool(pool, &objects);
 	await_rest(&objects, CREW_MEMBERS);
 	recount_pool(pool, &recount);
+	accounting_agrees(pool, crew->members[0].birth.socket_path, 0, NULL);
 	count_found(pool, &objects, crew, found);
 	for (unsigned i = 0; i < CREW_MEMBERS; i++) {
 		const struct client_birth *birth = &crew->members[i].birth;

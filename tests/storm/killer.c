@@ -16,6 +16,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/wait.h>
 #include <time.h>
 
@@ -108,16 +109,45 @@ static void set_trap(struct killer *killer, bool calm)
 #endif
 }
 
-/* The next daemon. How it treats memory is drawn anew: the pool does not remember it. It also grows, once. */
+/* Limits so narrow that they are met all the time, and none that is so narrow that nothing goes on; drawn anew for each daemon. */
+static void draw_quotas(struct killer *killer, char out_user[128], char out_session[128], char out_guarantee[64])
+{
+	uint64_t *random = &killer->random;
+	bool limited = killer->crew->ledger->limited;
+
+	strcpy(out_user, "user:*:bytes=none");
+	strcpy(out_session, "session:*:bytes=none");
+	if (limited && pattern_below(random, 4)) {
+		snprintf(out_user, 128,
+		         "user:*:bytes=%" PRIu64 "K,blocks=%" PRIu64 ",names=%" PRIu64 ",tickets=%" PRIu64 ",links=%" PRIu64
+		         ",waiters=%" PRIu64,
+		         1024 + pattern_below(random, 3072), 100 + pattern_below(random, 900), 10 + pattern_below(random, 200),
+		         1 + pattern_below(random, 50), 1 + pattern_below(random, 200), pattern_below(random, 20));
+	}
+	if (limited && pattern_below(random, 4)) {
+		snprintf(out_session, 128,
+		         "session:*:bytes=%" PRIu64 "K,blocks=%" PRIu64 ",names=%" PRIu64 ",links=%" PRIu64 ",waiters=%" PRIu64,
+		         256 + pattern_below(random, 2048), 30 + pattern_below(random, 300), 5 + pattern_below(random, 50),
+		         pattern_below(random, 50), pattern_below(random, 10));
+	}
+	/* To somebody who is not there, so that it is missing to all. */
+	snprintf(out_guarantee, 64, "user:4242=%s", limited && pattern_below(random, 2) ? "512K" : "1");
+}
+
+/* The next daemon. How it treats memory and users is drawn anew: the pool does not remember it. It also grows, once. */
 static void respawn(struct killer *killer)
 {
 	static const char *const return_after[] = {"1ms", "5ms", "never"};
+	char user[128], session[128], guarantee[64];
+
+	draw_quotas(killer, user, session, guarantee);
 
 	killer->grown = killer->grown || pattern_below(&killer->random, 32) == 0;
 	daemon_fixture_respawn(killer->daemon, LIMITS, "--size", killer->grown ? SIZE_GROWN : SIZE, "--return-after",
 	                       return_after[pattern_below(&killer->random, 3)], "--commit",
 	                       pattern_below(&killer->random, 4) ? "on-alloc" : "up-front", "--zero",
-	                       killer->crew->ledger->zeroed ? "on-free" : "never", NULL);
+	                       killer->crew->ledger->zeroed ? "on-free" : "never", "--quota", user, "--quota", session,
+	                       "--guarantee", guarantee, NULL);
 }
 
 /* Starts daemons until one comes through its recovery. */

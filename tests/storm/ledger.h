@@ -115,7 +115,8 @@ struct seat {
 };
 
 struct ledger {
-	bool zeroed; /* the daemons hand out zeros: what was freed is cleaned */
+	bool limited; /* the daemons have quotas */
+	bool zeroed;  /* the daemons hand out zeros: what was freed is cleaned */
 	struct seat seats[LEDGER_SEATS];
 };
 

@@ -11,6 +11,11 @@ const struct operation operations[OPERATION_COUNT] = {
 #undef OPERATION_LINE
 };
 
+bool operation_is_limited(const struct client *client, int result)
+{
+	return client->ledger->limited && result == -SHMB_E_LIMIT;
+}
+
 void operation_draw(struct client *client)
 {
 	unsigned sum = 0;

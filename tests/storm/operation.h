@@ -74,6 +74,9 @@ OPERATIONS(OPERATION_PERFORM)
 uint64_t operation_clone_mark(void);
 bool operation_was_cloned(uint64_t mark);
 
+/* Was it refused by a quota, of something other than memory? */
+bool operation_is_limited(const struct client *client, int result);
+
 /* Draws one that the client may do, does it, and counts it. */
 void operation_draw(struct client *client);
 

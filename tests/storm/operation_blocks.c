@@ -54,16 +54,17 @@ void take_block(struct client *client, struct ledger_hold *hold, const shmb_bloc
 	hold->filled = true;
 }
 
+/* The pool is full, or a quota used up: so that it is not for ever, some of what this client holds goes. */
 bool is_refused(struct client *client, int result)
 {
 	shmb_oom oom;
 
-	CLIENT_EXPECT(client, result == 0 || result == -SHMB_E_OUT_OF_MEMORY);
+	CLIENT_EXPECT(client, result == 0 || result == -SHMB_E_OUT_OF_MEMORY || operation_is_limited(client, result));
 	if (result == 0)
 		return false;
 	/* A daemon that answers in the place of a dead one knows that it was refused, and no figures. */
-	if (shmb_out_of_memory(&oom))
-		CLIENT_EXPECT(client, oom.limit == SHMB_OOM_SEGMENT || oom.limit == SHMB_OOM_BLOCKS);
+	if (result == -SHMB_E_OUT_OF_MEMORY && shmb_out_of_memory(&oom))
+		CLIENT_EXPECT(client, oom.limit != SHMB_OOM_KERNEL && (oom.limit < SHMB_OOM_USER || client->ledger->limited));
 	atomic_fetch_add(&client->seat->out_of_memory, 1);
 	for (uint64_t count = pattern_below(&client->random, 20); count; count--) {
 		struct ledger_hold *hold = client_any_hold(client);
@@ -252,7 +253,8 @@ bool operation_link(struct client *client)
 	if (!two_holds(client, &from, &to))
 		return false;
 	to->secret = false; /* given back, it may still be there */
-	CLIENT_EXPECT(client, CLIENT_CALL(client, shmb_link(client->session, from->handle, to->handle)) == 0);
+	int result = CLIENT_CALL(client, shmb_link(client->session, from->handle, to->handle));
+	CLIENT_EXPECT(client, result == 0 || operation_is_limited(client, result));
 	return true;
 }
 

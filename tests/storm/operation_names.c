@@ -48,8 +48,9 @@ bool operation_publish(struct client *client)
 	atomic_store(&name->seed, hold->seed);
 	atomic_store(&name->filled, true);
 	atomic_store(&name->word, NAME_WORD(serial, NAME_PUBLISHING));
-	CLIENT_EXPECT(client, CLIENT_CALL(client, shmb_publish(client->session, hold->handle, text)) == 0);
-	set_state(name, NAME_PUBLISHED);
+	int result = CLIENT_CALL(client, shmb_publish(client->session, hold->handle, text));
+	CLIENT_EXPECT(client, result == 0 || operation_is_limited(client, result));
+	set_state(name, result == 0 ? NAME_PUBLISHED : NAME_NONE);
 	return true;
 }
 
@@ -69,8 +70,12 @@ bool operation_replace(struct client *client)
 	atomic_store(&name->next_size, hold->size);
 	atomic_store(&name->next_seed, hold->seed);
 	set_state(name, NAME_REPLACING);
-	CLIENT_EXPECT(client, CLIENT_CALL(client, shmb_publish_with(client->session, hold->handle, text, &options)) == 0);
-	ledger_replaced(name);
+	int result = CLIENT_CALL(client, shmb_publish_with(client->session, hold->handle, text, &options));
+	CLIENT_EXPECT(client, result == 0 || operation_is_limited(client, result));
+	if (result == 0)
+		ledger_replaced(name);
+	else
+		set_state(name, NAME_PUBLISHED);
 	return true;
 }
 
@@ -225,7 +230,7 @@ bool operation_lookup_wait(struct client *client)
 	atomic_store(&hold->state, HOLD_ASKED);
 	int result = CLIENT_CALL(client, shmb_lookup_wait(client->session, text, wait_ms, &block));
 	if (result < 0) {
-		CLIENT_EXPECT(client, result == -SHMB_E_NO_SUCH_NAME);
+		CLIENT_EXPECT(client, result == -SHMB_E_NO_SUCH_NAME || operation_is_limited(client, result));
 		atomic_store(&hold->state, HOLD_NONE);
 		return true;
 	}

@@ -36,7 +36,8 @@ bool operation_share(struct client *client)
 	int result = CLIENT_CALL(client, shmb_share(client->session, hold->handle, &options, &ticket));
 	if (result < 0) {
 		/* The daemon was killed over it, and it had expired before the next one could answer. */
-		CLIENT_EXPECT(client, result == -SHMB_E_NO_SUCH_TICKET && ledger_boot_ns() >= until);
+		CLIENT_EXPECT(client, (result == -SHMB_E_NO_SUCH_TICKET && ledger_boot_ns() >= until) ||
+		                          operation_is_limited(client, result));
 		atomic_store(&entry->word, NAME_WORD(serial, TICKET_NONE));
 		return true;
 	}

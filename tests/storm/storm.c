@@ -104,6 +104,7 @@ static void storm(void **state)
 {
 	(void)state;
 	ledger->zeroed = seed % 2;
+	ledger->limited = seed / 2 % 2;
 	crew.ledger = ledger;
 	killer_start(&killer, &fixture, &crew, seed + 1);
 	crew_start(&crew, ledger, fixture.socket_path, seed);

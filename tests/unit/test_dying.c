@@ -52,9 +52,13 @@ static int setup(void **state)
 	for (uint32_t i = 0; i < SESSIONS; i++) {
 		struct session *session = &fixture.sessions[i];
 		uint32_t number;
-		*session = (struct session){.pool = &fixture.pool, .number = i + 1, .hold_page = HOLD_PAGE_NONE};
+		*session = (struct session){.pool = &fixture.pool,
+		                            .number = i + 1,
+		                            .hold_page = HOLD_PAGE_NONE,
+		                            .user = accounts_user(&fixture.pool.accounts, 0)};
 		assert_int_equal(table_take(&fixture.pool.sessions.table, &number), 0);
 		assert_int_equal(number, i + 1);
+		accounts_charge(session->user, QUOTA_SESSIONS);
 		fixture.pool.sessions.by_number[number] = session;
 	}
 	return 0;
@@ -274,7 +278,8 @@ static void test_hurry_during_a_look(void **state)
 	(void)state;
 	for (size_t i = 0; i < 100; i++) {
 		assert_int_equal(table_take(&fixture.pool.sessions.table, &number), 0);
-		idle[i] = (struct session){.pool = &fixture.pool, .number = number, .hold_page = -1};
+		idle[i] = (struct session){
+			.pool = &fixture.pool, .number = number, .hold_page = -1, .user = accounts_user(&fixture.pool.accounts, 0)};
 		fixture.pool.sessions.by_number[number] = &idle[i];
 	}
 	open_page(1);

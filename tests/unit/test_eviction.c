@@ -34,7 +34,7 @@ struct fixture {
 	uv_loop_t loop;
 	struct pool pool;
 	struct reclaim reclaim;
-	struct session sessions[SESSIONS]; /* number 1 on */
+	struct session sessions[SESSIONS]; /* number 1 on; the first one's uid is 0, and so on */
 	struct hold_page *pages[SESSIONS]; /* as the client has it */
 };
 static struct fixture fixture;
@@ -54,8 +54,10 @@ static int setup(void **state)
 		return -1;
 	for (uint32_t i = 0; i < SESSIONS; i++) {
 		uint32_t number;
-		fixture.sessions[i] = (struct session){.pool = pool, .number = i + 1, .hold_page = -1};
+		fixture.sessions[i] = (struct session){
+			.pool = pool, .number = i + 1, .hold_page = HOLD_PAGE_NONE, .user = accounts_user(&pool->accounts, i)};
 		assert_int_equal(table_take(&pool->sessions.table, &number), 0);
+		accounts_charge(fixture.sessions[i].user, QUOTA_SESSIONS);
 		pool->sessions.by_number[number] = &fixture.sessions[i];
 	}
 	return 0;
@@ -88,7 +90,7 @@ static int teardown(void **state)
 	return uv_loop_close(&fixture.loop);
 }
 
-/* A block of this user's that session 1 owns. */
+/* A block of this user's, owned by its session. */
 static uint32_t allocate(uint64_t units, uint32_t uid)
 {
 	uint64_t offset, granted;
@@ -102,11 +104,11 @@ static uint32_t allocate(uint64_t units, uint32_t uid)
 	                                     .offset = offset * UNIT,
 	                                     .size = granted * UNIT,
 	                                     .granted = granted * UNIT,
-	                                     .owner = 1,
+	                                     .owner = uid + 1,
 	                                     .uid = uid,
 	                                     .tag = "",
 	                                     .shared = true});
-	lifetime_add_owner(&fixture.sessions[0], index);
+	lifetime_add_owner(&fixture.sessions[uid], index);
 	return index;
 }
 
@@ -117,7 +119,7 @@ static void make_cached(uint32_t block)
 	body.flags |= BLOCK_SEALED | BLOCK_CACHED;
 	blocks_fill_body(&pool->blocks, block, &body);
 	lifetime_change_body(pool, block, RECORD_LIVE);
-	cache_settle(pool, block);
+	lifetime_add_cached(pool, block);
 }
 
 /* A cache block that nobody holds. */
@@ -126,7 +128,7 @@ static uint32_t make_idle(uint64_t units, uint32_t uid)
 	uint32_t block = allocate(units, uid);
 
 	make_cached(block);
-	lifetime_drop_owner(&fixture.sessions[0], block);
+	lifetime_drop_owner(&fixture.sessions[uid], block);
 	return block;
 }
 
@@ -184,7 +186,7 @@ static enum eviction_result evict(uint64_t uid, unsigned count)
 
 static void test_least_recently_used(void **state)
 {
-	uint32_t a = make_idle(1, 5), b = make_idle(1, 5), c = make_idle(1, 5);
+	uint32_t a = make_idle(1, 0), b = make_idle(1, 0), c = make_idle(1, 0);
 
 	(void)state;
 	assert_int_equal(evict(CACHE_ANYBODY, 1), EVICTION_ENOUGH);
@@ -203,7 +205,7 @@ static void test_least_recently_used(void **state)
 
 static void test_names_and_leases_go_along(void **state)
 {
-	uint32_t block = make_idle(1, 5), many = make_idle(1, 5), lease;
+	uint32_t block = make_idle(1, 0), many = make_idle(1, 0), lease;
 	char text[16];
 
 	(void)state;
@@ -229,8 +231,8 @@ static void test_names_and_leases_go_along(void **state)
 
 static void test_what_is_held_stays(void **state)
 {
-	uint32_t owned = allocate(1, 5), referenced = make_idle(1, 5), alone = make_idle(1, 5), linked = make_idle(1, 5),
-			 by_page = make_idle(1, 5), from = allocate(1, 5), link;
+	uint32_t owned = allocate(1, 0), referenced = make_idle(1, 0), alone = make_idle(1, 0), linked = make_idle(1, 0),
+			 by_page = make_idle(1, 0), from = allocate(1, 0), link;
 
 	(void)state;
 	open_page(1);
@@ -265,16 +267,16 @@ static void test_fair(void **state)
 
 	(void)state;
 	for (unsigned i = 0; i < 4; i++)
-		small[i] = make_idle(1, 5);
+		small[i] = make_idle(1, 0);
 	for (unsigned i = 0; i < 4; i++)
-		large[i] = make_idle(2, 6);
-	assert_int_equal(cache_bytes(&pool->cache, 6), 8 * UNIT);
+		large[i] = make_idle(2, 1);
+	assert_int_equal(cache_bytes(&pool->cache, 1), 8 * UNIT);
 	assert_int_equal(evict(CACHE_ANYBODY, 2), EVICTION_ENOUGH);
 	assert_true(!is_there(large[0]) && !is_there(large[1]) && is_there(small[0]));
-	assert_int_equal(evict(6, 9), EVICTION_NONE);
+	assert_int_equal(evict(1, 9), EVICTION_NONE);
 	assert_true(!is_there(large[3]) && is_there(small[0]));
-	assert_int_equal(cache_bytes(&pool->cache, 6), 0);
-	assert_int_equal(evict(6, 1), EVICTION_NONE);
+	assert_int_equal(cache_bytes(&pool->cache, 1), 0);
+	assert_int_equal(evict(1, 1), EVICTION_NONE);
 	assert_int_equal(evict(CACHE_ANYBODY, 1), EVICTION_ENOUGH);
 	assert_true(!is_there(small[0]) && is_there(small[3]));
 }
@@ -282,7 +284,7 @@ static void test_fair(void **state)
 /* A hold that is over counts as the use that it was, though nobody asked. */
 static void test_trails(void **state)
 {
-	uint32_t a = make_idle(1, 5), b = make_idle(1, 5), c = make_idle(1, 5);
+	uint32_t a = make_idle(1, 0), b = make_idle(1, 0), c = make_idle(1, 0);
 
 	(void)state;
 	open_page(1);
@@ -340,8 +342,8 @@ static void test_waiters(void **state)
 
 	(void)state;
 	for (uint32_t i = 0; i + 64 < blocks; i++)
-		make_idle(1, 5);
-	uint32_t busy = allocate(64, 5);
+		make_idle(1, 0);
+	uint32_t busy = allocate(64, 0);
 	make_cached(busy);
 	served = 0;
 	assert_int_equal(demand_add(&waiter.demand, blocks / 2, 1), 0);
@@ -464,7 +466,7 @@ static void test_against_model(void **state)
 
 static void test_damage(void **state)
 {
-	uint32_t block = make_idle(1, 5);
+	uint32_t block = make_idle(1, 0);
 	struct cache *cache = &pool->cache;
 
 	(void)state;

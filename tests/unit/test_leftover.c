@@ -282,11 +282,14 @@ static void test_unreadable(void **state)
 static void test_wrong_state_header(void **state)
 {
 	struct state_header whole = state_header();
+	char versions[128];
 
 	(void)state;
+	snprintf(versions, sizeof versions,
+	         "what is there has layout version %u, this daemon knows %u: start the shmbuddyd that made it",
+	         STATE_LAYOUT_VERSION + 1, STATE_LAYOUT_VERSION);
 	WRONG("is no pool of this program: look at it", true, atomic_store(&header.magic, STATE_MAGIC ^ 1));
-	WRONG("what is there has layout version 5, this daemon knows 4: start the shmbuddyd that made it", true,
-	      header.layout_version = STATE_LAYOUT_VERSION + 1);
+	WRONG(versions, true, header.layout_version = STATE_LAYOUT_VERSION + 1);
 	WRONG("comes from another boot of the machine, and its processes are gone", true, header.boot_id[15] ^= 1);
 	WRONG("is damaged", false, header.boot_id[15] ^= 1);
 	WRONG("is damaged", true, header.pool[0] ^= 1);

@@ -18,6 +18,7 @@
 #include "server/lifetime.h"
 #include "server/log.h"
 #include "server/reclaim.h"
+#include "tests/support/charges.h"
 #include "tests/unit/draw.h"
 #include "view.h"
 
@@ -34,6 +35,51 @@ struct fixture {
 };
 static struct fixture fixture;
 
+/* Two users, and root, with four sessions. */
+static uint32_t uid_of(size_t session)
+{
+	static const uint32_t uids[SESSIONS] = {1000, 1001, 1000, 0};
+
+	return uids[session];
+}
+
+static void open_session(uint32_t i)
+{
+	struct pool *pool = &fixture.pool;
+	struct session *session = &fixture.sessions[i];
+	uint32_t number;
+
+	assert_int_equal(table_take(&pool->sessions.table, &number), 0);
+	assert_int_equal(number, i + 1);
+	*session = (struct session){.pool = pool,
+	                            .number = number,
+	                            .serial = number + 10,
+	                            .record = &pool->sessions.records[number],
+	                            .user = accounts_user(&pool->accounts, uid_of(i))};
+	session->account.quota = session->user->session_quota;
+	session->record->uid = uid_of(i);
+	atomic_store(&session->record->word, session->serial << 8 | SESSION_LIVE);
+	accounts_charge(session->user, QUOTA_SESSIONS);
+	pool->sessions.by_number[number] = session;
+}
+
+/* What is counted of users and sessions, against a count of the tables. */
+static void recount_accounts(void)
+{
+	static struct charges charges;
+	const struct user *user;
+
+	pool_publish_counters(&fixture.pool);
+	charges_count(fixture.pool.name, &charges);
+	for (uint32_t uid = 0; (user = accounts_from(&fixture.pool.accounts, uid)); uid = user->uid + 1) {
+		struct charges_user counted = charges_of(&charges, user->uid);
+		assert_memory_equal(user->account.used, counted.used, sizeof counted.used);
+	}
+	assert_int_equal(fixture.pool.accounts.count, charges.user_count);
+	for (size_t i = 0; i < SESSIONS; i++)
+		assert_memory_equal(fixture.sessions[i].account.used, charges.sessions[i + 1], sizeof charges.sessions[0]);
+}
+
 static int setup(void **state)
 {
 	char name[32];
@@ -46,7 +92,7 @@ static int setup(void **state)
 	    reclaim_init(&fixture.reclaim, &fixture.pool) < 0)
 		return -1;
 	for (uint32_t i = 0; i < SESSIONS; i++)
-		fixture.sessions[i] = (struct session){.pool = &fixture.pool, .number = i + 1};
+		open_session(i);
 	*state = NULL;
 	return view_open(fixture.pool.view.base, fixture.pool.view.size, &fixture.view);
 }
@@ -54,6 +100,8 @@ static int setup(void **state)
 static int teardown(void **state)
 {
 	(void)state;
+	for (uint32_t i = 0; i < SESSIONS; i++)
+		fixture.pool.sessions.by_number[i + 1] = NULL;
 	reclaim_deinit(&fixture.reclaim);
 	pool_close(&fixture.pool);
 	return uv_loop_close(&fixture.loop);
@@ -77,6 +125,7 @@ static int allocate(struct session *session, uint64_t size, uint32_t *out_block)
 	                                     .size = size,
 	                                     .granted = granted * UNIT,
 	                                     .owner = session->number,
+	                                     .uid = session->user->uid,
 	                                     .tag = "",
 	                                     .tag_length = 0});
 	lifetime_add_owner(session, index);
@@ -101,6 +150,7 @@ static uint32_t refer(struct session *session, uint32_t block)
 
 static uint32_t publish(uint32_t block, const char *name)
 {
+	const struct session *publisher = &fixture.sessions[draw(SESSIONS)];
 	struct names *names = &fixture.pool.names;
 	uint32_t index;
 
@@ -108,7 +158,9 @@ static uint32_t publish(uint32_t block, const char *name)
 	names_write(names, index,
 	            &(struct name_content){.id = pool_take_ids(&fixture.pool, 1),
 	                                   .block_id = id_of(block),
+	                                   .session = session_key(publisher),
 	                                   .block = block,
+	                                   .uid = publisher->user->uid,
 	                                   .name = name,
 	                                   .name_length = strlen(name)});
 	lifetime_add_name(&fixture.pool, index);
@@ -128,6 +180,8 @@ static uint32_t share(uint32_t block)
 	                                       .block_id = id_of(block),
 	                                       .block = block,
 	                                       .deadline = 1000,
+	                                       .session = session_key(&fixture.sessions[1]),
+	                                       .uid = fixture.sessions[1].user->uid,
 	                                       .token = token});
 	lifetime_add_ticket(&fixture.pool, index);
 	assert_int_equal(tickets_find(tickets, token), index + 1);
@@ -149,10 +203,14 @@ static uint32_t lease(uint32_t block)
 static void replace(uint32_t name, uint32_t block)
 {
 	struct names *names = &fixture.pool.names;
+	const struct session *publisher = &fixture.sessions[draw(SESSIONS)];
 
-	names_write_next(
-		names, name,
-		&(struct name_content){.id = pool_take_ids(&fixture.pool, 1), .block_id = id_of(block), .block = block});
+	names_write_next(names, name,
+	                 &(struct name_content){.id = pool_take_ids(&fixture.pool, 1),
+	                                        .block_id = id_of(block),
+	                                        .session = session_key(publisher),
+	                                        .block = block,
+	                                        .uid = publisher->user->uid});
 	lifetime_replace_name(&fixture.pool, name);
 }
 
@@ -176,9 +234,9 @@ static void assert_empty(void)
 	assert_int_equal(buddy_free_units(&pool->buddy), POOL_SIZE / UNIT);
 	assert_true(buddy_is_valid(&pool->buddy));
 	for (size_t i = 0; i < SESSIONS; i++) {
-		assert_int_equal(fixture.sessions[i].block_count, 0);
+		assert_int_equal(fixture.sessions[i].account.used[QUOTA_BLOCKS], 0);
 		assert_int_equal(fixture.sessions[i].reference_count, 0);
-		assert_int_equal(fixture.sessions[i].bytes, 0);
+		assert_int_equal(fixture.sessions[i].account.used[QUOTA_BYTES], 0);
 		assert_int_equal(fixture.sessions[i].blocks, 0);
 		assert_int_equal(fixture.sessions[i].references, 0);
 	}
@@ -250,8 +308,8 @@ static void test_every_order(void **state)
 			assert_int_equal(pool->block_count, 1);
 			assert_int_equal(pool->requested, 100);
 			assert_int_equal(pool->counters->frees, frees);
-			assert_int_equal(owner->bytes, owned ? 128 : 0);
-			assert_int_equal(owner->block_count, owned);
+			assert_int_equal(owner->account.used[QUOTA_BYTES], owned ? 128 : 0);
+			assert_int_equal(owner->account.used[QUOTA_BLOCKS], owned);
 			drop(owner, user, order[k], &holds);
 			owned = owned && order[k] != OWNER;
 		}
@@ -383,7 +441,7 @@ static void test_change(void **state)
 		metadata_write(&pool->metadata, metadata, id_of(block), (const uint8_t *)"shape", 5);
 		change(block, 100, 128, metadata + 1);
 		assert_int_equal(pool->requested, 100);
-		assert_int_equal(owner->bytes, owned ? 128 : 0);
+		assert_int_equal(owner->account.used[QUOTA_BYTES], owned ? 128 : 0);
 		assert_int_equal(pool->unowned_bytes, owned ? 0 : 128);
 		assert_int_equal(buddy_free_units(&pool->buddy), POOL_SIZE / UNIT - 2);
 		assert_int_equal(pool->metadata.table.free_count, 0);
@@ -391,7 +449,7 @@ static void test_change(void **state)
 		assert_int_equal(buddy_grow(&pool->buddy, offset, 2, 64, &granted), 0);
 		change(block, 4000, granted * UNIT, 0);
 		assert_int_equal(pool->requested, 4000);
-		assert_int_equal(owner->bytes, owned ? 4096 : 0);
+		assert_int_equal(owner->account.used[QUOTA_BYTES], owned ? 4096 : 0);
 		assert_int_equal(pool->unowned_bytes, owned ? 0 : 4096);
 		assert_int_equal(pool->metadata.table.free_count, 1);
 		assert_int_equal(view_read_block(&fixture.view, block, &seen), 1);
@@ -472,7 +530,7 @@ static void test_which_hold_goes(void **state)
 		assert_int_equal(lifetime_find_hold(owner, &handle, &hold), 0);
 		lifetime_drop_hold(owner, &hold);
 		assert_int_equal(owner->reference_count, left > 1);
-		assert_int_equal(owner->block_count, left > 0);
+		assert_int_equal(owner->account.used[QUOTA_BLOCKS], left > 0);
 	}
 	assert_int_equal(lifetime_find_hold(owner, &handle, &hold), ERROR_NOT_HELD);
 	assert_int_equal(lifetime_find_hold(user, &handle, &hold), 0);
@@ -696,11 +754,12 @@ static void recount(void)
 		seen += result == 1;
 	}
 	for (size_t i = 0; i < SESSIONS; i++) {
-		assert_int_equal(fixture.sessions[i].block_count, owned[i]);
-		assert_int_equal(fixture.sessions[i].bytes, bytes[i]);
+		assert_int_equal(fixture.sessions[i].account.used[QUOTA_BLOCKS], owned[i]);
+		assert_int_equal(fixture.sessions[i].account.used[QUOTA_BYTES], bytes[i]);
 		assert_int_equal(fixture.sessions[i].reference_count, references[i]);
 	}
 	assert_int_equal(seen, live);
+	recount_accounts();
 	assert_int_equal(pool->block_count, live);
 	assert_int_equal(pool->name_count, published);
 	assert_int_equal(pool->requested, requested);

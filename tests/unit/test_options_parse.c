@@ -32,6 +32,7 @@ static enum options_result parse(const char *line)
 	}
 	captured_begin(&standard_output, stdout);
 	captured_begin(&standard_error, stderr);
+	options_deinit(&options);
 	enum options_result result = options_parse(argc, argv, &options);
 	captured_end(&standard_error);
 	captured_end(&standard_output);
@@ -131,6 +132,15 @@ static void test_every_option(void **state)
 	assert_int_equal(options.pool.unit, 16);
 	assert_true(options.pool.ephemeral);
 	assert_false(options.pool.overcommit);
+	/* Quotas add up. */
+	assert_int_equal(parse("--quota user:*:names=9 --quota session:7:blocks=1 --guarantee user:7=1K"), OPTIONS_RUN);
+	assert_ptr_equal(options.pool.quotas, &options.quotas);
+	assert_int_equal(options.quotas.user.limit[QUOTA_NAMES], 9);
+	assert_int_equal(quotas_find(&options.quotas, 7)->user.limit[QUOTA_NAMES], 9);
+	assert_int_equal(quotas_find(&options.quotas, 7)->session.limit[QUOTA_BLOCKS], 1);
+	assert_int_equal(quotas_find(&options.quotas, 7)->guarantee, 1024);
+	assert_int_equal(parse("--size 1M"), OPTIONS_RUN);
+	assert_null(quotas_find(&options.quotas, 7));
 	/* The last one counts; a size may be a single piece, or of any number of pieces. */
 	assert_int_equal(parse("--size 1M --size 192"), OPTIONS_RUN);
 	assert_int_equal(options.pool.size, 192);
@@ -171,11 +181,12 @@ static void test_sizes(void **state)
 
 static void test_help_and_version(void **state)
 {
-	static const char *const every[] = {
-		"--max-size SIZE",   "-s, --socket PATH",  "-p, --pool NAME",  "-S, --size SIZE",     "-m, --min-block",
-		"--max-blocks N",    "--max-names N",      "--max-sessions N", "-e, --ephemeral",     "--overcommit",
-		"--log-level LEVEL", "--commit WHEN",      "--zero WHEN",      "--return-after TIME", "-h, --help",
-		"-V, --version",     "Usage: shmbuddyd [", "16M)\n",           "shmbuddyd(8)"};
+	static const char *const every[] = {"--max-size SIZE",   "-s, --socket PATH",   "-p, --pool NAME",    "-S, --size SIZE",
+	                                    "-m, --min-block",   "--max-blocks N",      "--max-names N",      "--max-sessions N",
+	                                    "-e, --ephemeral",   "--overcommit",        "--log-level LEVEL",  "--commit WHEN",
+	                                    "--zero WHEN",       "--return-after TIME", "-h, --help",         "--quota LIMITS",
+	                                    "--guarantee BYTES", "-V, --version",       "Usage: shmbuddyd [", "16M)\n",
+	                                    "shmbuddyd(8)"};
 
 	(void)state;
 	for (int i = 0; i < 2; i++) {
@@ -202,6 +213,10 @@ static void test_refusals(void **state)
 		{"--pool ''", "--pool "},
 		{"--pool .hidden", "--pool .hidden: a name has"},
 		{"--pool a/b", "--pool a/b: a name has"},
+		{"--quota", "requires an argument"},
+		{"--quota user:*:names", "--quota user:*:names: \"names\" is not of the form KIND=LIMIT"},
+		{"--guarantee user:*=1M", "--guarantee user:*=1M: there is no user \"*\""},
+		{"--quota user:*:bytes=1K --guarantee user:7=1M", "--guarantee: user 7 is guaranteed 1048576 bytes"},
 		{"--size", "requires an argument"},
 		{"--size ten", "--size ten: not a size such as 64K"},
 		{"--size -1", "--size -1: not a size"},
@@ -263,5 +278,7 @@ int main(void)
 		TEST(test_sizes),    TEST(test_help_and_version),          TEST(test_refusals),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	int result = cmocka_run_group_tests(tests, NULL, NULL);
+	options_deinit(&options);
+	return result;
 }

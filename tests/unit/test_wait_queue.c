@@ -695,6 +695,72 @@ static void test_at_random(void **state)
 	assert_null(timeouts.first);
 }
 
+/* ---- Who cannot take memory ------------------------------------------------------------------------------------- */
+
+static struct customer *stopped; /* by a quota, say */
+
+static bool step_aside(struct waiter *waiter)
+{
+	if ((struct customer *)waiter != stopped)
+		return false;
+	assert_true(wait_queue_leave(waiter));
+	return true;
+}
+
+/* Whoever comes behind gets what the first could not take. */
+static void test_steps_aside(void **state)
+{
+	struct customer first = customer_of(64), second = customer_of(64);
+
+	(void)state;
+	buddy_reserve(&buddy, 0, UNITS);
+	first.waiter.step_aside = second.waiter.step_aside = step_aside;
+	assert_int_equal(join(&first, LONG), 0);
+	assert_int_equal(join(&second, LONG), 0);
+	stopped = &first;
+	buddy_release(&buddy, 64, 64);
+	wait_queue_wake(&queue);
+	settle();
+	assert_int_equal(first.answer, NO_ANSWER);
+	assert_null(first.waiter.queue);
+	assert_int_equal(first.takes, 0);
+	assert_int_equal(second.answer, 0);
+	/* It comes back to the end. */
+	stopped = NULL;
+	assert_int_equal(join(&first, LONG), 0);
+	give_back(&second);
+	settle();
+	assert_int_equal(first.answer, 0);
+	assert_int_equal(queue.patient_count, 0);
+}
+
+/* Nothing is set aside for one who could not take it: the next whom it is set aside for is, or nobody. */
+static void test_sets_nothing_aside_for_the_stopped(void **state)
+{
+	struct customer large = customer_of(UNITS), next = customer_of(UNITS), small = customer_of(64);
+
+	(void)state;
+	buddy_reserve(&buddy, 0, UNITS);
+	buddy_release(&buddy, 64, 64);
+	large.waiter.step_aside = next.waiter.step_aside = step_aside;
+	assert_int_equal(join(&large, LONG), 0);
+	for (unsigned i = 0; i < WAIT_QUEUE_OVERTAKEN_MAX; i++) {
+		assert_false(wait_queue_is_set_aside(&queue));
+		assert_int_equal(ask(&small, 0), 0);
+		buddy_release(&buddy, small.offsets[0], small.granted[0]);
+		small = customer_of(64);
+	}
+	assert_true(wait_queue_is_set_aside(&queue));
+	assert_int_equal(ask(&small, 0), -EBUSY);
+	assert_int_equal(join(&next, LONG), 0);
+	stopped = &large;
+	assert_false(wait_queue_is_set_aside(&queue));
+	assert_null(large.waiter.queue);
+	assert_int_equal(ask(&small, 0), 0);
+	assert_true(wait_queue_leave(&next.waiter));
+	stopped = NULL;
+}
+
 #define TEST(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
 
 int main(void)
@@ -714,6 +780,8 @@ int main(void)
 		TEST(test_stuck),
 		TEST(test_owed),
 		TEST(test_sets_nothing_aside),
+		TEST(test_steps_aside),
+		TEST(test_sets_nothing_aside_for_the_stopped),
 		TEST(test_at_random),
 	};
 
