@@ -237,6 +237,7 @@ static int wait_for_memory(struct allocation *allocation, bool set_aside)
 
 	if (set_aside && !allocation->wait_ms)
 		return refuse_set_aside(allocation);
+	collector_want_memory(allocation->slot.session->pool); /* who waits for it, or not at all, waits for that at least */
 	allocation->waiter.take = take;
 	allocation->waiter.ended = ended;
 	return wait_queue_join(queue, &allocation->waiter, allocation->wait_ms);

@@ -104,6 +104,7 @@ static void stop(uv_signal_t *signal, int number)
 #endif
 	cascade_stop(&daemon->cascade);
 	dying_stop(&daemon->pool.dying);
+	collector_stop(&daemon->pool.collector);
 	deadlines_stop(&daemon->pool.deadlines);
 	forget_sessions(daemon);
 	reclaim_stop(&daemon->reclaim);
@@ -214,6 +215,7 @@ static int start(struct daemon *daemon, const struct options *options, uint64_t 
 	reclaim_start(&daemon->reclaim, options->pool.return_after_ms);
 	cascade_init(&daemon->cascade, &daemon->pool);
 	expiry_start(&daemon->pool);
+	collector_start(&daemon->pool.collector);
 	block_signals(false);
 	announce(daemon, max_connections);
 	return 0;
@@ -222,6 +224,7 @@ close_pool:
 	unwatch_signals(daemon);
 	listener_stop(&daemon->listener);
 	dying_stop(&daemon->pool.dying);
+	collector_stop(&daemon->pool.collector);
 	deadlines_stop(&daemon->pool.deadlines);
 	forget_sessions(daemon);
 	uv_run(&daemon->loop, UV_RUN_DEFAULT);

@@ -19,6 +19,8 @@
  * - A client writes what it likes into its page: it can make orphans of blocks that are dying, as it could by holding them. A look costs a
  *   look-up a slot, in slices.
  * - Somebody takes a known hold of a DYING block, by a request: it is settled first, for this block alone.
+ * - Blocks hold each other in a circle: the collector finds them, and looks for all of them before one of them ends (collector.c). They
+ *   are DYING and condemned, and are in none of the lists here, but found by the ids that stand in pages.
  * - The daemon dies. DYING and ORPHAN are in the block's word: the next daemon makes LIVE what has a known holder, and looks for the rest.
  *   A hold page is in its session's record before the client has it, and is opened again.
  *
@@ -31,6 +33,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "collector.h"
 #include "hold_page.h"
 #include "pool.h"
 #include "reclaim.h"
@@ -74,15 +77,19 @@ static uint32_t find(const struct dying *dying, uint64_t id)
 	return pair_index_find(&dying->by_id, (uint32_t)(id >> 32), (uint32_t)id);
 }
 
-static void remember(struct dying *dying, uint32_t index)
+void dying_know(struct pool *pool, uint32_t index)
 {
-	uint64_t id = record_id(blocks_word(&dying->pool->blocks, index));
+	uint64_t id = record_id(blocks_word(&pool->blocks, index));
 
-	pair_index_add(&dying->by_id, index, (uint32_t)(id >> 32), (uint32_t)id);
+	pair_index_add(&pool->dying.by_id, index, (uint32_t)(id >> 32), (uint32_t)id);
 }
 
-/* One store, and the block's memory is there for the next. It is in no list. */
-static void free_block(struct pool *pool, uint32_t index)
+void dying_forget(struct pool *pool, uint32_t index)
+{
+	pair_index_remove(&pool->dying.by_id, index);
+}
+
+void dying_free(struct pool *pool, uint32_t index)
 {
 	const struct block_body *body = blocks_body(&pool->blocks, index);
 	struct commit_range range = {pool->blocks.records[index].offset, body->granted};
@@ -123,6 +130,7 @@ static void make_orphan(struct dying *dying, uint32_t index)
 {
 	blocks_set_state(&dying->pool->blocks, index, RECORD_ORPHAN);
 	take_out(dying, index);
+	collector_touched(dying->pool, index);
 	add(dying, &dying->confirmed, index);
 	dying->orphan_count++;
 	if (!uv_is_active((uv_handle_t *)&dying->again))
@@ -149,27 +157,30 @@ static void look_later(struct dying *dying)
 	}
 }
 
-static void read_page(struct dying *dying, const struct session *session)
+int dying_look_at(struct session *session)
 {
-	const struct blocks *blocks = &dying->pool->blocks;
+	struct dying *dying = &session->pool->dying;
+	const struct blocks *blocks = &session->pool->blocks;
 	uint64_t slots[HOLD_SLOTS];
 	uint32_t link;
+	int result = hold_page_read(session->hold_page, slots);
 
-	if (hold_page_read(session->hold_page, slots) < 0) {
-		look_later(dying);
-		return;
-	}
-	for (size_t i = 0; i < HOLD_SLOTS; i++) {
-		if (slots[i] && (link = find(dying, slots[i])) && record_state(blocks_word(blocks, link - 1)) == RECORD_DYING)
+	for (size_t i = 0; i < HOLD_SLOTS && result == 0; i++) {
+		if (!slots[i] || !(link = find(dying, slots[i])) || record_state(blocks_word(blocks, link - 1)) != RECORD_DYING)
+			continue;
+		if (blocks_is_condemned(blocks, link - 1))
+			collector_found_held(session->pool, link - 1);
+		else
 			make_orphan(dying, link - 1);
 	}
+	return result;
 }
 
 static void end_one(struct dying *dying, uint32_t index)
 {
 	take_out(dying, index);
-	pair_index_remove(&dying->by_id, index);
-	free_block(dying->pool, index);
+	dying_forget(dying->pool, index);
+	dying_free(dying->pool, index);
 }
 
 static void begin_look(struct dying *dying)
@@ -194,8 +205,8 @@ static bool go_on_looking(struct dying *dying, uint32_t pages, uint32_t blocks)
 		if (pages-- == 0)
 			return false;
 		dying->next_session = session->number + 1;
-		if (session->hold_page >= 0)
-			read_page(dying, session);
+		if (session->hold_page >= 0 && dying_look_at(session) < 0)
+			look_later(dying);
 	}
 	while (dying->looked_for) {
 		if (blocks-- == 0)
@@ -259,7 +270,7 @@ void dying_begin(struct pool *pool, uint32_t index)
 	const struct block_body *body = blocks_body(&pool->blocks, index);
 
 	if (!dying->pages || !(blocks_word(&pool->blocks, index) & RECORD_SHARED)) {
-		free_block(pool, index); /* from owned to free in one store */
+		dying_free(pool, index); /* from owned to free in one store */
 		return;
 	}
 	if (body->owner) {
@@ -269,7 +280,8 @@ void dying_begin(struct pool *pool, uint32_t index)
 	} else {
 		blocks_set_state(&pool->blocks, index, RECORD_DYING);
 	}
-	remember(dying, index);
+	collector_touched(pool, index);
+	dying_know(pool, index);
 	set_waiting(dying, index);
 }
 
@@ -293,7 +305,7 @@ void dying_revive(struct pool *pool, uint32_t index)
 		return;
 	blocks_set_state(&pool->blocks, index, RECORD_LIVE);
 	take_out(dying, index);
-	pair_index_remove(&dying->by_id, index);
+	dying_forget(pool, index);
 	dying->orphan_count--;
 }
 
@@ -391,15 +403,17 @@ void dying_adopt(struct pool *pool, uint32_t index)
 	uint64_t word = blocks_word(&pool->blocks, index);
 	bool held = !blocks_is_unheld(&pool->blocks, index);
 
+	if ((word & RECORD_CONDEMNED) && collector_adopt(pool, index))
+		return;
 	if (record_state(word) == RECORD_LIVE) {
 		if (!held)
 			dying_begin(pool, index);
 	} else if (held) {
 		blocks_set_state(&pool->blocks, index, RECORD_LIVE);
 	} else {
-		if (record_state(word) != RECORD_DYING)
+		if (record_state(word) != RECORD_DYING || (word & RECORD_CONDEMNED))
 			blocks_set_state(&pool->blocks, index, RECORD_DYING);
-		remember(&pool->dying, index);
+		dying_know(pool, index);
 		set_waiting(&pool->dying, index);
 	}
 }

@@ -55,6 +55,19 @@ bool dying_settle(struct pool *pool, uint32_t block);
 /* An orphan has a known holder again. Nothing if the block is none. */
 void dying_revive(struct pool *pool, uint32_t block);
 
+/* A DYING block is found from now on by the id that stands in a hold page; or is not any more. */
+void dying_know(struct pool *pool, uint32_t block);
+void dying_forget(struct pool *pool, uint32_t block);
+
+/* One store, and the block's memory is there for the next. It is in no list, and not known. */
+void dying_free(struct pool *pool, uint32_t block);
+
+/*
+ * Reads the session's hold page, which it has, after a fence: of what is known and DYING, and stands in it, the collector hears if it is
+ * condemned (collector_found_held), and else it is an orphan from now on. -errno: it cannot be read now, and may hold anything.
+ */
+int dying_look_at(struct session *session);
+
 /* Somebody has let go of the block by a hold page. Nothing if it is no orphan. */
 void dying_released(struct pool *pool, uint32_t block);
 

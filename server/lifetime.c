@@ -7,18 +7,29 @@
 #include "dying.h"
 #include "errors.h"
 
+/* Condemned blocks live as long as they can be rescued. */
+static bool lives(const struct pool *pool, uint32_t index)
+{
+	return record_state(blocks_word(&pool->blocks, index)) != RECORD_DYING ||
+	       (blocks_is_condemned(&pool->blocks, index) && !collector_has_decided(pool));
+}
+
 int lifetime_find_block(const struct pool *pool, const struct handle *handle)
 {
 	if (handle->incarnation != pool->incarnation)
 		return ERROR_OTHER_POOL;
-	return blocks_is_live(&pool->blocks, handle->index, handle->id) ? 0 : ERROR_STALE_HANDLE;
+	return blocks_is_there(&pool->blocks, handle->index, handle->id) && lives(pool, handle->index) ? 0 : ERROR_STALE_HANDLE;
 }
 
 int lifetime_find_to_acquire(struct pool *pool, const struct handle *handle)
 {
 	if (handle->incarnation == pool->incarnation && blocks_is_there(&pool->blocks, handle->index, handle->id) &&
-	    record_state(blocks_word(&pool->blocks, handle->index)) == RECORD_DYING)
-		dying_settle(pool, handle->index);
+	    record_state(blocks_word(&pool->blocks, handle->index)) == RECORD_DYING) {
+		if (blocks_is_condemned(&pool->blocks, handle->index))
+			collector_rescue(pool, handle->index);
+		else
+			dying_settle(pool, handle->index);
+	}
 	return lifetime_find_block(pool, handle);
 }
 
@@ -47,10 +58,23 @@ int lifetime_find_hold(const struct session *session, const struct handle *handl
 	return ERROR_NOT_HELD;
 }
 
+/* A holder of the block has gone, and others are left: only links, perhaps, and from what it holds itself. */
+static void suspect(struct pool *pool, uint32_t index)
+{
+	const struct blocks *blocks = &pool->blocks;
+
+	if (blocks->links_to[index] && blocks->links_from[index] && !blocks_is_rooted(blocks, index))
+		collector_suspect(pool);
+}
+
 void lifetime_free_unheld(struct pool *pool, uint32_t index)
 {
-	if (blocks_is_unheld(&pool->blocks, index))
+	if (blocks_is_condemned(&pool->blocks, index))
+		collector_dropped(pool, index);
+	else if (blocks_is_unheld(&pool->blocks, index))
 		dying_begin(pool, index);
+	else
+		suspect(pool, index);
 }
 
 int lifetime_check_held(struct session *session, const struct handle *handle)
@@ -116,9 +140,17 @@ void lifetime_drop_owner(struct session *session, uint32_t index)
 		pool->unowned_blocks++;
 		pool->unowned_bytes += body->granted;
 		blocks_drop_owner(&pool->blocks, index, RECORD_LIVE);
+		suspect(pool, index);
 		return;
 	}
 	dying_begin(pool, index);
+}
+
+/* Something else holds a live block from now on. */
+static void held(struct pool *pool, uint32_t index)
+{
+	dying_revive(pool, index);
+	collector_touched(pool, index);
 }
 
 void lifetime_adopt_reference(struct session *session, uint32_t index)
@@ -137,7 +169,7 @@ void lifetime_add_reference(struct session *session, uint32_t index)
 {
 	references_set(&session->pool->references, index, 1, 1, RECORD_LIVE);
 	lifetime_adopt_reference(session, index);
-	dying_revive(session->pool, session->pool->references.records[index].block);
+	held(session->pool, session->pool->references.records[index].block);
 }
 
 int lifetime_copy_hold(struct session *copy, uint32_t block)
@@ -152,7 +184,7 @@ int lifetime_copy_hold(struct session *copy, uint32_t block)
 	blocks_share(&pool->blocks, block);
 	references_write_live(&pool->references, reference, copy->number, block, record_id(blocks_word(&pool->blocks, block)));
 	lifetime_adopt_reference(copy, reference);
-	dying_revive(pool, block);
+	held(pool, block);
 	return 0;
 }
 
@@ -185,7 +217,7 @@ void lifetime_add_name(struct pool *pool, uint32_t index)
 {
 	names_set_live(&pool->names, index);
 	lifetime_adopt_name(pool, index);
-	dying_revive(pool, names_body(&pool->names, index)->block);
+	held(pool, names_body(&pool->names, index)->block);
 	name_waiters_published(&pool->name_waiters, pool->names.records[index].name, pool->names.records[index].name_length);
 }
 
@@ -207,7 +239,7 @@ void lifetime_replace_name(struct pool *pool, uint32_t index)
 	uint32_t block = names_body(&pool->names, index)->block;
 	index_list_remove(pool->names.of_block, &pool->blocks.names[before], index);
 	index_list_push(pool->names.of_block, &pool->blocks.names[block], index);
-	dying_revive(pool, block);
+	held(pool, block);
 	lifetime_free_unheld(pool, before); /* held still where it is the same block */
 }
 
@@ -230,7 +262,7 @@ void lifetime_add_link(struct pool *pool, uint32_t index)
 {
 	links_set_state(&pool->links, index, RECORD_LIVE);
 	lifetime_adopt_link(pool, index);
-	dying_revive(pool, pool->links.records[index].to);
+	held(pool, pool->links.records[index].to);
 }
 
 void lifetime_drop_link(struct pool *pool, uint32_t index)
@@ -238,6 +270,7 @@ void lifetime_drop_link(struct pool *pool, uint32_t index)
 	const struct link_record *record = &pool->links.records[index];
 	uint32_t to = record->to;
 
+	collector_link_goes(pool, index);
 	index_list_remove(pool->links.of_from, &pool->blocks.links_from[record->from], index);
 	index_list_remove(pool->links.of_to, &pool->blocks.links_to[to], index);
 	pair_index_remove(&pool->links.by_ends, index);
@@ -259,7 +292,7 @@ void lifetime_add_ticket(struct pool *pool, uint32_t index)
 {
 	tickets_set_state(&pool->tickets, index, RECORD_LIVE);
 	lifetime_adopt_ticket(pool, index);
-	dying_revive(pool, pool->tickets.records[index].block);
+	held(pool, pool->tickets.records[index].block);
 }
 
 void lifetime_drop_ticket(struct pool *pool, uint32_t index)
@@ -283,7 +316,7 @@ void lifetime_add_lease(struct pool *pool, uint32_t index, uint64_t deadline)
 {
 	leases_set(&pool->leases, index, deadline);
 	lifetime_adopt_lease(pool, index);
-	dying_revive(pool, pool->leases.records[index].block);
+	held(pool, pool->leases.records[index].block);
 }
 
 void lifetime_renew_lease(struct pool *pool, uint32_t index, uint64_t deadline)

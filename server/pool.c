@@ -255,6 +255,8 @@ static int make_tables(struct pool *pool)
 		result = dying_init(&pool->dying, pool, state->max_blocks);
 	}
 	if (result == 0)
+		result = collector_init(&pool->collector, pool);
+	if (result == 0)
 		result = clones_init(&pool->clones, pool);
 	if (result == 0) {
 		const uint32_t capacity[] = {[DEADLINE_TICKET] = state->max_tickets, [DEADLINE_LEASE] = state->max_leases};
@@ -383,6 +385,7 @@ void pool_close(struct pool *pool)
 	name_waiters_deinit(&pool->name_waiters);
 	timeouts_deinit(&pool->timeouts);
 	dying_close(&pool->dying);
+	collector_close(&pool->collector);
 	clones_close(&pool->clones);
 	deadlines_close(&pool->deadlines);
 	sessions_deinit(&pool->sessions);

@@ -16,6 +16,7 @@
 #include "blocks.h"
 #include "buddy.h"
 #include "clone.h"
+#include "collector.h"
 #include "committer.h"
 #include "deadlines.h"
 #include "dying.h"
@@ -81,6 +82,7 @@ struct pool {
 	struct wait_queue wait_queue; /* for memory */
 	struct name_waiters name_waiters;
 	struct dying dying;
+	struct collector collector;
 	struct sessions sessions;
 	struct clones clones;
 	struct reclaim *reclaim; /* what becomes of freed memory: the daemon makes it after the pool */

@@ -13,7 +13,8 @@
  * others to free, but not for ever behind those who want little.
  *
  * Two kinds wait. The patient have a time of their own, and leave with it. The impatient wait only because some memory is on its way back,
- * which takes milliseconds: they leave when nothing is any more, or when as much came back as the segment has. Cleaning goes round the
+ * which takes milliseconds: they leave when nothing is any more, or when as much came back as the segment has; or because circles of links are
+ * looked for (collector.h), for one run that began after they came, or two where one was under way. Cleaning goes round the
  * segment (cleaner.c), so by then each unit that was on its way when they came has been free at least once; others that free all the
  * time do not keep them for ever. Nothing is set aside for them: a pool whose users never wait refuses nobody on their account.
  * Whoever's time is over has a last look.
@@ -216,7 +217,9 @@ static void timed_out(struct timeout *timeout)
 /* The first of the impatient came before the others: if it may wait on, so may they. */
 static bool is_over(const struct wait_queue *queue, const struct waiter *impatient)
 {
-	return queue->coming == 0 || queue->returned >= impatient->until;
+	bool collecting = queue->collecting && impatient->arrival > queue->collected;
+
+	return (queue->coming == 0 && !collecting) || queue->returned >= impatient->until;
 }
 
 /* One waiter. Its blocks; 0: nobody's turn has come. */
@@ -266,11 +269,23 @@ void wait_queue_expect(struct wait_queue *queue, uint64_t coming, uint64_t retur
 		wait_queue_wake(queue);
 }
 
+void wait_queue_await_collection(struct wait_queue *queue)
+{
+	queue->collecting = true;
+}
+
+void wait_queue_collected(struct wait_queue *queue, uint64_t arrival)
+{
+	queue->collecting = queue->collecting && arrival != UINT64_MAX;
+	queue->collected = arrival == UINT64_MAX ? queue->arrivals : arrival;
+	wait_queue_wake(queue);
+}
+
 int wait_queue_join(struct wait_queue *queue, struct waiter *waiter, uint32_t wait_ms)
 {
 	assert(!waiter->queue);
 	waiter->patient = wait_ms > 0;
-	if (!waiter->patient && queue->coming == 0)
+	if (!waiter->patient && queue->coming == 0 && !queue->collecting)
 		return -ENOMEM;
 	if (waiter->patient &&
 	    (queue->patient_count >= WAIT_QUEUE_MAX || queue->blocks + waiter->demand.blocks > WAIT_QUEUE_BLOCKS_MAX))

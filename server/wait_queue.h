@@ -61,6 +61,8 @@ struct wait_queue {
 	uint32_t patient_count, blocks;            /* of the patient: how many, and the blocks that they ask for */
 	uint64_t arrivals, overtakings;            /* ever */
 	uint64_t coming, returned;                 /* units on their way back now, and returned ever: see wait_queue_expect */
+	bool collecting;                           /* circles of links are looked for, that may free some: collector.h */
+	uint64_t collected;                        /* whoever arrived so early waits for that no more */
 	uv_idle_t looking;                         /* runs while it is to be seen who can be served */
 	uv_loop_t *loop;                           /* NULL: not initialised */
 };
@@ -71,8 +73,8 @@ void wait_queue_init(struct wait_queue *queue, uv_loop_t *loop, const struct bud
 void wait_queue_deinit(struct wait_queue *queue);
 
 /*
- * Waits at the end of the line, up to `wait_ms`; 0: for what is on its way back. That there is no room now the caller has seen, and that
- * there would be in an empty segment. -ENOMEM: nothing is on its way. -EDQUOT: as many wait as may.
+ * Waits at the end of the line, up to `wait_ms`; 0: for what is on its way back, or may be found to be garbage. That there is no room now the
+ * caller has seen, and that there would be in an empty segment. -ENOMEM: nothing is on its way. -EDQUOT: as many wait as may.
  */
 int wait_queue_join(struct wait_queue *queue, struct waiter *waiter, uint32_t wait_ms);
 
@@ -84,6 +86,12 @@ void wait_queue_wake(struct wait_queue *queue);
 
 /* So many units are on their way back now, and so many came back ever. */
 void wait_queue_expect(struct wait_queue *queue, uint64_t coming, uint64_t returned);
+
+/* Garbage is looked for: who comes from now on may wait for the end of that, and so may who waits already. */
+void wait_queue_await_collection(struct wait_queue *queue);
+
+/* It has been, for all who arrived up to then; UINT64_MAX: for all, and there is no more of it. */
+void wait_queue_collected(struct wait_queue *queue, uint64_t arrival);
 
 /* The first who has a time was overtaken as often as may be: until it has gone, who comes now gets nothing but a place behind it. */
 bool wait_queue_is_set_aside(const struct wait_queue *queue);
