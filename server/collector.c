@@ -20,8 +20,9 @@
  *
  * - Until the decision each block that gets a holder of whatever kind is touched: marked, and rescued if it was condemned. So a block that is
  *   condemned in the moment of the decision has no known holder but links, and none from a marked block (mark.c); all others that have links to
- *   them are marked: those that were when the mark came by, those that something touched since, and those that became DYING since, which are touched
- *   for that. A block without links to it is not condemned: something holds it, or it is gone.
+ *   them are marked: those that were when the mark came by, those that something touched since, and those that became DYING since, which are
+ *   touched for that: a page may say later that it holds one, be it a lie. A block without links to it is not condemned: something holds it, or
+ *   it is gone.
  * - Nor has a hold page one of them: each was DYING without a pause since before the first page was read. Whoever had hold of it then was
  *   seen, or has let go since. Whoever was to get it from him saw that it is DYING, and asked: which rescued it. And so for what is reached from
  *   what a page holds: until it is rescued it cannot be taken by page, only by a request, which rescues it at once.
@@ -55,7 +56,7 @@
 #include "session.h"
 
 /* A slice, as collector.h has it. A step takes a microsecond at most. */
-#define SLICE_NS 250000
+#define SLICE_NS 100000
 #define SLICE_STEPS 64
 
 /* Steps that the reading of a hold page counts as, with all that may stand in it. */

@@ -64,7 +64,7 @@ const struct verb verb_gc = {
 	.synopsis = "[--json]",
 	.summary = "free blocks that only circles of links hold",
 	.help = "Has the daemon look for blocks that hold each other by links and that nothing\n"
-			"else holds, and free them; it does so by itself, too, some seconds after they\n"
+			"else holds, and free them; it does so by itself, too, a second or more after they\n"
 			"were left, and before it refuses an allocation. Says how many there were, how\n"
 			"many blocks with links are held, and how long it took: in slices, between which\n"
 			"the daemon answers others.\n"

@@ -271,7 +271,7 @@ SHMB_PUBLIC int shmb_acquire(shmb_session *session, shmb_handle handle, shmb_blo
 /*
  * From now on the block `from` holds the block `to`, so that structures of blocks live and die together: `to` lives at least as long as `from`,
  * whoever holds that. Blocks that hold each other in a circle, and that nothing else holds, are freed together, with all that only they hold: by
- * shmb_collect, or some seconds later by themselves. The session holds both. To link what is linked already changes nothing. Errors: STALE_HANDLE, NOT_HELD,
+ * shmb_collect, or a second or more later by itself. The session holds both. To link what is linked already changes nothing. Errors: STALE_HANDLE, NOT_HELD,
  * OTHER_POOL, LIMIT (the pool has as many links as it takes), INVALID_ARGUMENT (both are the same), READ_ONLY.
  */
 SHMB_PUBLIC int shmb_link(shmb_session *session, shmb_handle from, shmb_handle to);
@@ -291,7 +291,7 @@ typedef struct shmb_collection {
 
 /*
  * Has the daemon look for blocks that hold each other by links in circles, and that nothing else holds (no session, name, ticket or time to live, of
- * whatever program, of them or of what leads to them by links), and free them. It does so by itself, too: some seconds after the last holder has let go,
+ * whatever program, of them or of what leads to them by links), and free them. It does so by itself, too: a second or more after the last holder has let go,
  * and before it refuses an allocation. Returns when a whole run is over that began after the call; several calls may share one. With a million
  * links that takes some tenths of a second, and others are served meanwhile. `out_collection` may be NULL. A circle of which a program holds a block
  * without having asked the daemon (shmb_acquire tells when) is found once that has let go. Errors: LIMIT (too many wait for a run), SYSTEM,
