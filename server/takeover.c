@@ -47,7 +47,10 @@
 static int check_condemned(const struct recovery *recovery)
 {
 	const struct blocks *blocks = &recovery->pool->blocks;
+	uint64_t collection = atomic_load_explicit(&recovery->pool->state_header->collection, memory_order_relaxed);
 
+	if (collection && collection != STATE_COLLECTED)
+		return recovery_contradiction(recovery, "header", 0, "says that %" PRIx64 " was decided", collection);
 	for (uint32_t i = 0; recovery_has_collected(recovery) && i < blocks->table.used; i++) {
 		if (blocks_is_condemned(blocks, i) && blocks_is_rooted(blocks, i))
 			return recovery_contradiction(recovery, "block", i, "(block %" PRIu64 ") is held, and its end was decided",

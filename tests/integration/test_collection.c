@@ -313,6 +313,91 @@ static void test_clone(void **state)
 	expect_empty();
 }
 
+/* ---- Random graphs ----------------------------------------------------------------------------------------------- */
+
+#define GRAPH 48
+#define GRAPHS 80
+
+/* A simple mark of the whole: what is kept holds what it has links to. */
+static void mark(bool links[GRAPH][GRAPH], bool kept[GRAPH])
+{
+	for (bool grows = true; grows;) {
+		grows = false;
+		for (size_t from = 0; from < GRAPH; from++)
+			for (size_t to = 0; to < GRAPH && kept[from]; to++)
+				if (links[from][to] && !kept[to])
+					kept[to] = grows = true;
+	}
+}
+
+static void expect_graph(const bool kept[GRAPH])
+{
+	shmb_block_info info;
+	uint64_t count = 0;
+
+	for (size_t i = 0; i < GRAPH; i++) {
+		if (kept[i])
+			assert_ok(shmb_find_block(session, blocks[i].handle.id, &info));
+		else
+			assert_refused(shmb_find_block(session, blocks[i].handle.id, &info), NO_SUCH_BLOCK);
+		count += kept[i];
+	}
+	assert_int_equal(pool_session_status(session).blocks, count);
+}
+
+/* Random links, of which some go again; a few blocks are kept; the daemon is killed now and then. */
+static void try_graph(uint64_t *random)
+{
+	bool links[GRAPH][GRAPH] = {{false}}, kept[GRAPH], held_still[GRAPH];
+	static uint64_t sizes[GRAPH];
+	size_t wanted = pattern_below(random, 2 * GRAPH);
+
+	for (size_t i = 0; i < GRAPH; i++)
+		sizes[i] = 1 + pattern_below(random, 2000);
+	assert_ok(shmb_alloc_batch(session, sizes, GRAPH, NULL, blocks));
+	for (size_t i = 0; i < wanted; i++) {
+		size_t from = pattern_below(random, GRAPH), to = pattern_below(random, GRAPH);
+		if (from == to)
+			continue;
+		if (links[from][to])
+			assert_ok(shmb_unlink(session, blocks[from].handle, blocks[to].handle));
+		else
+			assert_ok(shmb_link(session, blocks[from].handle, blocks[to].handle));
+		links[from][to] = !links[from][to];
+	}
+	for (size_t i = 0; i < GRAPH; i++) {
+		kept[i] = pattern_below(random, 12) == 0;
+		if (!kept[i])
+			assert_ok(shmb_free(session, blocks[i].handle));
+	}
+	memcpy(held_still, kept, sizeof kept);
+	if (pattern_below(random, 8) == 0)
+		restart();
+	mark(links, kept);
+	assert_ok(shmb_collect(session, NULL));
+	uint64_t count = 0;
+	for (size_t i = 0; i < GRAPH; i++)
+		count += kept[i];
+	/* What no circle held goes link by link. */
+	for (unsigned waited = 0; waited < 5000 && pool_session_status(session).blocks != count; waited++)
+		poll(NULL, 0, 1);
+	expect_graph(kept);
+	for (size_t i = 0; i < GRAPH; i++)
+		if (held_still[i])
+			assert_ok(shmb_free(session, blocks[i].handle));
+	assert_ok(shmb_collect(session, NULL));
+	expect_empty();
+}
+
+static void test_graphs(void **state)
+{
+	uint64_t random = pattern_seed(UINT64_C(0x9aa9));
+
+	(void)state;
+	for (unsigned i = 0; i < GRAPHS; i++)
+		try_graph(&random);
+}
+
 /* ---- Memory ------------------------------------------------------------------------------------------------------ */
 
 static void test_out_of_memory(void **state)
@@ -403,8 +488,8 @@ static void test_races(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_request), TEST(test_shapes), TEST(test_by_itself),     TEST(test_restart),
-		TEST(test_keepers), TEST(test_clone),  TEST(test_out_of_memory), TEST(test_races),
+		TEST(test_request), TEST(test_shapes),        TEST(test_by_itself), TEST(test_restart), TEST(test_keepers),
+		TEST(test_clone),   TEST(test_out_of_memory), TEST(test_races),     TEST(test_graphs),
 	};
 
 	return cmocka_run_group_tests_name("collection", tests, NULL, NULL);

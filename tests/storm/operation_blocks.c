@@ -225,16 +225,12 @@ bool operation_acquire(struct client *client)
 	return true;
 }
 
-/* Two blocks that this client holds, the older one first: so that no circle of links ever holds itself. */
+/* Two blocks that this client holds, in either order: circles of links come to be. */
 static bool two_holds(struct client *client, struct ledger_hold **out_from, struct ledger_hold **out_to)
 {
-	struct ledger_hold *one = client_any_hold(client), *other = client_any_hold(client);
-
-	if (!one || one->handle.id == other->handle.id)
-		return false;
-	*out_from = one->handle.id < other->handle.id ? one : other;
-	*out_to = *out_from == one ? other : one;
-	return true;
+	*out_from = client_any_hold(client);
+	*out_to = client_any_hold(client);
+	return *out_from && (*out_from)->handle.id != (*out_to)->handle.id;
 }
 
 bool operation_link(struct client *client)
@@ -256,6 +252,14 @@ bool operation_unlink(struct client *client)
 		return false;
 	int result = CLIENT_CALL(client, shmb_unlink(client->session, from->handle, to->handle));
 	CLIENT_EXPECT(client, result == 0 || result == -SHMB_E_NO_SUCH_LINK);
+	return true;
+}
+
+bool operation_collect(struct client *client)
+{
+	shmb_collection collection;
+
+	CLIENT_EXPECT(client, CLIENT_CALL(client, shmb_collect(client->session, &collection)) == 0);
 	return true;
 }
 
