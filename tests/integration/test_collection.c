@@ -10,12 +10,17 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "cleanup.h"
+#include "server/state_layout.h"
 #include "shmbuddy.h"
 #include "tests/support/daemon_fixture.h"
 #include "tests/support/pattern.h"
@@ -169,6 +174,76 @@ static void test_restart(void **state)
 	expect_collected(0, 0);
 	free_all(RING);
 	expect_collected(RING, RING * UNIT);
+}
+
+/* ---- What a former daemon left ----------------------------------------------------------------------------------- */
+
+static void write_word(const char *suffix, uint64_t at, uint64_t word)
+{
+	char path[128];
+
+	snprintf(path, sizeof path, "/dev/shm/shmbuddy.%s%s", fixture.pool, suffix);
+	CLEANUP_CLOSE int fd = open(path, O_WRONLY | O_CLOEXEC);
+	assert_true(fd >= 0);
+	assert_int_equal(pwrite(fd, &word, sizeof word, (off_t)at), sizeof word);
+}
+
+static void set_collection(uint64_t word)
+{
+	write_word(".state", offsetof(struct state_header, collection), word);
+}
+
+/* Of the circle's blocks so many, from the first on, are condemned. */
+static void condemn(unsigned from, unsigned count)
+{
+	char path[128];
+	struct view_header header;
+
+	snprintf(path, sizeof path, "/dev/shm/shmbuddy.%s.view", fixture.pool);
+	CLEANUP_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC);
+	assert_int_equal(pread(fd, &header, sizeof header, 0), sizeof header);
+	for (unsigned i = from; i < from + count; i++) {
+		uint64_t at = header.blocks_at + blocks[i].handle.index * sizeof(struct block_record), word;
+		assert_int_equal(pread(fd, &word, sizeof word, (off_t)at), sizeof word);
+		write_word(".view", at, record_with_state(word, RECORD_DYING) | RECORD_CONDEMNED);
+	}
+}
+
+static void expect_contradiction(const char *text)
+{
+	daemon_fixture_respawn(&fixture, "--size", "1M", "--log-level", "warning", NULL);
+	assert_int_equal(daemon_fixture_wait(&fixture), 3);
+	assert_true(daemon_fixture_logged(&fixture, text));
+}
+
+/* What is held cannot have been decided to end; what is condemned and undecided lives on. */
+static void test_contradictions(void **state)
+{
+	(void)state;
+	make_ring(3, 64);
+	assert_ok(shmb_publish(session, blocks[0].handle, "circle"));
+	free_all(3);
+	daemon_fixture_kill(&fixture);
+	set_collection(7);
+	expect_contradiction("says that 7 was decided");
+	set_collection(STATE_COLLECTED);
+	condemn(1, 1);
+	expect_contradiction(", whose end was decided");
+	condemn(0, 3);
+	expect_contradiction(") is held, and its end was decided");
+	set_collection(0);
+	daemon_fixture_restart(&fixture, "--size", "1M", "--log-level", "warning", NULL);
+	expect_collected(0, 0);
+	for (unsigned i = 0; i < 3; i++) {
+		assert_ok(shmb_acquire(other, blocks[i].handle, &blocks[3]));
+		assert_ok(shmb_free(other, blocks[3].handle));
+	}
+	daemon_fixture_kill(&fixture);
+	set_collection(STATE_COLLECTED); /* of a collection that had nothing left to do */
+	daemon_fixture_restart(&fixture, "--size", "1M", "--log-level", "warning", NULL);
+	assert_ok(shmb_unpublish(session, "circle"));
+	assert_ok(shmb_collect(session, NULL));
+	expect_empty();
 }
 
 /* ---- What keeps a circle ----------------------------------------------------------------------------------------- */
@@ -488,8 +563,8 @@ static void test_races(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_request), TEST(test_shapes),        TEST(test_by_itself), TEST(test_restart), TEST(test_keepers),
-		TEST(test_clone),   TEST(test_out_of_memory), TEST(test_races),     TEST(test_graphs),
+		TEST(test_request), TEST(test_shapes), TEST(test_by_itself),     TEST(test_restart), TEST(test_contradictions),
+		TEST(test_keepers), TEST(test_clone),  TEST(test_out_of_memory), TEST(test_races),   TEST(test_graphs),
 	};
 
 	return cmocka_run_group_tests_name("collection", tests, NULL, NULL);
