@@ -92,8 +92,8 @@ static inline bool blocks_is_condemned(const struct blocks *blocks, uint32_t ind
 /* Is the block known to be held by something else than links? */
 static inline bool blocks_is_rooted(const struct blocks *blocks, uint32_t index)
 {
-	return blocks_body(blocks, index)->owner || blocks->references[index] || blocks->names[index] || blocks->tickets[index] ||
-	       blocks->leases[index];
+	return blocks_body(blocks, index)->owner || blocks->references[index] || blocks->names[index] ||
+	       blocks->tickets[index] || blocks->leases[index];
 }
 
 /* Does nothing but its owner, if it has one, hold the block? */
