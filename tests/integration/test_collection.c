@@ -25,6 +25,7 @@
 #include "tests/support/daemon_fixture.h"
 #include "tests/support/pattern.h"
 #include "tests/support/pool_session.h"
+#include "tests/support/raw_session.h"
 
 #define POOL (UINT64_C(1) << 20)
 #define UNIT 64
@@ -558,13 +559,77 @@ static void test_races(void **state)
 	print_message("%u of %u circles were kept\n", kept, ROUNDS);
 }
 
+/* ---- Clients that do not wait for it ----------------------------------------------------------------------------- */
+
+#define ASKED 8
+
+static void ask(struct raw_session *raw, unsigned slot, uint64_t sequence)
+{
+	Shmbuddy__V1__Collect message = SHMBUDDY__V1__COLLECT__INIT;
+	Shmbuddy__V1__Request request = SHMBUDDY__V1__REQUEST__INIT;
+
+	request.operation_case = SHMBUDDY__V1__REQUEST__OPERATION_COLLECT;
+	request.collect = &message;
+	request.slot = slot;
+	request.sequence = sequence;
+	assert_int_equal(raw_client_send_request(&raw->client, &request), 0);
+}
+
+/* Each is answered once, whatever is sent again meanwhile. */
+static void hear_all(struct raw_session *raw, unsigned count)
+{
+	unsigned heard[ASKED] = {0};
+
+	for (unsigned i = 0; i < count; i++) {
+		Shmbuddy__V1__Reply *reply;
+		assert_int_equal(raw_client_receive_reply(&raw->client, &reply), 0);
+		assert_int_equal(reply->status, SHMBUDDY__V1__STATUS__OK);
+		assert_true(reply->slot < ASKED && reply->collection);
+		heard[reply->slot]++;
+		shmbuddy__v1__reply__free_unpacked(reply, NULL);
+	}
+	for (unsigned i = 0; i < count; i++)
+		assert_int_equal(heard[i], 1);
+}
+
+static void test_departures(void **state)
+{
+	struct raw_session raw = RAW_SESSION_CLOSED;
+
+	(void)state;
+	make_ring(RING, 64);
+	for (unsigned turn = 0; turn < 100; turn++) {
+		raw_session_open(&raw, fixture.socket_path, SHMBUDDY__V1__ACCESS__ACCESS_READ_WRITE);
+		for (unsigned slot = 0; slot < ASKED; slot++)
+			ask(&raw, slot, 1);
+		if (turn % 4 == 0) {
+			hear_all(&raw, ASKED);
+		} else if (turn % 4 == 1) {
+			/* The connection goes, and comes back: what waited is asked for once more. */
+			raw_session_disconnect(&raw);
+			assert_int_equal(raw_session_resume(&raw, fixture.socket_path), SHMBUDDY__V1__STATUS__OK);
+			for (unsigned slot = 0; slot < ASKED; slot++)
+				ask(&raw, slot, 1);
+			hear_all(&raw, ASKED);
+		} else if (turn % 4 == 2) {
+			restart();
+		}
+		raw_session_close(&raw);
+	}
+	pool_session_await_clients(session, 2);
+	expect_collected(0, 0);
+	free_all(RING);
+	expect_collected(RING, RING * UNIT);
+}
+
 #define TEST(function) cmocka_unit_test_setup_teardown(function, set_up, tear_down)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_request), TEST(test_shapes), TEST(test_by_itself),     TEST(test_restart), TEST(test_contradictions),
-		TEST(test_keepers), TEST(test_clone),  TEST(test_out_of_memory), TEST(test_races),   TEST(test_graphs),
+		TEST(test_request),        TEST(test_shapes),  TEST(test_by_itself),  TEST(test_restart),
+		TEST(test_contradictions), TEST(test_keepers), TEST(test_clone),      TEST(test_out_of_memory),
+		TEST(test_races),          TEST(test_graphs),  TEST(test_departures),
 	};
 
 	return cmocka_run_group_tests_name("collection", tests, NULL, NULL);
