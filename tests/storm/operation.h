@@ -30,6 +30,7 @@ struct client;
 	X(acquire, 12, true)                                                                                                    \
 	X(link, 8, false)                                                                                                       \
 	X(unlink, 2, false)                                                                                                     \
+	X(circle, 6, false)                                                                                                     \
 	X(collect, 1, false)                                                                                                    \
 	X(verify, 8, true)                                                                                                      \
 	X(find, 8, true)                                                                                                        \
