@@ -403,6 +403,7 @@ static int wait_for_memory(struct allocation *allocation, bool set_aside, char o
 	int result = begin_wait(allocation, out_text);
 	if (result < 0)
 		return result;
+	collector_want_memory(allocation->slot.session->pool); /* who waits for it, or not at all, waits for that at least */
 	allocation->waiter.take = take;
 	allocation->waiter.step_aside = step_aside;
 	allocation->waiter.ended = ended;

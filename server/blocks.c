@@ -117,6 +117,14 @@ void blocks_drop_cached(struct blocks *blocks, uint32_t index)
 	blocks_flip(blocks, index, record_state(blocks_word(blocks, index)));
 }
 
+void blocks_condemn(struct blocks *blocks, uint32_t index)
+{
+	uint64_t word = blocks_word(blocks, index);
+
+	assert(record_state(word) == RECORD_LIVE);
+	commit(&blocks->records[index].word, record_with_state(word, RECORD_DYING) | RECORD_CONDEMNED);
+}
+
 void blocks_share(struct blocks *blocks, uint32_t index)
 {
 	uint64_t word = blocks_word(blocks, index);

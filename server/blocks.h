@@ -59,6 +59,9 @@ void blocks_flip(struct blocks *blocks, uint32_t index, enum record_state state)
 /* Takes the owner away, in one store that also moves the record to another state: LIVE or DYING. */
 void blocks_drop_owner(struct blocks *blocks, uint32_t index, enum record_state state);
 
+/* A live block without an owner is DYING, and condemned (condemned.h). */
+void blocks_condemn(struct blocks *blocks, uint32_t index);
+
 /* From now on hold pages may have it. One store, or none where they may already. */
 void blocks_share(struct blocks *blocks, uint32_t index);
 
@@ -94,6 +97,19 @@ static inline bool blocks_is_there(const struct blocks *blocks, uint32_t index, 
 static inline bool blocks_is_live(const struct blocks *blocks, uint32_t index, uint64_t id)
 {
 	return blocks_is_there(blocks, index, id) && record_state(blocks_word(blocks, index)) != RECORD_DYING;
+}
+
+/* Is it one of those that only links from one another hold, as far as is known? */
+static inline bool blocks_is_condemned(const struct blocks *blocks, uint32_t index)
+{
+	return blocks_word(blocks, index) & RECORD_CONDEMNED;
+}
+
+/* Is the block known to be held by something else than links? */
+static inline bool blocks_is_rooted(const struct blocks *blocks, uint32_t index)
+{
+	return blocks_body(blocks, index)->owner || blocks->references[index] || blocks->names[index] ||
+	       blocks->tickets[index] || blocks->leases[index] || blocks_is_cached(blocks, index);
 }
 
 /* Does nothing but its owner, if it has one, hold the block? */

@@ -105,6 +105,7 @@ static void stop(uv_signal_t *signal, int number)
 	cascade_stop(&daemon->cascade);
 	dying_stop(&daemon->pool.dying);
 	eviction_stop(&daemon->pool.eviction);
+	collector_stop(&daemon->pool.collector);
 	deadlines_stop(&daemon->pool.deadlines);
 	forget_sessions(daemon);
 	reclaim_stop(&daemon->reclaim);
@@ -215,6 +216,7 @@ static int start(struct daemon *daemon, const struct options *options, uint64_t 
 	reclaim_start(&daemon->reclaim, options->pool.return_after_ms);
 	cascade_init(&daemon->cascade, &daemon->pool);
 	expiry_start(&daemon->pool);
+	collector_start(&daemon->pool.collector);
 	block_signals(false);
 	announce(daemon, max_connections);
 	return 0;
@@ -224,6 +226,7 @@ close_pool:
 	listener_stop(&daemon->listener);
 	dying_stop(&daemon->pool.dying);
 	eviction_stop(&daemon->pool.eviction);
+	collector_stop(&daemon->pool.collector);
 	deadlines_stop(&daemon->pool.deadlines);
 	forget_sessions(daemon);
 	uv_run(&daemon->loop, UV_RUN_DEFAULT);

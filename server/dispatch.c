@@ -36,6 +36,7 @@ static const struct operation operations[] = {
 	OPERATION(CLONE) = {request_clone, false, SLOT_CLONE},
 	OPERATION(LINK) = {request_link, true, SLOT_LINK},
 	OPERATION(UNLINK) = {request_unlink, true, SLOT_UNLINK},
+	OPERATION(COLLECT) = {request_collect, true, SLOT_NOTHING},
 	OPERATION(SHARE) = {request_share, true, SLOT_SHARE},
 	OPERATION(REDEEM) = {request_redeem, false, SLOT_REDEEM},
 	OPERATION(REVOKE) = {request_revoke, true, SLOT_REVOKE},

@@ -30,6 +30,8 @@
  *   look-up a slot, in slices.
  * - Somebody takes a known hold of a DYING block, by a request: it is settled first, for this block alone.
  * - A block that has a known holder is to shrink (lifetime_seclude): it is DYING while the pages of others are read, in no list.
+ * - Blocks hold each other in a circle: the collector finds them, and looks for all of them before one of them ends (collector.c). They
+ *   are DYING and condemned, and are in none of the lists here, but found by the ids that stand in pages.
  * - The daemon dies. DYING and ORPHAN are in the block's word: the next daemon makes LIVE what has a known holder, and looks for the rest.
  *   A hold page is in its session's record before the client has it, and is opened again.
  *
@@ -42,6 +44,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "collector.h"
 #include "hold_page.h"
 #include "pool.h"
 #include "reclaim.h"
@@ -89,11 +92,16 @@ static uint32_t find(const struct dying *dying, uint64_t id)
 	return pair_index_find(&dying->by_id, (uint32_t)(id >> 32), (uint32_t)id);
 }
 
-static void remember(struct dying *dying, uint32_t index)
+void dying_know(struct pool *pool, uint32_t index)
 {
-	uint64_t id = record_id(blocks_word(&dying->pool->blocks, index));
+	uint64_t id = record_id(blocks_word(&pool->blocks, index));
 
-	pair_index_add(&dying->by_id, index, (uint32_t)(id >> 32), (uint32_t)id);
+	pair_index_add(&pool->dying.by_id, index, (uint32_t)(id >> 32), (uint32_t)id);
+}
+
+void dying_forget(struct pool *pool, uint32_t index)
+{
+	pair_index_remove(&pool->dying.by_id, index);
 }
 
 void dying_free(struct pool *pool, uint32_t index)
@@ -149,6 +157,7 @@ static void make_orphan(struct dying *dying, uint32_t index, const struct sessio
 		payer_found(dying->pool, index, session->user);
 	blocks_set_state(&dying->pool->blocks, index, RECORD_ORPHAN);
 	take_out(dying, index);
+	collector_touched(dying->pool, index);
 	add(dying, &dying->confirmed, index);
 	dying->orphan_count++;
 	if (!uv_is_active((uv_handle_t *)&dying->again))
@@ -164,27 +173,30 @@ static void doubt(struct dying *dying, uint32_t index)
 	set_waiting(dying, index);
 }
 
-static void read_page(struct dying *dying, const struct session *session)
+int dying_look_at(struct session *session)
 {
-	const struct blocks *blocks = &dying->pool->blocks;
+	struct dying *dying = &session->pool->dying;
+	const struct blocks *blocks = &session->pool->blocks;
 	uint64_t slots[HOLD_SLOTS];
 	uint32_t link;
+	int result = hold_page_read(session->hold_page, slots);
 
 	dying->pages_read++;
-	if (hold_page_read(session->hold_page, slots) < 0) {
-		dying->unreadable = true;
-		return;
-	}
-	for (size_t i = 0; i < HOLD_SLOTS; i++) {
-		if (slots[i] && (link = find(dying, slots[i])) && record_state(blocks_word(blocks, link - 1)) == RECORD_DYING)
+	for (size_t i = 0; i < HOLD_SLOTS && result == 0; i++) {
+		if (!slots[i] || !(link = find(dying, slots[i])) || record_state(blocks_word(blocks, link - 1)) != RECORD_DYING)
+			continue;
+		if (blocks_is_condemned(blocks, link - 1))
+			collector_found_held(session->pool, link - 1);
+		else
 			make_orphan(dying, link - 1, session);
 	}
+	return result;
 }
 
 static void end_one(struct dying *dying, uint32_t index)
 {
 	take_out(dying, index);
-	pair_index_remove(&dying->by_id, index);
+	dying_forget(dying->pool, index);
 	dying_free(dying->pool, index);
 }
 
@@ -210,8 +222,8 @@ static bool go_on_looking(struct dying *dying, uint32_t pages, uint32_t blocks)
 		if (pages-- == 0)
 			return false;
 		dying->next_session = session->number + 1;
-		if (session->hold_page != HOLD_PAGE_NONE)
-			read_page(dying, session);
+		if (session->hold_page != HOLD_PAGE_NONE && dying_look_at(session) < 0)
+			dying->unreadable = true;
 	}
 	while (dying->looked_for) {
 		if (blocks-- == 0)
@@ -288,7 +300,8 @@ void dying_begin(struct pool *pool, uint32_t index)
 	} else {
 		blocks_set_state(&pool->blocks, index, RECORD_DYING);
 	}
-	remember(dying, index);
+	collector_touched(pool, index);
+	dying_know(pool, index);
 	set_dead(dying, index);
 }
 
@@ -326,7 +339,7 @@ void dying_revive(struct pool *pool, uint32_t index)
 		return;
 	blocks_set_state(&pool->blocks, index, RECORD_LIVE);
 	take_out(dying, index);
-	pair_index_remove(&dying->by_id, index);
+	dying_forget(pool, index);
 	dying->orphan_count--;
 }
 
@@ -559,15 +572,17 @@ void dying_adopt(struct pool *pool, uint32_t index)
 	uint64_t word = blocks_word(&pool->blocks, index);
 	bool held = !blocks_is_unheld(&pool->blocks, index);
 
+	if ((word & RECORD_CONDEMNED) && collector_adopt(pool, index))
+		return;
 	if (record_state(word) == RECORD_LIVE) {
 		if (!held)
 			dying_begin(pool, index);
 	} else if (held) {
 		blocks_set_state(&pool->blocks, index, RECORD_LIVE);
 	} else {
-		if (record_state(word) != RECORD_DYING)
+		if (record_state(word) != RECORD_DYING || (word & RECORD_CONDEMNED))
 			blocks_set_state(&pool->blocks, index, RECORD_DYING);
-		remember(&pool->dying, index);
+		dying_know(pool, index);
 		set_waiting(&pool->dying, index);
 	}
 }

@@ -67,6 +67,19 @@ void dying_settle(const struct session *asking, uint32_t block);
 /* An orphan has a known holder again. Nothing if the block is none. */
 void dying_revive(struct pool *pool, uint32_t block);
 
+/* A DYING block is found from now on by the id that stands in a hold page; or is not any more. */
+void dying_know(struct pool *pool, uint32_t block);
+void dying_forget(struct pool *pool, uint32_t block);
+
+/* The end of a block that nobody holds, for certain: one store, and its memory is there for the next. It is in no list, and not known. */
+void dying_free(struct pool *pool, uint32_t block);
+
+/*
+ * Reads the session's hold page, which it has, after a fence: of what is known and DYING, and stands in it, the collector hears if it is
+ * condemned (collector_found_held), and else it is an orphan from now on. -errno: it cannot be read now, and may hold anything.
+ */
+int dying_look_at(struct session *session);
+
 /* The session says that it has let go of the block by its hold page. Nothing if it has not, or the block is no orphan. */
 void dying_released(const struct session *session, uint32_t block);
 

@@ -10,11 +10,18 @@
 #include "errors.h"
 #include "reclaim.h"
 
+/* Condemned blocks live as long as they can be rescued. */
+static bool lives(const struct pool *pool, uint32_t index)
+{
+	return record_state(blocks_word(&pool->blocks, index)) != RECORD_DYING ||
+	       (blocks_is_condemned(&pool->blocks, index) && !collector_has_decided(pool));
+}
+
 int lifetime_find_block(const struct pool *pool, const struct handle *handle)
 {
 	if (handle->incarnation != pool->incarnation)
 		return ERROR_OTHER_POOL;
-	return blocks_is_live(&pool->blocks, handle->index, handle->id) ? 0 : ERROR_STALE_HANDLE;
+	return blocks_is_there(&pool->blocks, handle->index, handle->id) && lives(pool, handle->index) ? 0 : ERROR_STALE_HANDLE;
 }
 
 int lifetime_find_to_acquire(const struct session *session, const struct handle *handle)
@@ -22,8 +29,12 @@ int lifetime_find_to_acquire(const struct session *session, const struct handle 
 	struct pool *pool = session->pool;
 
 	if (handle->incarnation == pool->incarnation && blocks_is_there(&pool->blocks, handle->index, handle->id) &&
-	    record_state(blocks_word(&pool->blocks, handle->index)) == RECORD_DYING)
-		dying_settle(session, handle->index);
+	    record_state(blocks_word(&pool->blocks, handle->index)) == RECORD_DYING) {
+		if (blocks_is_condemned(&pool->blocks, handle->index))
+			collector_rescue(pool, handle->index);
+		else
+			dying_settle(session, handle->index);
+	}
 	return lifetime_find_block(pool, handle);
 }
 
@@ -52,20 +63,25 @@ int lifetime_find_hold(const struct session *session, const struct handle *handl
 	return ERROR_NOT_HELD;
 }
 
-/* Somebody has taken hold of the block. */
-static void add_holder(struct pool *pool, uint32_t index)
+/* A holder of the block has gone, and others are left: only links, perhaps, and from what it holds itself. */
+static void suspect(struct pool *pool, uint32_t index)
 {
-	dying_revive(pool, index);
-	if (blocks_is_cached(&pool->blocks, index))
-		cache_settle(pool, index);
+	const struct blocks *blocks = &pool->blocks;
+
+	if (blocks->links_to[index] && blocks->links_from[index] && !blocks_is_rooted(blocks, index))
+		collector_suspect(pool);
 }
 
 void lifetime_free_unheld(struct pool *pool, uint32_t index)
 {
-	if (blocks_is_cached(&pool->blocks, index))
+	if (blocks_is_condemned(&pool->blocks, index))
+		collector_dropped(pool, index);
+	else if (blocks_is_cached(&pool->blocks, index))
 		cache_settle(pool, index);
 	else if (blocks_is_unheld(&pool->blocks, index))
 		dying_begin(pool, index);
+	else
+		suspect(pool, index);
 }
 
 int lifetime_check_held(struct session *session, const struct handle *handle)
@@ -184,9 +200,19 @@ void lifetime_drop_owner(struct session *session, uint32_t index)
 		payer_settle(pool, index);
 		if (blocks_is_cached(&pool->blocks, index))
 			cache_settle(pool, index);
+		suspect(pool, index);
 		return;
 	}
 	dying_begin(pool, index);
+}
+
+/* Something else holds a live block from now on. */
+static void add_holder(struct pool *pool, uint32_t index)
+{
+	dying_revive(pool, index);
+	collector_touched(pool, index);
+	if (blocks_is_cached(&pool->blocks, index))
+		cache_settle(pool, index);
 }
 
 void lifetime_adopt_reference(struct session *session, uint32_t index)
@@ -333,6 +359,7 @@ void lifetime_drop_link(struct pool *pool, uint32_t index)
 	const struct link_record *record = &pool->links.records[index];
 	uint32_t to = record->to;
 
+	collector_link_goes(pool, index);
 	index_list_remove(pool->links.of_from, &pool->blocks.links_from[record->from], index);
 	index_list_remove(pool->links.of_to, &pool->blocks.links_to[to], index);
 	pair_index_remove(&pool->links.by_ends, index);
@@ -415,6 +442,7 @@ void lifetime_drop_cached(struct pool *pool, uint32_t block)
 void lifetime_add_cached(struct pool *pool, uint32_t block)
 {
 	payer_settle(pool, block);
+	collector_touched(pool, block);
 	cache_settle(pool, block); /* it may be held by a hold page alone, of which nothing is known here */
 }
 

@@ -106,7 +106,10 @@ void lifetime_adopt_link(struct pool *pool, uint32_t link);
 void lifetime_adopt_ticket(struct pool *pool, uint32_t ticket);
 void lifetime_adopt_lease(struct pool *pool, uint32_t lease);
 
-/* After a reference, a name, a ticket or a lease has gone: the end of the block begins (dying.h) if nothing holds it. It has no owner. */
+/*
+ * After a reference, a name, a ticket, a lease or a link has gone: the end of the block begins (dying.h) if nothing holds it, and where only
+ * links do, the collector may have to find out whether they hold themselves.
+ */
 void lifetime_free_unheld(struct pool *pool, uint32_t block);
 
 /* Gives back one hold: drop_owner, or set_reference with one less. */

@@ -264,6 +264,8 @@ static int make_tables(struct pool *pool, const struct pool_options *options)
 			result = events_init(&pool->events, pool);
 	}
 	if (result == 0)
+		result = collector_init(&pool->collector, pool);
+	if (result == 0)
 		result = accounts_init(&pool->accounts, pool->loop, &pool->timeouts, options->quotas);
 	if (result == 0)
 		result = payers_init(&pool->payers, state->max_blocks,
@@ -421,6 +423,7 @@ void pool_close(struct pool *pool)
 	timeouts_deinit(&pool->timeouts);
 	eviction_close(&pool->eviction);
 	dying_close(&pool->dying);
+	collector_close(&pool->collector);
 	events_close(&pool->events);
 	clones_close(&pool->clones);
 	deadlines_close(&pool->deadlines);

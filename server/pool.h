@@ -18,6 +18,7 @@
 #include "buddy.h"
 #include "cache.h"
 #include "clone.h"
+#include "collector.h"
 #include "committer.h"
 #include "deadlines.h"
 #include "dying.h"
@@ -91,6 +92,7 @@ struct pool {
 	struct wait_queue wait_queue; /* for memory */
 	struct name_waiters name_waiters;
 	struct dying dying;
+	struct collector collector;
 	struct cache cache;
 	struct eviction eviction;
 	struct events events;

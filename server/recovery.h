@@ -23,6 +23,12 @@ struct recovery {
 	uint64_t undone, redone, unheld; /* records */
 };
 
+/* Had the former daemon decided that all condemned blocks end (collector.c)? */
+static inline bool recovery_has_collected(const struct recovery *recovery)
+{
+	return atomic_load_explicit(&recovery->pool->state_header->collection, memory_order_relaxed) == STATE_COLLECTED;
+}
+
 /* Names a record that contradicts others, and returns RECOVERY_CONTRADICTION. */
 __attribute__((format(printf, 4, 5))) int recovery_contradiction(const struct recovery *recovery, const char *kind,
                                                                  uint32_t index, const char *format, ...);

@@ -85,8 +85,8 @@ int recovery_blocks(struct recovery *recovery)
 		enum record_state state = record_state(word);
 		if (record_id(word) > recovery->highest_id)
 			recovery->highest_id = record_id(word);
-		if (state > RECORD_ORPHAN ||
-		    word & ~(RECORD_ID_MAX << RECORD_ID_SHIFT | RECORD_BODY | RECORD_SHARED | RECORD_STATE_MASK))
+		if (state > RECORD_ORPHAN || ((word & RECORD_CONDEMNED) && state != RECORD_DYING) ||
+		    word & ~(RECORD_ID_MAX << RECORD_ID_SHIFT | RECORD_BODY | RECORD_CONDEMNED | RECORD_SHARED | RECORD_STATE_MASK))
 			return recovery_contradiction(recovery, "block", index, "is in a state that does not exist");
 		if (state == RECORD_PENDING || state == RECORD_FREEING)
 			result = settle(recovery, index, state);

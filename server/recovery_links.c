@@ -33,6 +33,11 @@ static int check(struct recovery *recovery, uint32_t index)
 		return recovery_contradiction(recovery, "link", index,
 		                              "from block %" PRIu64 " holds block %" PRIu64 ", which does not exist",
 		                              record->from_id, record->to_id);
+	if (recovery_has_collected(recovery) && blocks_is_condemned(&pool->blocks, record->to) &&
+	    !blocks_is_condemned(&pool->blocks, record->from))
+		return recovery_contradiction(recovery, "link", index,
+		                              "from block %" PRIu64 " holds block %" PRIu64 ", whose end was decided",
+		                              record->from_id, record->to_id);
 	if (lifetime_find_link(pool, record->from, record->to))
 		return recovery_contradiction(recovery, "link", index, "stands twice, from block %" PRIu64 " to block %" PRIu64,
 		                              record->from_id, record->to_id);

@@ -39,6 +39,7 @@ void request_acquire(struct request *request);
 void request_clone(struct request *request);
 void request_link(struct request *request);
 void request_unlink(struct request *request);
+void request_collect(struct request *request);
 void request_share(struct request *request);
 void request_redeem(struct request *request);
 void request_revoke(struct request *request);

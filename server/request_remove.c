@@ -10,10 +10,10 @@ static int check(const struct request *request, const struct handle *handle)
 	struct pool *pool = request->pool;
 	uint32_t uid = request->slot.session->record->uid;
 
-	if (handle->incarnation != pool->incarnation)
-		return ERROR_OTHER_POOL;
-	if (!blocks_is_live(&pool->blocks, handle->index, handle->id))
-		return ERROR_NO_SUCH_BLOCK;
+	int error = lifetime_find_block(pool, handle);
+
+	if (error)
+		return error == ERROR_STALE_HANDLE ? ERROR_NO_SUCH_BLOCK : error;
 	if (blocks_body(&pool->blocks, handle->index)->owner || pool->blocks.references[handle->index] ||
 	    pool->blocks.links_to[handle->index] || pool->blocks.tickets[handle->index])
 		return ERROR_IN_USE;

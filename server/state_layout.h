@@ -41,6 +41,10 @@
  * What comes to its deadline goes without a slot, by the daemon's own act (expiry.c): a ticket in one store; of a block with a lease first its
  * names, each in one store, then the lease. After a kill the next daemon finds the deadline passed, and goes on with what is left.
  *
+ * Circles of links end without a slot too (collector.c): each block of one becomes DYING and condemned, in one store; that all of them end is one
+ * store, header.collection; then their links go, and they, each in one store. A later daemon goes on with that, if it was decided, and else
+ * takes the marks back.
+ *
  * A block that lives and is held by nobody is a state that a kill may leave (its last hold went in one store, the block
  * goes in the next): after all is redone, such blocks are freed.
  *
@@ -97,12 +101,15 @@ struct state_header {
 	_Atomic uint64_t size;         /* bytes of the segment that are managed; only ever grows, as growth.c tells */
 	_Atomic uint64_t ids_reserved; /* ids below this one may have been handed out */
 	_Atomic uint64_t lasts;        /* STATE_LASTS, or STATE_EPHEMERAL: as the last daemon was told */
+	_Atomic uint64_t collection;   /* 0, or STATE_COLLECTED: the end of all blocks that are condemned has been decided */
 };
-_Static_assert(sizeof(struct state_header) == 240, "layout");
+_Static_assert(sizeof(struct state_header) == 248, "layout");
 
 /* Far apart, and neither is 0: no damage turns one into the other. Of a pool that is ephemeral the next start makes a new one. */
 #define STATE_LASTS UINT64_C(0x535453414c4d4853)     /* "SHMLASTS" in memory */
 #define STATE_EPHEMERAL UINT64_C(0x3f3f3f454e4f4748) /* "HGONE???" */
+
+#define STATE_COLLECTED UINT64_C(0x444554434c4c4f43) /* "COLLCTED" */
 
 /* One session's hold on one block that it did not allocate, or holds once more. 32 bytes. */
 struct reference_record {

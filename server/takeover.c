@@ -26,6 +26,7 @@
  * - a session marked dead: the reaper goes on with it.
  * - a hold page that no session's record speaks of: it was made, and nobody has got it; or its session has ended. Removed.
  * - what has come to its deadline: it expires when the pool is served (expiry.c).
+ * - circles of links on their way to an end: that was decided, and goes on when the pool is served, or they live on (collector.c).
  *
  * Growing, where it is asked for, comes last, in tables that are known to be sound (growth.c).
  *
@@ -46,6 +47,22 @@
 #include "recovery.h"
 #include "state_layout.h"
 
+/* Circles of links whose end a former daemon has decided have no other holder. */
+static int check_condemned(const struct recovery *recovery)
+{
+	const struct blocks *blocks = &recovery->pool->blocks;
+	uint64_t collection = atomic_load_explicit(&recovery->pool->state_header->collection, memory_order_relaxed);
+
+	if (collection && collection != STATE_COLLECTED)
+		return recovery_contradiction(recovery, "header", 0, "says that %" PRIx64 " was decided", collection);
+	for (uint32_t i = 0; recovery_has_collected(recovery) && i < blocks->table.used; i++) {
+		if (blocks_is_condemned(blocks, i) && blocks_is_rooted(blocks, i))
+			return recovery_contradiction(recovery, "block", i, "(block %" PRIu64 ") is held, and its end was decided",
+			                              record_id(blocks_word(blocks, i)));
+	}
+	return 0;
+}
+
 /* What nothing is known to hold, after all that holds is known, is freed, or looked for in the hold pages. */
 static void end_unheld(struct recovery *recovery)
 {
@@ -58,6 +75,7 @@ static void end_unheld(struct recovery *recovery)
 		dying_adopt(pool, i);
 		cache_adopt(pool, i);
 	}
+	collector_recover(pool);
 }
 
 /* From where on ids are given out: above every one that a record bears, for no id is given out twice. */
@@ -151,6 +169,8 @@ int takeover_run(struct pool *pool)
 		result = recovery_metadata(&recovery);
 	if (result == 0)
 		result = take_over_ids(&recovery);
+	if (result == 0)
+		result = check_condemned(&recovery);
 	if (result < 0)
 		return abandon(pool, result);
 	end_unheld(&recovery);

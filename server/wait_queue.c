@@ -13,7 +13,8 @@
  * others to free, but not for ever behind those who want little.
  *
  * Two kinds wait. The patient have a time of their own, and leave with it. The impatient wait only because some memory is on its way back,
- * which takes milliseconds: they leave when nothing is any more, or when as much came back as the segment has. Cleaning goes round the
+ * which takes milliseconds: they leave when nothing is any more, or when as much came back as the segment has; or because circles of links are
+ * looked for (collector.h), for one run that began after they came, or two where one was under way. Cleaning goes round the
  * segment (cleaner.c), so by then each unit that was on its way when they came has been free at least once; others that free all the
  * time do not keep them for ever. Or it is owed to them to find out what is nobody's any more (dying.c): they leave when that was done once
  * since they came. Nothing is set aside for them: a pool whose users never wait refuses nobody on their account.
@@ -235,8 +236,9 @@ static bool is_over(const struct wait_queue *queue, const struct waiter *impatie
 {
 	bool comes = queue->coming > 0 && queue->returned < impatient->until;
 	bool owed = queue->owed && queue->paid == impatient->paid;
+	bool collecting = queue->collecting && impatient->arrival > queue->collected;
 
-	return !comes && !owed && !queue->evicting;
+	return !comes && !owed && !collecting && !queue->evicting;
 }
 
 /* One waiter. Its blocks; 0: nobody's turn has come. */
@@ -314,11 +316,23 @@ void wait_queue_owe(struct wait_queue *queue, bool owed)
 		wait_queue_wake(queue);
 }
 
+void wait_queue_await_collection(struct wait_queue *queue)
+{
+	queue->collecting = true;
+}
+
+void wait_queue_collected(struct wait_queue *queue, uint64_t arrival)
+{
+	queue->collecting = queue->collecting && arrival != UINT64_MAX;
+	queue->collected = arrival == UINT64_MAX ? queue->arrivals : arrival;
+	wait_queue_wake(queue);
+}
+
 int wait_queue_join(struct wait_queue *queue, struct waiter *waiter, uint32_t wait_ms)
 {
 	assert(!waiter->queue);
 	waiter->patient = wait_ms > 0;
-	if (!waiter->patient && queue->coming == 0 && !queue->owed && !queue->evicting)
+	if (!waiter->patient && queue->coming == 0 && !queue->owed && !queue->evicting && !queue->collecting)
 		return -ENOMEM;
 	if (waiter->patient &&
 	    (queue->patient_count >= WAIT_QUEUE_MAX || queue->blocks + waiter->demand.blocks > WAIT_QUEUE_BLOCKS_MAX))

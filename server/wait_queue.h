@@ -70,6 +70,8 @@ struct wait_queue {
 	bool owed;                                 /* see wait_queue_owe; */
 	uint64_t paid;                             /* how often that was paid */
 	bool evicting;                             /* more is on its way, as much as can be */
+	bool collecting;                           /* circles of links are looked for, that may free some: collector.h */
+	uint64_t collected;                        /* whoever arrived so early waits for that no more */
 	uv_idle_t looking;                         /* runs while it is to be seen who can be served */
 	uv_loop_t *loop;                           /* NULL: not initialised */
 };
@@ -80,8 +82,8 @@ void wait_queue_init(struct wait_queue *queue, uv_loop_t *loop, const struct bud
 void wait_queue_deinit(struct wait_queue *queue);
 
 /*
- * Waits at the end of the line, up to `wait_ms`; 0: for what is on its way back, or owed. That there is no room now the caller has seen, and
- * that there would be in an empty segment. -ENOMEM: nothing is on its way. -EDQUOT: as many wait as may.
+ * Waits at the end of the line, up to `wait_ms`; 0: for what is on its way back, owed, or may be found to be garbage. That there is no room now
+ * the caller has seen, and that there would be in an empty segment. -ENOMEM: nothing is on its way. -EDQUOT: as many wait as may.
  */
 int wait_queue_join(struct wait_queue *queue, struct waiter *waiter, uint32_t wait_ms);
 
@@ -102,6 +104,12 @@ void wait_queue_owe(struct wait_queue *queue, bool owed);
 
 /* Whether memory is being made free for those who wait: as long as it is, nobody leaves because nothing else is on its way. */
 void wait_queue_expect_eviction(struct wait_queue *queue, bool evicting);
+
+/* Garbage is looked for: who comes from now on may wait for the end of that, and so may who waits already. */
+void wait_queue_await_collection(struct wait_queue *queue);
+
+/* It has been, for all who arrived up to then; UINT64_MAX: for all, and there is no more of it. */
+void wait_queue_collected(struct wait_queue *queue, uint64_t arrival);
 
 /* Does anybody wait? Is there somebody who can be served now? O(orders). */
 bool wait_queue_has_waiters(const struct wait_queue *queue);

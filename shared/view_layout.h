@@ -105,7 +105,7 @@ _Static_assert(offsetof(struct view_header, checksum) == 168, "layout");
 
 /*
  * What a record's word says: the id in the upper 56 bits, then the flag for the body that counts, then, of blocks, whether it may be
- * held by hold pages (hold_layout.h), then the state.
+ * held by hold pages (hold_layout.h), whether it is condemned, then the state.
  */
 enum record_state {
 	RECORD_FREE = 0,    /* recycled any moment; the id is that of its last life */
@@ -118,7 +118,9 @@ enum record_state {
 };
 #define RECORD_STATE_MASK UINT64_C(0x0f)
 #define RECORD_SHARED UINT64_C(0x10) /* others than its owner may know it: hold pages may have it. Never cleared in a life */
-#define RECORD_BODY UINT64_C(0x80)   /* body[1] counts, not body[0] */
+#define RECORD_CONDEMNED                                                                                                    \
+	UINT64_C(0x40) /* of DYING blocks: only links hold it, from others of the kind; the daemon ends them together */
+#define RECORD_BODY UINT64_C(0x80) /* body[1] counts, not body[0] */
 #define RECORD_ID_SHIFT 8
 #define RECORD_ID_MAX ((UINT64_C(1) << 56) - 1)
 
@@ -141,7 +143,7 @@ static inline enum record_state record_state(uint64_t word)
 /* The same word with another state. */
 static inline uint64_t record_with_state(uint64_t word, enum record_state state)
 {
-	return (word & ~RECORD_STATE_MASK) | (uint64_t)state;
+	return (word & ~(RECORD_STATE_MASK | RECORD_CONDEMNED)) | (uint64_t)state;
 }
 /* To a reader a block that is being freed in an undecided batch is alive, and so is one that is dying: its memory is in use. */
 static inline int record_is_live(uint64_t word)

@@ -279,13 +279,34 @@ SHMB_PUBLIC int shmb_acquire(shmb_session *session, shmb_handle handle, shmb_blo
 
 /*
  * From now on the block `from` holds the block `to`, so that structures of blocks live and die together: `to` lives at least as long as `from`,
- * whoever holds that. A circle of links holds itself for good. The session holds both. To link what is linked already changes nothing. Errors: STALE_HANDLE, NOT_HELD,
+ * whoever holds that. Blocks that hold each other in a circle, and that nothing else holds, are freed together, with all that only they hold: by
+ * shmb_collect, or a second or more later by itself. The session holds both. To link what is linked already changes nothing. Errors: STALE_HANDLE, NOT_HELD,
  * OTHER_POOL, LIMIT (the pool has as many links as it takes), INVALID_ARGUMENT (both are the same), READ_ONLY.
  */
 SHMB_PUBLIC int shmb_link(shmb_session *session, shmb_handle from, shmb_handle to);
 
 /* Takes a link away; the session holds `from`. `to` is freed where nothing else holds it. Errors: as above, and NO_SUCH_LINK. */
 SHMB_PUBLIC int shmb_unlink(shmb_session *session, shmb_handle from, shmb_handle to);
+
+/* What a collection did. */
+typedef struct shmb_collection {
+	uint64_t marked;      /* blocks with links that something holds */
+	uint64_t freed;       /* blocks that only circles of links held */
+	uint64_t freed_bytes; /* set aside for them */
+	uint64_t slices;      /* turns of the daemon's loop that it took: in between it handled requests */
+	uint64_t longest_us;  /* microseconds that the longest of them took */
+	uint64_t duration_us; /* microseconds from beginning to end */
+} shmb_collection;
+
+/*
+ * Has the daemon look for blocks that hold each other by links in circles, and that nothing else holds (no session, name, ticket or time to live, of
+ * whatever program, of them or of what leads to them by links), and free them. It does so by itself, too: a second or more after the last holder has let go,
+ * and before it refuses an allocation. Returns when a whole run is over that began after the call; several calls may share one. With a million
+ * links that takes some tenths of a second, and others are served meanwhile. `out_collection` may be NULL. A circle of which a program holds a block
+ * without having asked the daemon (shmb_acquire tells when) is found once that has let go. Errors: LIMIT (too many wait for a run), SYSTEM,
+ * READ_ONLY, DISCONNECTED, TIMEOUT: the run goes on.
+ */
+SHMB_PUBLIC int shmb_collect(shmb_session *session, shmb_collection *out_collection);
 
 /*
  * Allocates `count` blocks (1 to SHMB_BATCH_MAX), of sizes[0..count-1] bytes, all or none, in one round trip.

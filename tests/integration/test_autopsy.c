@@ -146,6 +146,30 @@ static void test_closed(void **state)
 	set_session(SESSION_LIVE);
 }
 
+/* Circles of links that were being collected. */
+static void test_collection(void **state)
+{
+	struct histogram histogram = {0};
+	struct autopsy autopsy;
+	struct view_header header;
+
+	(void)state;
+	look_into(".view", 0, &header, sizeof header);
+	for (unsigned decided = 0; decided < 2; decided++) {
+		write_word(".view", header.blocks_at + UNUSED * sizeof(struct block_record),
+		           record_word(77, 0, RECORD_DYING) | RECORD_CONDEMNED);
+		write_word(".state", offsetof(struct state_header, collection), decided ? STATE_COLLECTED : 0);
+		autopsy_of(fixture.pool, &autopsy);
+		assert_int_equal(autopsy.condemned, 1);
+		assert_int_equal(autopsy.collected, decided);
+		histogram_add(&histogram, &autopsy);
+		assert_int_equal(histogram.condemned[decided], 1);
+	}
+	set_block(RECORD_FREE);
+	write_word(".state", offsetof(struct state_header, collection), 0);
+	expect_closed(0);
+}
+
 static void test_stages(void **state)
 {
 	(void)state;
@@ -196,6 +220,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_closed, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_collection, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_stages, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_marks, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_others, setup, teardown),

@@ -171,7 +171,7 @@ for verb in status ping ls clients users map; do
 	bad 2 "$verb: there is no option --frobnicate" "$verb" --frobnicate
 	bad 2 "$verb: there is no option -Q" "$verb" -Q
 done
-for verb in status ping ls show names clients users map alloc free name put get end; do
+for verb in status ping ls show names clients users map alloc free name put get gc end; do
 	good "$verb" --help
 	says "^usage: shmbuddy "
 	says "$verb"
@@ -412,6 +412,16 @@ bad 2 'renew: say which block' renew 1
 bad 2 'renew: say which block' renew --ttl 1s
 bad 1 'renew: block 999999: ' renew 999999 --ttl 1s
 empty_pool "after times to live"
+
+echo "== circles of links"
+good gc
+says '^freed       0 blocks, 0$'
+says '^kept        0 with links$'
+says '^took        [0-9]+ us in [0-9]+ slices?, the longest [0-9]+ us$'
+json gc
+says '"freed_bytes": 0'
+bad 2 'gc: it takes no operands' gc now
+bad 3 'gc: ' --socket "$folder/none" gc
 
 echo "== sessions are ended"
 start_holder 1M call

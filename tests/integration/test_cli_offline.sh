@@ -101,7 +101,7 @@ rm /dev/shm/shmbuddy."$pool"-half.view
 bad 2 'names: cannot read the pool: ' --offline --pool no/pool names
 
 echo "== verbs that need the daemon"
-for verb in ping clients users alloc free name put get end; do
+for verb in ping clients users alloc free name put get gc end; do
 	bad 2 "$verb: --offline reads what lies in shared memory" --offline "$verb"
 	bad 2 "$verb: --offline reads what lies in shared memory" "$verb" --offline
 done

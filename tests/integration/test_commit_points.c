@@ -886,6 +886,64 @@ static bool act_free_diamond(bool again)
 	return true;
 }
 
+/* 0 to 2 hold each other in a circle, and that holds 3. Only links hold any of them; and so does what is held of 4 and 5. */
+static void prepare_circle(void)
+{
+	for (unsigned i = 0; i < 6; i++)
+		allocate(&mine, i, 100 + 1000 * i, NULL);
+	for (unsigned i = 0; i < 3; i++)
+		link_blocks(i, (i + 1) % 3);
+	link_blocks(2, 3);
+	link_blocks(4, 5);
+	link_blocks(5, 4);
+	link_blocks(0, 4);
+	for (unsigned i = 0; i < 5; i++)
+		assert_int_equal(raw_session_free(&mine, &block[i]), OK);
+}
+
+/* However far it had come: the circle is there as a whole, or nothing of it is. */
+static void expect_whole_or_gone(void)
+{
+	unsigned there = 0;
+
+	for (unsigned i = 0; i < 4; i++) {
+		Shmbuddy__V1__Status status = raw_session_call(&other, raw_session_acquire_request(&block[i]));
+		assert_true(status == OK || status == SHMBUDDY__V1__STATUS__STALE_HANDLE);
+		there += status == OK;
+	}
+	assert_true(there == 0 || there == 4);
+	for (unsigned i = 0; i < there; i++)
+		assert_int_equal(raw_session_free(&other, &block[i]), OK);
+}
+
+static Shmbuddy__V1__Request *request_collect(void)
+{
+	static Shmbuddy__V1__Collect message;
+	static Shmbuddy__V1__Request request;
+
+	message = (Shmbuddy__V1__Collect)SHMBUDDY__V1__COLLECT__INIT;
+	request = (Shmbuddy__V1__Request)SHMBUDDY__V1__REQUEST__INIT;
+	request.operation_case = SHMBUDDY__V1__REQUEST__OPERATION_COLLECT;
+	request.collect = &message;
+	return &request;
+}
+
+static bool act_collect(bool again)
+{
+	Shmbuddy__V1__Request *request = request_collect();
+	Shmbuddy__V1__Reply *reply;
+
+	if (again)
+		expect_whole_or_gone();
+	request->slot = SLOT;
+	request->sequence = 1 + again;
+	if (raw_client_call(&mine.client, request, &reply) < 0)
+		return false;
+	assert_int_equal(reply->status, OK);
+	shmbuddy__v1__reply__free_unpacked(reply, NULL);
+	return true;
+}
+
 /* The session is asked to end, and lets go of its lock as soon as it has heard that: at once, or from the next daemon. */
 static bool act_asked(bool again)
 {
@@ -1164,6 +1222,7 @@ static const struct operation operations[] = {
 	{"unlink, the last hold", prepare_linked_alone, request_unlink, NULL},
 	{"unlink what is not linked", prepare_two, request_unlink, NULL},
 	{"free what holds others", prepare_diamond, NULL, act_free_diamond},
+	{"collect a circle", prepare_circle, NULL, act_collect},
 	{"remove a block with two names", prepare_two_names_alone, request_remove, NULL},
 	{"allocate with a name and a time to live", prepare_nothing, request_allocate_leased, NULL},
 	{"free, as owner, what has a time to live", prepare_leased, request_free, NULL},
@@ -1344,6 +1403,7 @@ static void expect_empty_at_the_end(void)
 	for (unsigned i = 0; i < BLOCKS; i++)
 		raw_session_call(&other, renew(&block[i], 0));
 	raw_session_call(&other, renew(&last_block, 0));
+	assert_int_equal(raw_session_call(&other, request_collect()), OK);
 	recount_pool(fixture.pool, &recount);
 	for (uint64_t i = 0; i < recount.names; i++)
 		assert_int_equal(raw_session_unpublish(&other, recount.name[i]), OK);

@@ -53,6 +53,21 @@ static unsigned marked_in_view(const uint8_t *bytes)
 	return marked;
 }
 
+static unsigned count_condemned(const uint8_t *bytes)
+{
+	const struct view_header *header = (const struct view_header *)(const void *)bytes;
+	const struct block_record *blocks = (const struct block_record *)(const void *)(bytes + header->blocks_at);
+	unsigned condemned = 0;
+
+	for (uint32_t i = 0; i < header->max_blocks; i++) {
+		uint64_t word = atomic_load(&blocks[i].word);
+		if ((word & RECORD_CONDEMNED) && record_state(word) != RECORD_DYING)
+			fail_msg("block record %u is condemned, and not dying", (unsigned)i);
+		condemned += (word & RECORD_CONDEMNED) != 0;
+	}
+	return condemned;
+}
+
 static unsigned marked_in_state(const uint8_t *bytes)
 {
 	const struct state_header *header = (const struct state_header *)(const void *)bytes;
@@ -101,6 +116,8 @@ void autopsy_of(const char *pool, struct autopsy *out_autopsy)
 	const struct slot_record *slot = find_slot(state, &autopsy);
 
 	autopsy.marked = marked_in_view(view) + marked_in_state(state);
+	autopsy.condemned = count_condemned(view);
+	autopsy.collected = atomic_load(&((const struct state_header *)(const void *)state)->collection) != 0;
 	if (slot) {
 		bool decided = SLOT_PHASE(atomic_load(&slot->word)) == SLOT_DECIDED;
 		autopsy.open = true;
@@ -126,6 +143,8 @@ void histogram_add(struct histogram *histogram, const struct autopsy *autopsy)
 		histogram->dying++;
 	else
 		histogram->idle++;
+	if (autopsy->condemned || autopsy->collected)
+		histogram->condemned[autopsy->collected]++;
 }
 
 void histogram_print(const struct histogram *histogram)
@@ -141,12 +160,12 @@ void histogram_print(const struct histogram *histogram)
 		[SLOT_LOOKUP] = "look up",
 		[SLOT_REMOVE] = "remove",
 		[SLOT_ACQUIRE] = "acquire",
-		[SLOT_SHARE] = "share",
-		[SLOT_REDEEM] = "redeem",
-		[SLOT_RENEW] = "renew",
 		[SLOT_LINK] = "link",
 		[SLOT_UNLINK] = "unlink",
 		[SLOT_CLONE] = "clone",
+		[SLOT_SHARE] = "share",
+		[SLOT_REDEEM] = "redeem",
+		[SLOT_RENEW] = "renew",
 		[SLOT_REVOKE] = "revoke",
 		[SLOT_SEAL] = "seal",
 		[SLOT_SET_METADATA] = "set metadata",
@@ -162,4 +181,6 @@ void histogram_print(const struct histogram *histogram)
 		       row[AUTOPSY_DECIDED], row[AUTOPSY_APPLIED]);
 	}
 	printf("  no slot open: %u while a dead client's holds were dropped, %u else\n", histogram->dying, histogram->idle);
+	printf("  in the middle of a collection: %u before it was decided, %u after\n", histogram->condemned[0],
+	       histogram->condemned[1]);
 }

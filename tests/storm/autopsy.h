@@ -24,18 +24,21 @@ struct autopsy {
 	bool open; /* a slot was */
 	enum slot_operation operation;
 	enum autopsy_stage stage;
-	unsigned marked; /* records */
-	unsigned dying;  /* sessions whose holds were being dropped */
+	unsigned marked;    /* records */
+	unsigned dying;     /* sessions whose holds were being dropped */
+	unsigned condemned; /* blocks of circles of links that were being collected */
+	bool collected;     /* and their end was decided */
 };
 
-/* Fails the test where more than one slot is open, or records are marked though none is. */
+/* Fails the test where more than one slot is open, or records are marked though none is; or blocks condemned that are not dying. */
 void autopsy_of(const char *pool, struct autopsy *out_autopsy);
 
 #define AUTOPSY_OPERATIONS (SLOT_REVOKE + 1)
 
 struct histogram {
 	unsigned open[AUTOPSY_OPERATIONS][AUTOPSY_STAGES];
-	unsigned dying, idle; /* no slot was open: a dead session's holds were being dropped, or not */
+	unsigned dying, idle;  /* no slot was open: a dead session's holds were being dropped, or not */
+	unsigned condemned[2]; /* of all these, while circles were being collected: undecided, decided */
 };
 
 void histogram_add(struct histogram *histogram, const struct autopsy *autopsy);

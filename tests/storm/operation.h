@@ -28,11 +28,13 @@ struct client;
 	X(remove, 6, false)                                                                                                     \
 	X(lookup, 24, true)                                                                                                     \
 	X(acquire, 12, true)                                                                                                    \
-	X(link, 4, false)                                                                                                       \
+	X(link, 8, false)                                                                                                       \
 	X(unlink, 2, false)                                                                                                     \
 	X(seal, 3, false)                                                                                                       \
 	X(set_metadata, 6, false)                                                                                               \
 	X(resize, 8, false)                                                                                                     \
+	X(circle, 6, false)                                                                                                     \
+	X(collect, 1, false)                                                                                                    \
 	X(verify, 8, true)                                                                                                      \
 	X(find, 8, true)                                                                                                        \
 	X(walk, 1, true)                                                                                                        \

@@ -234,16 +234,12 @@ bool operation_acquire(struct client *client)
 	return true;
 }
 
-/* Two blocks that this client holds, the older one first: so that no circle of links ever holds itself. */
+/* Two blocks that this client holds, in either order: circles of links come to be. */
 static bool two_holds(struct client *client, struct ledger_hold **out_from, struct ledger_hold **out_to)
 {
-	struct ledger_hold *one = client_any_hold(client), *other = client_any_hold(client);
-
-	if (!one || one->handle.id == other->handle.id)
-		return false;
-	*out_from = one->handle.id < other->handle.id ? one : other;
-	*out_to = *out_from == one ? other : one;
-	return true;
+	*out_from = client_any_hold(client);
+	*out_to = client_any_hold(client);
+	return *out_from && (*out_from)->handle.id != (*out_to)->handle.id;
 }
 
 bool operation_link(struct client *client)
@@ -266,6 +262,54 @@ bool operation_unlink(struct client *client)
 		return false;
 	int result = CLIENT_CALL(client, shmb_unlink(client->session, from->handle, to->handle));
 	CLIENT_EXPECT(client, result == 0 || result == -SHMB_E_NO_SUCH_LINK);
+	return true;
+}
+
+/* Blocks of its own, in a circle, left to themselves: whether anybody collects them, or the daemon does. */
+bool operation_circle(struct client *client)
+{
+	struct ledger_hold *holds[BATCH_MAX];
+	uint64_t sizes[BATCH_MAX];
+	shmb_block blocks[BATCH_MAX];
+	shmb_handle handles[BATCH_MAX];
+	size_t wanted = 2 + pattern_below(&client->random, 7), count = 0;
+
+	while (count < wanted) {
+		sizes[count] = 1 + pattern_below(&client->random, 500);
+		holds[count] = ask_hold(client, sizes[count]);
+		if (!holds[count])
+			break;
+		holds[count++]->secret = false;
+	}
+	if (!count)
+		return operation_free_batch(client);
+	int result = CLIENT_CALL(client, shmb_alloc_batch(client->session, sizes, count, NULL, blocks));
+	bool refused = is_refused(client, result);
+	for (size_t i = 0; i < count && refused; i++)
+		atomic_store(&holds[i]->state, HOLD_NONE);
+	for (size_t i = 0; i < count && !refused; i++) {
+		take_block(client, holds[i], &blocks[i]);
+		handles[i] = blocks[i].handle;
+	}
+	for (size_t i = 0; i < count && !refused && count > 1; i++)
+		CLIENT_EXPECT(client, CLIENT_CALL(client, shmb_link(client->session, handles[i], handles[(i + 1) % count])) == 0);
+	for (size_t i = 0; i < count && !refused; i++) {
+		client_verify(client, holds[i]);
+		atomic_store(&holds[i]->state, HOLD_GIVING);
+	}
+	if (refused)
+		return true;
+	CLIENT_EXPECT(client, CLIENT_CALL(client, shmb_free_batch(client->session, handles, count)) == 0);
+	for (size_t i = 0; i < count; i++)
+		atomic_store(&holds[i]->state, HOLD_NONE);
+	return pattern_below(&client->random, 2) ? operation_collect(client) : true;
+}
+
+bool operation_collect(struct client *client)
+{
+	shmb_collection collection;
+
+	CLIENT_EXPECT(client, CLIENT_CALL(client, shmb_collect(client->session, &collection)) == 0);
 	return true;
 }
 

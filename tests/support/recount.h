@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * recount: what the tables of a test's pool say, counted afresh from view and state, beside what the daemon's counters say. For
- * a pool at rest. Fails the running test where records overlap, are marked, or are held by nothing. Owned by the caller; one
+ * a pool at rest. Fails the running test where records overlap, are marked, or are held by nothing but one another. Owned by the caller; one
  * thread.
  */
 #ifndef TESTS_SUPPORT_RECOUNT_H

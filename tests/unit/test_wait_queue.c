@@ -478,6 +478,36 @@ static void test_owed(void **state)
 	assert_int_equal(late.answer, 0);
 }
 
+/* Garbage is looked for: who has no time waits for a look that began after it came, and not for the next. */
+static void test_collection(void **state)
+{
+	struct customer first = customer_of(UNITS), second = customer_of(UNITS), small = customer_of(8), late = customer_of(1);
+
+	(void)state;
+	buddy_reserve(&buddy, 0, UNITS);
+	assert_int_equal(join(&first, 0), -ENOMEM);
+	wait_queue_await_collection(&queue);
+	assert_int_equal(join(&first, 0), 0);
+	uint64_t arrivals = queue.arrivals;
+	assert_int_equal(join(&second, 0), 0);
+	assert_int_equal(join(&small, 0), 0);
+	assert_int_equal(uv_run(&loop, UV_RUN_DEFAULT), 0); /* nothing has come of it yet: the loop has nothing to do */
+	buddy_release(&buddy, 0, 8);
+	wait_queue_wake(&queue);
+	settle();
+	assert_int_equal(small.answer, 0);
+	wait_queue_collected(&queue, arrivals);
+	settle();
+	assert_int_equal(first.answer, -ENOMEM);
+	assert_int_equal(second.answer, NO_ANSWER);
+	wait_queue_collected(&queue, UINT64_MAX);
+	settle();
+	assert_int_equal(second.answer, -ENOMEM);
+	assert_int_equal(join(&late, 0), -ENOMEM);
+	wait_queue_collected(&queue, arrivals); /* nobody has asked for another */
+	assert_int_equal(join(&late, 0), -ENOMEM);
+}
+
 /* For those without a time nothing is set aside. */
 static void test_sets_nothing_aside(void **state)
 {
@@ -779,6 +809,7 @@ int main(void)
 		TEST(test_patience_ends),
 		TEST(test_stuck),
 		TEST(test_owed),
+		TEST(test_collection),
 		TEST(test_sets_nothing_aside),
 		TEST(test_steps_aside),
 		TEST(test_sets_nothing_aside_for_the_stopped),
