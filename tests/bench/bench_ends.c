@@ -74,7 +74,8 @@ static void let_go(unsigned first)
 /* Pings until `is_over`, and a while beyond. */
 static void ping(const char *what, bool (*is_over)(const shmb_status *status))
 {
-	double longest = 0, started = clock_ns(), over = 0;
+	double longest = 0, started = clock_ns(), ended = 0;
+	bool over = false;
 	shmb_status status;
 
 	do {
@@ -84,11 +85,13 @@ static void ping(const char *what, bool (*is_over)(const shmb_status *status))
 		ran = daemon_cost_ns(fixture.pid) - ran;
 		longest = ran > longest ? ran : longest;
 		assert_ok(shmb_get_status(other, &status));
-		if (!over && is_over(&status))
-			over = clock_ns();
-	} while (!over || clock_ns() - over < 5e6);
+		if (!over && is_over(&status)) {
+			over = true;
+			ended = clock_ns();
+		}
+	} while (!over || clock_ns() - ended < 5e6);
 	printf("%-44s %7.1f ms; %5zu pings, ms: median %.3f, worst %6.2f; the loop ran for at most %5.2f\n", what,
-	       (over - started) / 1e6, samples.count, samples_median(&samples) / 1e6, samples_quantile(&samples, 1) / 1e6,
+	       (ended - started) / 1e6, samples.count, samples_median(&samples) / 1e6, samples_quantile(&samples, 1) / 1e6,
 	       longest / 1e6);
 	samples_clear(&samples);
 }

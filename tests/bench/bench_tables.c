@@ -21,7 +21,7 @@
 
 #define OK SHMBUDDY__V1__STATUS__OK
 #define COUNT 1000000
-#define FEW 1000
+#define FEW 1000u
 #define MEASURED 4000 /* pairs of operations */
 
 static struct daemon_fixture fixture;

@@ -28,8 +28,7 @@
 
 #define STEPS 20000
 #define BESIDE 3
-#define ARGUMENTS "--size", "3M", "--max-blocks", "1024", "--log-level", "warning", NULL
-_Static_assert(MODEL_POOL == UINT64_C(3) << 20, "as the daemon is told");
+#define ARGUMENTS "--size", "3M", "--max-blocks", "2048", "--log-level", "warning", NULL /* MODEL_POOL bytes */
 
 static struct daemon_fixture fixture;
 static struct client_process processes[BESIDE];

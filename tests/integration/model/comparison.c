@@ -134,18 +134,18 @@ static void compare_clients(void)
 /* The longest free buddy, out of what lives. */
 static uint64_t longest_free(void)
 {
-	static bool taken[MODEL_POOL / MODEL_UNIT];
+	static uint8_t taken[MODEL_POOL / MODEL_UNIT];
 	uint64_t longest = MODEL_POOL / MODEL_UNIT;
 
 	memset(taken, 0, sizeof taken);
 	for (int i = 0; i < KNOWN_BLOCKS; i++)
 		if (model.blocks[i].live)
-			memset(&taken[model.blocks[i].block.offset / MODEL_UNIT], true, model.blocks[i].block.granted / MODEL_UNIT);
+			memset(&taken[model.blocks[i].block.offset / MODEL_UNIT], 1, model.blocks[i].block.granted / MODEL_UNIT);
 	while (longest & (longest - 1))
 		longest &= longest - 1; /* the largest power of two that it has */
 	for (; longest; longest /= 2)
 		for (uint64_t at = 0; at + longest <= MODEL_POOL / MODEL_UNIT; at += longest)
-			if (!memchr(&taken[at], true, longest))
+			if (!memchr(&taken[at], 1, longest))
 				return longest * MODEL_UNIT;
 	return 0;
 }

@@ -32,7 +32,8 @@ static void check_refusal(const struct mail *mail)
 	model.refusals++;
 	if (model.killing && !mail->explained)
 		return; /* the next daemon does not know why */
-	MODEL_CHECK(mail->explained && oom->limit == SHMB_OOM_SEGMENT && oom->granted >= oom->requested);
+	MODEL_CHECK(mail->explained && oom->granted >= oom->requested);
+	MODEL_EQUAL(oom->limit, SHMB_OOM_SEGMENT);
 	if (oom->set_aside) {
 		MODEL_CHECK(waits_for_memory_is_there());
 	} else if (!mail->count) {
@@ -207,7 +208,7 @@ static void call_free_batch(shmb_session **session, struct mail *mail)
 /* Everything that a session holds of some blocks; now and then once too often, and then nothing goes. */
 void step_free_batch(struct actor *actor)
 {
-	struct known_block *blocks[PUPPET_HANDLES];
+	struct known_block *blocks[PUPPET_BATCH] = {NULL};
 	struct mail *mail = actor_mail(actor);
 
 	for (uint64_t i = 0, at = model_below(KNOWN_BLOCKS); i < KNOWN_BLOCKS && mail->count < PUPPET_BATCH;
