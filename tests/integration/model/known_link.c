@@ -24,6 +24,14 @@ struct known_link *known_link_any(void)
 	return NULL;
 }
 
+bool known_link_begins(const struct known_block *block)
+{
+	for (int i = 0; i < KNOWN_LINKS; i++)
+		if (model.links[i].from == block)
+			return true;
+	return false;
+}
+
 bool known_link_add(struct known_block *from, struct known_block *to)
 {
 	for (int i = 0; i < KNOWN_LINKS; i++) {

@@ -17,6 +17,9 @@ struct known_link {
 struct known_link *known_link_find(const struct known_block *from, const struct known_block *to);
 struct known_link *known_link_any(void);
 
+/* Does the block hold others? */
+bool known_link_begins(const struct known_block *block);
+
 /* False: there is no room for another. */
 bool known_link_add(struct known_block *from, struct known_block *to);
 

@@ -23,6 +23,7 @@ struct mail;
 	X(free, 64, true)                                                                                                       \
 	X(free_batch, 8, true)                                                                                                  \
 	X(acquire, 16, true)                                                                                                    \
+	X(race, 8, false)                                                                                                       \
 	X(remove, 6, true)                                                                                                      \
 	X(publish, 16, true)                                                                                                    \
 	X(unpublish, 12, true)                                                                                                  \
