@@ -25,7 +25,8 @@ struct verb {
 };
 
 extern const struct verb verb_status, verb_ping, verb_ls, verb_show, verb_names, verb_clients, verb_users, verb_map,
-	verb_alloc, verb_free, verb_name, verb_share, verb_renew, verb_put, verb_get, verb_events, verb_gc, verb_end, verb_help;
+	verb_alloc, verb_free, verb_name, verb_share, verb_revoke, verb_renew, verb_put, verb_get, verb_events, verb_gc,
+	verb_end, verb_help;
 
 /* All of them, in the order of the help; the last entry is NULL. */
 extern const struct verb *const verb_table[];

@@ -11,8 +11,8 @@
 
 #include "command.h"
 #include "copy.h"
-#include "input.h"
 #include "output.h"
+#include "ticket_file.h"
 
 enum {
 	GET_WAIT = COMMAND_FIRST_FREE,
@@ -86,45 +86,6 @@ static int get(shmb_session *session, const char *name, const char *path, uint32
 
 /* ---- By ticket -------------------------------------------------------------------------------------------------- */
 
-/* All there is, up to `capacity`, without the white space around it. */
-static int read_word(const char *path, size_t capacity, char *out_text)
-{
-	struct input input;
-	size_t length = 0;
-	ssize_t got = 1;
-	int result = input_open(path, &input);
-
-	if (result < 0)
-		return report_system("get", -result, "opening %s", path);
-	while (got > 0 && length < capacity - 1) {
-		got = read(input.fd, out_text + length, capacity - 1 - length);
-		if (got < 0 && errno == EINTR)
-			got = 1;
-		else if (got > 0)
-			length += (size_t)got;
-	}
-	result = errno;
-	input_close(&input);
-	if (got < 0)
-		return report_system("get", result, "reading %s", input.name);
-	while (length > 0 && strchr(" \t\r\n", out_text[length - 1]))
-		length--;
-	out_text[length] = '\0';
-	memmove(out_text, out_text + strspn(out_text, " \t\r\n"), length + 1 - strspn(out_text, " \t\r\n"));
-	return EXIT_DONE;
-}
-
-static int read_ticket(const char *path, shmb_ticket *out_ticket)
-{
-	char text[256];
-	int status = read_word(path, sizeof(text), text), result;
-
-	if (status != EXIT_DONE)
-		return status;
-	result = shmb_ticket_parse(text, out_ticket);
-	return result == 0 ? EXIT_DONE : report_failure("get", result, "the ticket");
-}
-
 static int get_by_ticket(shmb_session *session, shmb_ticket ticket, const char *path)
 {
 	shmb_block block;
@@ -161,7 +122,7 @@ static int get_run(struct command *command, int argc, char **argv)
 	if (from && wait_ms)
 		return report_usage("get", "--wait is for names: a ticket's block is there");
 	if (from)
-		status = read_ticket(from, &ticket);
+		status = ticket_file_read("get", from, &ticket);
 	if (status == EXIT_DONE)
 		status = command_connect(command, SHMB_READ_ONLY, &session);
 	if (status != EXIT_DONE)

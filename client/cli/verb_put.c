@@ -2,8 +2,9 @@
 /*
  * A file into a block. Happy path, length known: the block is allocated without a name, read(2) fills it (each byte is copied
  * once, by the kernel), and the name is published at the very end. Whatever ends this command before that moment leaves
- * nothing, because a block without a name dies with the session. With --replace the name goes over to the block at that moment: until
- * then it stands for what it did. With --seal or --cache the block is sealed before that: nobody finds it under its name unsealed.
+ * nothing, because a block without a name dies with the session; but with --ttl, between setting that and the name: then it goes when its
+ * time is over. With --replace the name goes over to the block at that moment: until then it stands for what it did. With --seal or --cache
+ * the block is sealed before that: nobody finds it under its name unsealed. A cache block that got no name goes when its memory is needed.
  * Length not known (a pipe, a terminal, files of /proc): what comes is collected in memory of this process, a byte more than
  * the pool's longest free run at most, and copied into a block of exactly that size at the end of the input.
  * A file that grows or shrinks while it is read is refused: half of the old and half of the new is no copy of either.
@@ -27,6 +28,7 @@ enum {
 	PUT_META,
 	PUT_SEAL,
 	PUT_CACHE,
+	PUT_TTL,
 };
 
 /* Bytes that are collected first; doubled whenever they are full. */
@@ -36,6 +38,7 @@ struct put {
 	shmb_session *session;
 	const char *name, *tag;
 	uint32_t wait_ms; /* for room */
+	uint64_t ttl_ms;  /* of the block; 0: none */
 	bool replace;     /* the name may stand for something already */
 	bool seal;        /* the block does not change any more, */
 	bool cache;       /* and goes when its memory is needed */
@@ -222,12 +225,22 @@ static int publish(const struct put *put)
 	return EXIT_DONE;
 }
 
+/* Before it has a name: should this command end in between, the block goes by itself. */
+static int set_ttl(const struct put *put)
+{
+	int result = put->ttl_ms ? shmb_renew(put->session, put->block.handle, put->ttl_ms) : 0;
+
+	return result < 0 ? report_failure("put", result, "its time to live") : EXIT_DONE;
+}
+
 static int put_session(struct put *put, bool json)
 {
 	int status = check_name(put);
 
 	if (status == EXIT_DONE)
 		status = fill(put);
+	if (status == EXIT_DONE)
+		status = set_ttl(put);
 	if (status == EXIT_DONE)
 		status = seal(put);
 	if (status == EXIT_DONE)
@@ -255,15 +268,12 @@ static int put_file(struct command *command, const char *path, struct put *put, 
 
 static int put_run(struct command *command, int argc, char **argv)
 {
-	static const struct option options[] = {{"name", required_argument, NULL, PUT_NAME},
-	                                        {"tag", required_argument, NULL, PUT_TAG},
-	                                        {"wait", required_argument, NULL, PUT_WAIT},
-	                                        {"replace", no_argument, NULL, PUT_REPLACE},
-	                                        {"meta", required_argument, NULL, PUT_META},
-	                                        {"seal", no_argument, NULL, PUT_SEAL},
-	                                        {"json", no_argument, NULL, COMMAND_JSON},
-	                                        {"cache", no_argument, NULL, PUT_CACHE},
-	                                        COMMAND_OPTIONS};
+	static const struct option options[] = {
+		{"name", required_argument, NULL, PUT_NAME}, {"tag", required_argument, NULL, PUT_TAG},
+		{"wait", required_argument, NULL, PUT_WAIT}, {"replace", no_argument, NULL, PUT_REPLACE},
+		{"meta", required_argument, NULL, PUT_META}, {"seal", no_argument, NULL, PUT_SEAL},
+		{"cache", no_argument, NULL, PUT_CACHE},     {"ttl", required_argument, NULL, PUT_TTL},
+		{"json", no_argument, NULL, COMMAND_JSON},   COMMAND_OPTIONS};
 	struct put put = {0};
 	bool json = false;
 	int option, status = EXIT_DONE;
@@ -277,6 +287,8 @@ static int put_run(struct command *command, int argc, char **argv)
 			put.tag = optarg;
 		else if (option == PUT_WAIT)
 			status = command_wait(command, "wait", optarg, &put.wait_ms);
+		else if (option == PUT_TTL)
+			status = command_ttl(command, false, optarg, &put.ttl_ms);
 		else if (option == PUT_REPLACE)
 			put.replace = true;
 		else if (option == PUT_SEAL)
@@ -299,7 +311,7 @@ static int put_run(struct command *command, int argc, char **argv)
 
 const struct verb verb_put = {
 	.name = "put",
-	.synopsis = "FILE --name N [--replace] [--seal|--cache] [--tag T] [--meta M] [--wait T] [--json]",
+	.synopsis = "FILE --name N [--replace] [--seal|--cache] [--ttl TIME] [--tag T] [--meta M] [--wait T] [--json]",
 	.summary = "put a file into a block",
 	.help = "Reads FILE, or with - standard input, into a block of exactly its length, gives\n"
 			"that a name and prints its id. The name appears when the block is complete;\n"
@@ -314,6 +326,9 @@ const struct verb verb_put = {
 			"                      read-only mapping\n"
 			"      --cache         the same, and it goes, name and all, when memory is needed and\n"
 			"                      nobody holds it: what was not used for longest goes first\n"
+			"      --ttl TIME      it lives for this long from then on, such as 500ms, 10m or 12h, up\n"
+			"                      to 720h (30 days): then its names go, and it goes with the\n"
+			"                      last program that holds it\n"
 			"      --tag T         label for listings, up to 15 bytes\n"
 			"      --meta M        metadata, up to 256 bytes: a text, or with @FILE what is in it\n"
 			"      --wait T        wait so long, such as 500ms or 1m, until there is room\n"

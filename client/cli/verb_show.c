@@ -243,10 +243,13 @@ static void print_json(const struct portrait *portrait)
 		json_decimal(&json, "expires", (double)portrait->lifetime.expires_ms / 1e3);
 	else
 		json_text(&json, "expires", NULL);
-	if (portrait->holders_known)
+	if (portrait->holders_known) {
 		json_number(&json, "tickets", portrait->lifetime.tickets);
-	else
+		json_number(&json, "links", portrait->lifetime.links);
+	} else {
 		json_text(&json, "tickets", NULL);
+		json_text(&json, "links", NULL);
+	}
 	json_close(&json, '}');
 }
 

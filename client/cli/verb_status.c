@@ -148,6 +148,8 @@ static void print_text(const struct command *command, const shmb_status *status,
 	print_count("blocks", status->blocks, status->max_blocks);
 	print_count("names", status->names, status->max_names);
 	print_count("clients", status->clients, status->max_clients);
+	printf("%-14s%10" PRIu64 "  that can be used\n", "tickets", status->tickets);
+	printf("%-14s%10" PRIu64 "  with a time to live\n", "timed blocks", status->leases);
 	putchar('\n');
 	print_rate("allocations", status->allocations, rates->allocations);
 	print_rate("frees", status->frees, rates->frees);

@@ -2,7 +2,7 @@
 /*
  * bench_waiting [WAITERS]: what those who wait cost those who do not. A free while nobody waits, and while ten thousand wait for more than it
  * brings; a name published and taken away while nobody waits, and while as many wait for other names; and how long others are held up
- * when a name is published for which all of them wait. Prints, and judges nothing.
+ * when a name is published for which all of them wait. And what each takes of the daemon's memory. Prints, and judges nothing.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <sys/resource.h>
 
+#include "tests/bench/daemon_cost.h"
 #include "tests/bench/samples.h"
 #include "tests/support/daemon_fixture.h"
 #include "tests/support/raw_session.h"
@@ -95,6 +96,15 @@ static void free_blocks(unsigned from, const char *what)
 	print_samples(what);
 }
 
+/* What they take of the daemon's memory, each. */
+static void post_and_weigh(Shmbuddy__V1__Request *(*request)(unsigned n), const char *what)
+{
+	double before = daemon_cost_private(fixture.pid);
+
+	post_all(1, request);
+	printf("%-52s %8.0f bytes of the daemon's memory, each\n", what, (daemon_cost_private(fixture.pid) - before) / waiters);
+}
+
 static void publish_names(const Shmbuddy__V1__Handle *block, const char *what)
 {
 	for (unsigned i = 0; i < BLOCKS; i++) {
@@ -142,29 +152,37 @@ static void close_crowd(void)
 	raw_session_wait_for_sessions(&raw, 1);
 }
 
-static void measure(void **unused)
+/* A daemon of its own, so that none of its memory has been somebody's before. */
+static void start(void)
 {
-	(void)unused;
 	daemon_fixture_start(&fixture, "--log-level", "warning", "--size", "16M", NULL);
 	raw_session_open(&raw, fixture.socket_path, SHMBUDDY__V1__ACCESS__ACCESS_READ_WRITE);
 	for (unsigned i = 0; i < 2 * BLOCKS; i++)
 		assert_int_equal(raw_session_allocate(&raw, 64, NULL, &blocks[i]), OK);
 	open_crowd();
+}
+
+static void measure_memory(void **unused)
+{
+	(void)unused;
+	start();
 	free_blocks(0, "free, nobody waits");
-	post_all(1, want_all);
+	post_and_weigh(want_all, "who waits for memory takes");
 	free_blocks(BLOCKS, "free, all wait for memory");
 	close_crowd();
+}
 
-	Shmbuddy__V1__Handle block;
-	assert_int_equal(raw_session_allocate(&raw, 64, NULL, &block), OK);
-	open_crowd();
-	publish_names(&block, "publish + unpublish, nobody waits");
-	post_all(1, want_some_name);
-	publish_names(&block, "publish + unpublish, all wait for other names");
+static void measure_names(void **unused)
+{
+	(void)unused;
+	start();
+	publish_names(&blocks[0], "publish + unpublish, nobody waits");
+	post_and_weigh(want_some_name, "who waits for a name takes");
+	publish_names(&blocks[0], "publish + unpublish, all wait for other names");
 	close_crowd();
 	open_crowd();
 	post_all(1, want_one_name);
-	publish_for_all(&block);
+	publish_for_all(&blocks[0]);
 	close_crowd();
 }
 
@@ -179,7 +197,8 @@ static int stop(void **unused)
 
 int main(int argc, char **argv)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test_teardown(measure, stop)};
+	const struct CMUnitTest tests[] = {cmocka_unit_test_teardown(measure_memory, stop),
+	                                   cmocka_unit_test_teardown(measure_names, stop)};
 	struct rlimit limit;
 
 	if (argc > 1)

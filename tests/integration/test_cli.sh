@@ -351,7 +351,20 @@ good put "$folder/bytes" --name bytes
 id=$(field id ls)
 "$shmbuddy" share "$id" --ttl 10m --uid "$(id -un)" | "$shmbuddy" get --ticket - >"$folder/copy" || wrong "a ticket from a pipe"
 cmp -s "$folder/bytes" "$folder/copy" || wrong "the bytes that came by a pipe differ"
+ticket "$id"
+good revoke "$folder/ticket"
+bad 1 'revoke: the ticket: the ticket has been redeemed' revoke "$folder/ticket"
+bad 1 'get: the ticket: the ticket has been redeemed' get --ticket "$folder/ticket"
+ticket "$id"
+"$shmbuddy" revoke - <"$folder/ticket" || wrong "a ticket is not taken back from standard input"
+bad 1 'get: the ticket: the ticket has been redeemed' get --ticket "$folder/ticket"
+bad 2 'revoke: say where the ticket is' revoke
+bad 2 'revoke: say where the ticket is' revoke one two
+bad 2 'revoke: the ticket: that is no ticket' revoke /dev/null
+bad 1 'revoke: opening ' revoke "$folder/nowhere"
 ticket "$id" --uid 4294967294 --ttl 720h
+good status
+says '^tickets +1  that can be used$'
 bad 1 'get: the ticket: the ticket was made for another user' get --ticket "$folder/ticket"
 json share --name bytes --ttl 1s
 says '"expires": 1\b'
@@ -386,6 +399,7 @@ good show "$id"
 says '^expires +in (2h00m|1h59m)'
 json show "$id"
 says '"tickets": 0'
+says '"links": 0'
 good free "$id"
 empty_pool "after a time to live"
 good alloc 100K --ttl 10m --name brief
@@ -399,6 +413,19 @@ for _ in $(seq 1000); do
 	sleep 0.01
 done
 empty_pool "after a time to live has passed"
+good put "$folder/bytes" --name brief --ttl 10m
+id=$(cat "$folder/out")
+good show "$id"
+says '^expires +in (10m|9m)'
+good get brief "$folder/copy"
+cmp -s "$folder/bytes" "$folder/copy" || wrong "the bytes with a time to live differ"
+good renew "$id" --ttl 1ms
+for _ in $(seq 1000); do
+	[ "$(blocks)" != 0 ] || break
+	sleep 0.01
+done
+empty_pool "after what was put has expired"
+bad 2 'put: the time to live must be' put "$folder/bytes" --name brief --ttl 0
 good alloc 100K --ttl 10m --name lasting
 id=$(cat "$folder/out")
 good renew "$id" --ttl 0

@@ -51,8 +51,9 @@ static void count_blocks(const struct view *view, struct view_block *blocks, boo
 		uint64_t word = atomic_load(&view->blocks[i].word);
 		enum record_state state = record_state(word);
 		assert_true(result >= 0);
-		/* A circle that a hold page has is condemned and rescued now and then. */
-		assert_true(state == RECORD_FREE || state == RECORD_LIVE || state == RECORD_ORPHAN || (word & RECORD_CONDEMNED));
+		/* Orphans are looked at again now and then, and are dying for that moment: a page must hold them. So is a circle that a page holds, which
+		 * is condemned and rescued. */
+		assert_true(state == RECORD_FREE || state == RECORD_LIVE || state == RECORD_ORPHAN || state == RECORD_DYING);
 		if (!result)
 			continue;
 		for (uint32_t k = 0; k < i; k++)

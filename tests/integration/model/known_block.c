@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Blocks, as the model knows them: see known_block.h. */
+#include "tests/integration/model/known_block.h"
+
+#include <string.h>
+
+#include "tests/integration/model/expected_events.h"
+#include "tests/integration/model/model.h"
+#include "tests/integration/model/rest.h"
+#include "tests/support/pattern.h"
+
+static uint64_t count, used, requested;
+
+int known_block_number(const struct known_block *block)
+{
+	return (int)(block - model.blocks);
+}
+
+struct known_block *known_block_vacancy(void)
+{
+	for (uint64_t tries = 0, at = model_below(KNOWN_BLOCKS); tries < KNOWN_BLOCKS; tries++, at = (at + 1) % KNOWN_BLOCKS)
+		if (!model.blocks[at].live)
+			return &model.blocks[at];
+	return NULL;
+}
+
+struct known_block *known_block_any(void)
+{
+	struct known_block *block = &model.blocks[model_below(KNOWN_BLOCKS)];
+
+	for (int tries = 0; tries < 20 && !block->live; tries++)
+		block = &model.blocks[model_below(KNOWN_BLOCKS)];
+	return block->block.handle.id ? block : NULL;
+}
+
+struct known_block *known_block_of(const struct actor *actor)
+{
+	struct known_block *block = known_block_any();
+
+	for (int tries = 0; tries < 40 && block && !(block->live && known_block_holds(block, actor)); tries++)
+		block = known_block_any();
+	return block;
+}
+
+void known_block_add(struct known_block *place, const struct actor *actor, const shmb_block *block, const char *tag)
+{
+	MODEL_CHECK(!place->live && block->granted >= block->size && block->offset + block->granted <= MODEL_POOL);
+	*place = (struct known_block){.block = *block, .live = true, .owner = actor_number(actor), .uid = actor->uid};
+	snprintf(place->tag, sizeof place->tag, "%s", tag);
+	count++;
+	used += block->granted;
+	requested += block->size;
+	model.most = count > model.most ? count : model.most;
+}
+
+unsigned known_block_holds(const struct known_block *block, const struct actor *actor)
+{
+	return block->references[actor_number(actor)] + (block->owner == actor_number(actor));
+}
+
+bool known_block_is_held(const struct known_block *block)
+{
+	for (int i = 0; i < ACTORS; i++)
+		if (known_block_holds(block, &model.actors[i]))
+			return true;
+	return false;
+}
+
+void known_block_let_go(struct known_block *block, const struct actor *actor)
+{
+	MODEL_CHECK(known_block_holds(block, actor));
+	if (block->references[actor_number(actor)])
+		block->references[actor_number(actor)]--;
+	else
+		block->owner = NOBODY;
+	known_block_settle(block);
+}
+
+void known_block_settle(struct known_block *block)
+{
+	if (!block->live || known_block_is_held(block) || block->names || block->tickets || block->links_to || block->ttl_ms)
+		return;
+	block->live = false;
+	count--;
+	used -= block->block.granted;
+	requested -= block->block.size;
+	expected_events_add_block(SHMB_EVENT_BLOCK_FREED, block);
+	rest_expect_end(block->block.handle.id);
+	known_link_drop_from(block);
+}
+
+void known_block_expire(struct known_block *block)
+{
+	known_name_drop_all(block);
+	expected_events_add_block(SHMB_EVENT_BLOCK_EXPIRED, block);
+	block->ttl_ms = 0;
+	known_block_settle(block);
+}
+
+void known_block_check_bytes(const struct known_block *block)
+{
+	const void *bytes = shmb_pointer(model.watcher, block->block.offset);
+
+	if (!bytes || !pattern_matches(bytes, block->block.size, block->block.handle.id))
+		model_fail(__FILE__, __LINE__, "block %" PRIu64 " has other bytes than were written", block->block.handle.id);
+}
+
+uint64_t known_block_count(void)
+{
+	return count;
+}
+
+uint64_t known_block_used(void)
+{
+	return used;
+}
+
+uint64_t known_block_requested(void)
+{
+	return requested;
+}
