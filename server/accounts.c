@@ -162,6 +162,9 @@ static struct account_obstacle check_promises(struct accounts *accounts, const s
 
 	if (!promised || wish->bytes <= accounts_unmet(wish->user))
 		return fits();
+	/* Without any promise there would be no room either: that is the pool's to say. Asked again when there is. */
+	if (wish->bytes > wish->free && wish->bytes <= wish->size)
+		return fits();
 	if (wish->free < promised || wish->bytes > wish->free - promised) {
 		uint64_t to_others = accounts->guaranteed - wish->user->guarantee;
 		obstacle.never = wish->size < to_others || wish->bytes > wish->size - to_others;

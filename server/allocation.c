@@ -178,38 +178,6 @@ static int commit_found(struct allocation *allocation)
 
 /* ---- Waiting ---------------------------------------------------------------------------------------------------- */
 
-static bool is_found(void *context)
-{
-	return find(context) == 0;
-}
-
-/* Would it do if all idle cache blocks went, wherever they lie? */
-static bool may_evict(const struct allocation *allocation)
-{
-	const struct pool *pool = allocation->slot.session->pool;
-
-	return pool->cache.bytes && total_size(allocation) <= pool->cache.bytes + buddy_free_units(&pool->buddy) * pool->unit;
-}
-
-/*
- * Finds memory, if need be what is free but for a look at the hold pages, or when idle cache blocks have gone. 0, -ENOMEM, or -EAGAIN:
- * there is none yet, and more can go.
- */
-static int find_all(struct allocation *allocation)
-{
-	struct pool *pool = allocation->slot.session->pool;
-	int result = find(allocation);
-
-	while (result < 0 && dying_hurry(pool))
-		result = find(allocation);
-	if (result == 0 || !may_evict(allocation))
-		return result;
-	enum eviction_result evicted = eviction_run(pool, CACHE_ANYBODY, is_found, allocation);
-	if (evicted == EVICTION_ENOUGH)
-		return 0;
-	return evicted == EVICTION_MORE ? -EAGAIN : -ENOMEM;
-}
-
 /* Bytes that all blocks together would be granted. */
 static uint64_t total_granted(const struct allocation *allocation)
 {
@@ -264,6 +232,46 @@ static bool is_stopped(struct allocation *allocation, bool newcomer, struct acco
 	return true;
 }
 
+/* What has become free meanwhile may be guaranteed to others. */
+static int find_allowed(struct allocation *allocation)
+{
+	struct account_obstacle obstacle;
+
+	return is_stopped(allocation, false, &obstacle) ? -ENOMEM : find(allocation);
+}
+
+static bool is_found(void *context)
+{
+	return find_allowed(context) == 0;
+}
+
+/* Would it do if all idle cache blocks went, wherever they lie? */
+static bool may_evict(const struct allocation *allocation)
+{
+	const struct pool *pool = allocation->slot.session->pool;
+
+	return pool->cache.bytes && total_size(allocation) <= pool->cache.bytes + buddy_free_units(&pool->buddy) * pool->unit;
+}
+
+/*
+ * Finds memory, if need be what is free but for a look at the hold pages, or when idle cache blocks have gone. 0, -ENOMEM, or -EAGAIN:
+ * there is none yet, and more can go.
+ */
+static int find_all(struct allocation *allocation)
+{
+	struct pool *pool = allocation->slot.session->pool;
+	int result = find(allocation);
+
+	while (result < 0 && dying_hurry(pool))
+		result = find_allowed(allocation);
+	if (result == 0 || !may_evict(allocation))
+		return result;
+	enum eviction_result evicted = eviction_run(pool, CACHE_ANYBODY, is_found, allocation);
+	if (evicted == EVICTION_ENOUGH)
+		return 0;
+	return evicted == EVICTION_MORE ? -EAGAIN : -ENOMEM;
+}
+
 static bool is_let_in(void *context)
 {
 	struct account_obstacle obstacle;
@@ -275,8 +283,19 @@ static bool is_let_in(void *context)
 static bool make_room_in_account(struct allocation *allocation, const struct account_obstacle *obstacle)
 {
 	struct session *session = allocation->slot.session;
+	const struct allocation_refusal *refusal = &allocation->refusal;
+	uint64_t idle = cache_bytes(&session->pool->cache, session->user->uid), missing = refusal->granted;
 
 	if (obstacle->never || obstacle->set_aside || obstacle->limit == ACCOUNT_OF_SESSION)
+		return false;
+	/* Not in vain: what is missing is that much. */
+	if (obstacle->limit == ACCOUNT_OF_OTHERS)
+		missing += refusal->quota - buddy_free_units(&session->pool->buddy) * session->pool->unit;
+	else if (obstacle->kind == QUOTA_BYTES)
+		missing += refusal->used - refusal->quota;
+	else
+		missing = 1;
+	if (idle == 0 || (int64_t)missing > (int64_t)idle)
 		return false;
 	return eviction_run(session->pool, session->user->uid, is_let_in, allocation) == EVICTION_ENOUGH;
 }

@@ -291,8 +291,11 @@ bool operation_circle(struct client *client)
 		take_block(client, holds[i], &blocks[i]);
 		handles[i] = blocks[i].handle;
 	}
-	for (size_t i = 0; i < count && !refused && count > 1; i++)
-		CLIENT_EXPECT(client, CLIENT_CALL(client, shmb_link(client->session, handles[i], handles[(i + 1) % count])) == 0);
+	for (size_t i = 0; i < count && !refused && count > 1; i++) {
+		result = CLIENT_CALL(client, shmb_link(client->session, handles[i], handles[(i + 1) % count]));
+		CLIENT_EXPECT(client,
+		              result == 0 || operation_is_limited(client, result)); /* then it is no circle, and goes at once */
+	}
 	for (size_t i = 0; i < count && !refused; i++) {
 		client_verify(client, holds[i]);
 		atomic_store(&holds[i]->state, HOLD_GIVING);
