@@ -24,13 +24,17 @@ fail() {
 	exit 1
 }
 
-shmbuddyd --ephemeral --socket "$SHMBUDDY_SOCKET" --pool "$pool" --size 64M 2>"$folder/log" &
-daemon=$!
-for _ in $(seq 1000); do
-	[ ! -S "$SHMBUDDY_SOCKET" ] || break
-	kill -0 "$daemon" 2>/dev/null || fail "the daemon did not start: $(cat "$folder/log")"
-	sleep 0.01
-done
+start() {
+	shmbuddyd --ephemeral --socket "$SHMBUDDY_SOCKET" --pool "$pool" --size 64M 2>"$folder/log" &
+	daemon=$!
+	for _ in $(seq 1000); do
+		! shmbuddy ping >/dev/null 2>&1 || return 0
+		kill -0 "$daemon" 2>/dev/null || fail "the daemon did not start: $(cat "$folder/log")"
+		sleep 0.01
+	done
+	fail "the daemon does not answer"
+}
+start
 
 # The first look by hand: the same commands, in a shell of their own, must print what stands below them.
 head -c 1500000 /dev/urandom >"$folder/photo.jpg"
@@ -41,6 +45,16 @@ grep '^\$ ' "$folder/session" | sed 's/^\$ //' | grep -v -e '^shmbuddyd ' -e '^e
 grep -v '^\$ ' "$folder/session" | sed "s/ root / $(id -un) /" >"$folder/promised"
 diff <(tr -s ' ' <"$folder/promised") <(tr -s ' ' <"$folder/printed") || fail "< the README, > what was printed"
 cmp "$folder/photo.jpg" "$folder/copy.jpg" || fail "the copy differs"
+
+# How a block is handed on, in a pool where its id is 1; the last command finds nothing.
+kill "$daemon"
+wait "$daemon" || true
+start
+sed -n '/^## Who holds/,/^## /p' "$source/README.md" | sed -n '/^    \$ shmbuddy/,/no live block/p' | sed 's/^    //' >"$folder/session"
+grep '^\$ ' "$folder/session" | sed 's/^\$ //' >"$folder/commands"
+(cd "$folder" && bash commands) >"$folder/printed" 2>&1 || true
+grep -v '^\$ ' "$folder/session" | diff - "$folder/printed" || fail "< the README, > what was printed"
+cmp "$folder/photo.jpg" "$folder/copy.jpg" || fail "the copy by ticket differs"
 
 # The program.
 if [ "${SHMB_SANITIZE:-none}" = none ]; then
