@@ -9,7 +9,8 @@
 
 int priority_heap_init(struct priority_heap *heap, uint32_t *places, uint32_t capacity)
 {
-	*heap = (struct priority_heap){.places = places, .capacity = capacity};
+	*heap = (struct priority_heap){.capacity = capacity};
+	heap->places = places;
 	return region_new(capacity * sizeof *heap->entries, (void **)&heap->entries);
 }
 

@@ -86,21 +86,24 @@ static void finish(struct session *session)
 	close_watch(session);
 }
 
+static void reap_some(struct session *session)
+{
+	struct pool *pool = session->pool;
+
+	pool->events.acting = session->number;
+	if (drop_holds(session, REAP_SLICE))
+		finish(session);
+	pool->events.acting = 0;
+	pool_publish_counters(pool);
+}
+
 static void reap(uv_idle_t *idle)
 {
 	struct sessions *sessions = idle->data;
-	struct session *session = sessions->dead;
-	struct pool *pool = session ? session->pool : NULL;
 
 	/* One that waits for the committer is not in the list. */
-	if (pool)
-		pool->events.acting = session->number;
-	if (session && drop_holds(session, REAP_SLICE))
-		finish(session);
-	if (pool) {
-		pool->events.acting = 0;
-		pool_publish_counters(pool);
-	}
+	if (sessions->dead)
+		reap_some(sessions->dead);
 	if (!sessions->dead)
 		uv_idle_stop(idle);
 }
