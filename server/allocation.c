@@ -1,22 +1,28 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Requests for blocks: see allocation.h; the order of the stores is told in state_layout.h. */
+/*
+ * Requests for blocks: see allocation.h.
+ *
+ * Happy path. Quotas let it in, memory is found at once (allocation_memory.c), the kernel has backed it already, and it is written
+ * (allocation_records.c): all in one turn of the loop.
+ *
+ * What may come in between:
+ *
+ * - The kernel must back it first: the committer calls back. Meanwhile its user is charged with it.
+ * - A quota stops it. With a time to wait it stands in the line of that account (account_line.h), and when its turn has come looks for memory.
+ * - There is no memory. It stands in the pool's line (wait_queue.h), for its time, or, without one, for what is on its way back by itself. A
+ *   quota that was used up meanwhile has it step aside, into the other line.
+ * - Its session ends: whichever line or job it is in, it is cancelled there.
+ */
 #include "allocation.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <stddef.h>
 #include <stdlib.h>
 
+#include "allocation_memory.h"
 #include "charge.h"
-#include "cleanup.h"
-#include "clock.h"
-#include "errors.h"
-#include "lifetime.h"
 #include "pool.h"
-#include "reclaim.h"
 #include "session.h"
-#include "shmbuddy.pb-c.h"
-#include "size.h"
 
 int allocation_new(size_t count, bool batch, struct allocation **out_allocation)
 {
@@ -47,84 +53,6 @@ void allocation_free(struct allocation *allocation)
 	free(allocation);
 }
 
-static void release(struct pool *pool, const struct commit_range *ranges, size_t count)
-{
-	while (count--)
-		reclaim_release(pool->reclaim, &ranges[count]);
-}
-
-static void release_all(struct allocation *allocation)
-{
-	release(allocation->slot.session->pool, allocation->ranges, allocation->count);
-}
-
-/* Bytes that the segment would set aside for a request; 0 where that is more than the pool has. */
-static uint64_t would_grant(const struct pool *pool, uint64_t size)
-{
-	uint64_t units;
-
-	if (size_round_up(size, pool->unit, &units) < 0 || units > UINT64_C(1) << 62)
-		return 0;
-	uint64_t granted = buddy_rounded(units / pool->unit) * pool->unit;
-	return granted <= pool->size ? granted : 0;
-}
-
-/* Bytes asked for, all blocks together; sizes near 2^64 stop at it. */
-static uint64_t total_size(const struct allocation *allocation)
-{
-	uint64_t total = 0;
-
-	for (size_t i = 0; i < allocation->count; i++) {
-		if (__builtin_add_overflow(total, allocation->sizes[i], &total))
-			return UINT64_MAX;
-	}
-	return total;
-}
-
-static int find(struct allocation *allocation)
-{
-	struct pool *pool = allocation->slot.session->pool;
-	uint64_t aligned_units = allocation->alignment > pool->unit ? allocation->alignment / pool->unit : 1;
-
-	for (size_t i = 0; i < allocation->count; i++) {
-		uint64_t size = allocation->sizes[i], bytes, offset, granted;
-		int result = -ENOMEM;
-
-		if (size_round_up(size, pool->unit, &bytes) == 0)
-			result = buddy_allocate(&pool->buddy, bytes / pool->unit, aligned_units, &offset, &granted);
-		if (result < 0) {
-			allocation->refusal = (struct allocation_refusal){
-				.requested = size,
-				.granted = would_grant(pool, size),
-				.batch = allocation->batch ? total_size(allocation) : 0,
-				.limit = SHMBUDDY__V1__OUT_OF_MEMORY__LIMIT__SEGMENT,
-			};
-			release(pool, allocation->ranges, i);
-			return -ENOMEM;
-		}
-		allocation->ranges[i] = (struct commit_range){offset * pool->unit, granted * pool->unit};
-		reclaim_handed_out(pool->reclaim, &allocation->ranges[i]);
-	}
-	return 0;
-}
-
-static int refused_by_kernel(struct allocation *allocation)
-{
-	uint64_t granted = 0;
-
-	for (size_t i = 0; i < allocation->count; i++)
-		granted += allocation->ranges[i].length;
-	allocation->refusal = (struct allocation_refusal){
-		.requested = total_size(allocation),
-		.granted = granted,
-		.batch = allocation->batch ? total_size(allocation) : 0,
-		.kernel_free = allocation->job.kernel_free,
-		.limit = SHMBUDDY__V1__OUT_OF_MEMORY__LIMIT__KERNEL,
-	};
-	release_all(allocation);
-	return -ENOSPC;
-}
-
 /* The last word on an allocation that did not get its answer at once. */
 static void finish(struct allocation *allocation, int result)
 {
@@ -145,10 +73,10 @@ static void committed(struct commit_job *job, int result)
 
 	admission_unreserve(&allocation->admission);
 	if (allocation->slot.session->dead) {
-		release_all(allocation);
+		allocation_release(allocation);
 		result = -ECANCELED;
 	} else if (result < 0) {
-		result = refused_by_kernel(allocation);
+		result = allocation_refuse_by_kernel(allocation);
 	}
 	finish(allocation, result);
 }
@@ -173,132 +101,10 @@ static int commit_found(struct allocation *allocation)
 	int result = committer_ensure(&allocation->slot.session->pool->committer, &allocation->job);
 	if (result == 0)
 		reserve(allocation);
-	return result < 0 ? refused_by_kernel(allocation) : result;
+	return result < 0 ? allocation_refuse_by_kernel(allocation) : result;
 }
 
 /* ---- Waiting ---------------------------------------------------------------------------------------------------- */
-
-/* Bytes that all blocks together would be granted. */
-static uint64_t total_granted(const struct allocation *allocation)
-{
-	uint64_t total = 0;
-
-	for (size_t i = 0; i < allocation->count; i++)
-		total += would_grant(allocation->slot.session->pool, allocation->sizes[i]);
-	return total;
-}
-
-/* A quota stops it, or what is guaranteed to others. */
-static int refuse_by_account(struct allocation *allocation, const struct account_obstacle *obstacle)
-{
-	const struct session *session = allocation->slot.session;
-	const struct accounts *accounts = &session->pool->accounts;
-	const struct account *account = obstacle->limit == ACCOUNT_OF_SESSION ? &session->account : &session->user->account;
-	struct allocation_refusal *refusal = &allocation->refusal;
-
-	*refusal = (struct allocation_refusal){
-		.requested = total_size(allocation),
-		.granted = allocation->admission.bytes,
-		.batch = allocation->batch ? total_size(allocation) : 0,
-		.limit = obstacle->limit == ACCOUNT_OF_SESSION ? SHMBUDDY__V1__OUT_OF_MEMORY__LIMIT__SESSION
-	             : obstacle->limit == ACCOUNT_OF_USER  ? SHMBUDDY__V1__OUT_OF_MEMORY__LIMIT__USER
-	                                                   : SHMBUDDY__V1__OUT_OF_MEMORY__LIMIT__GUARANTEE,
-		.set_aside = obstacle->set_aside,
-		.never = obstacle->never,
-		.kind = obstacle->kind,
-		.quota = account->quota->limit[obstacle->kind],
-		.used = account->used[obstacle->kind],
-		.used_blocks = account->used[QUOTA_BLOCKS],
-	};
-	if (obstacle->limit == ACCOUNT_OF_OTHERS) {
-		refusal->quota = accounts_promised_to_others(accounts, session->user);
-		refusal->used = refusal->used_blocks = 0;
-	}
-	return -ENOMEM;
-}
-
-/* What of its quotas stands in its way. False: nothing. The refusal says it, should it come to that. */
-static bool is_stopped(struct allocation *allocation, bool newcomer, struct account_obstacle *out_obstacle)
-{
-	struct session *session = allocation->slot.session;
-
-	if (!accounts_limit_memory(&session->pool->accounts, &session->account, session->user))
-		return false;
-	allocation->admission.bytes = total_granted(allocation);
-	*out_obstacle = admission_check(&allocation->admission, newcomer);
-	if (!out_obstacle->line)
-		return false;
-	refuse_by_account(allocation, out_obstacle);
-	return true;
-}
-
-/* What has become free meanwhile may be guaranteed to others. */
-static int find_allowed(struct allocation *allocation)
-{
-	struct account_obstacle obstacle;
-
-	return is_stopped(allocation, false, &obstacle) ? -ENOMEM : find(allocation);
-}
-
-static bool is_found(void *context)
-{
-	return find_allowed(context) == 0;
-}
-
-/* Would it do if all idle cache blocks went, wherever they lie? */
-static bool may_evict(const struct allocation *allocation)
-{
-	const struct pool *pool = allocation->slot.session->pool;
-
-	return pool->cache.bytes && total_size(allocation) <= pool->cache.bytes + buddy_free_units(&pool->buddy) * pool->unit;
-}
-
-/*
- * Finds memory, if need be what is free but for a look at the hold pages, or when idle cache blocks have gone. 0, -ENOMEM, or -EAGAIN:
- * there is none yet, and more can go.
- */
-static int find_all(struct allocation *allocation)
-{
-	struct pool *pool = allocation->slot.session->pool;
-	int result = find(allocation);
-
-	while (result < 0 && dying_hurry(pool))
-		result = find_allowed(allocation);
-	if (result == 0 || !may_evict(allocation))
-		return result;
-	enum eviction_result evicted = eviction_run(pool, CACHE_ANYBODY, is_found, allocation);
-	if (evicted == EVICTION_ENOUGH)
-		return 0;
-	return evicted == EVICTION_MORE ? -EAGAIN : -ENOMEM;
-}
-
-static bool is_let_in(void *context)
-{
-	struct account_obstacle obstacle;
-
-	return !is_stopped(context, true, &obstacle);
-}
-
-/* What the user's own cache blocks are charged with, it can have for this. */
-static bool make_room_in_account(struct allocation *allocation, const struct account_obstacle *obstacle)
-{
-	struct session *session = allocation->slot.session;
-	const struct allocation_refusal *refusal = &allocation->refusal;
-	uint64_t idle = cache_bytes(&session->pool->cache, session->user->uid), missing = refusal->granted;
-
-	if (obstacle->never || obstacle->set_aside || obstacle->limit == ACCOUNT_OF_SESSION)
-		return false;
-	/* Not in vain: what is missing is that much. */
-	if (obstacle->limit == ACCOUNT_OF_OTHERS)
-		missing += refusal->quota - buddy_free_units(&session->pool->buddy) * session->pool->unit;
-	else if (obstacle->kind == QUOTA_BYTES)
-		missing += refusal->used - refusal->quota;
-	else
-		missing = 1;
-	if (idle == 0 || (int64_t)missing > (int64_t)idle)
-		return false;
-	return eviction_run(session->pool, session->user->uid, is_let_in, allocation) == EVICTION_ENOUGH;
-}
 
 static struct allocation *of_waiter(struct waiter *waiter)
 {
@@ -310,7 +116,7 @@ static bool take(struct waiter *waiter)
 	struct allocation *allocation = of_waiter(waiter);
 	struct account_obstacle obstacle;
 
-	return !is_stopped(allocation, false, &obstacle) && find_all(allocation) == 0;
+	return !allocation_is_stopped(allocation, false, &obstacle) && allocation_find(allocation) == 0;
 }
 
 /* Memory may be there, and its quota is used up by others of its user meanwhile: it waits for that, and stands in nobody's way. */
@@ -319,7 +125,8 @@ static bool step_aside(struct waiter *waiter)
 	struct allocation *allocation = of_waiter(waiter);
 	struct account_obstacle obstacle;
 
-	if (!is_stopped(allocation, false, &obstacle) || (allocation->wait_ms && !admission_can_wait(&allocation->admission)))
+	if (!allocation_is_stopped(allocation, false, &obstacle) ||
+	    (allocation->wait_ms && !admission_can_wait(&allocation->admission)))
 		return false;
 	wait_queue_leave(waiter);
 	if (allocation->wait_ms)
@@ -327,19 +134,6 @@ static bool step_aside(struct waiter *waiter)
 	else
 		finish(allocation, -ENOMEM);
 	return true;
-}
-
-/* There may be room; it is another's, who came before. */
-static int refuse_set_aside(struct allocation *allocation)
-{
-	allocation->refusal = (struct allocation_refusal){
-		.requested = total_size(allocation),
-		.granted = would_grant(allocation->slot.session->pool, total_size(allocation)),
-		.batch = allocation->batch ? total_size(allocation) : 0,
-		.limit = SHMBUDDY__V1__OUT_OF_MEMORY__LIMIT__SEGMENT,
-		.set_aside = true,
-	};
-	return -ENOMEM;
 }
 
 static void ended(struct waiter *waiter, int result)
@@ -354,7 +148,7 @@ static void ended(struct waiter *waiter, int result)
 		return;
 	}
 	if (result == -EBUSY)
-		refuse_set_aside(allocation);
+		allocation_refuse_set_aside(allocation);
 	allocation->refusal.waited_ms = allocation->wait_ms;
 	finish(allocation, -ENOMEM);
 }
@@ -367,22 +161,6 @@ static void cancel(struct deferred *deferred, bool lost)
 		finish(allocation, -ECANCELED);
 	else if (!lost)
 		committer_cancel(&allocation->job);
-}
-
-/* False: an empty pool would not have room for it either. */
-static bool count_demand(struct allocation *allocation)
-{
-	const struct pool *pool = allocation->slot.session->pool;
-	struct demand *demand = &allocation->waiter.demand;
-	uint64_t aligned_units = allocation->alignment / pool->unit, bytes;
-
-	*demand = (struct demand){0};
-	for (size_t i = 0; i < allocation->count; i++) {
-		if (size_round_up(allocation->sizes[i], pool->unit, &bytes) < 0 ||
-		    demand_add(demand, bytes / pool->unit, aligned_units) < 0)
-			return false;
-	}
-	return demand_fits_empty(demand, buddy_units(&pool->buddy));
 }
 
 /* 0, unless it is to wait and may not: -EDQUOT, with the sentence; -ENOMEM: its time is over. */
@@ -416,7 +194,7 @@ static int wait_for_memory(struct allocation *allocation, bool set_aside, char o
 	struct wait_queue *queue = &allocation->slot.session->pool->wait_queue;
 
 	if (set_aside)
-		refuse_set_aside(allocation);
+		allocation_refuse_set_aside(allocation);
 	if (set_aside && !allocation->wait_ms)
 		return -ENOMEM;
 	int result = begin_wait(allocation, out_text);
@@ -435,10 +213,10 @@ static int look_for_memory(struct allocation *allocation, char out_text[CHARGE_T
 	struct wait_queue *queue = &allocation->slot.session->pool->wait_queue;
 	struct account_obstacle obstacle;
 
-	if (is_stopped(allocation, true, &obstacle) && !make_room_in_account(allocation, &obstacle))
+	if (allocation_is_stopped(allocation, true, &obstacle) && !allocation_make_room(allocation, &obstacle))
 		return wait_for_account(allocation, &obstacle, out_text);
 	bool set_aside = wait_queue_is_set_aside(queue);
-	int result = set_aside ? -ENOMEM : find_all(allocation);
+	int result = set_aside ? -ENOMEM : allocation_find(allocation);
 
 	if (result == 0) {
 		wait_queue_overtake(queue);
@@ -448,11 +226,8 @@ static int look_for_memory(struct allocation *allocation, char out_text[CHARGE_T
 	}
 	if (result == -EAGAIN)
 		eviction_begin(allocation->slot.session->pool);
-	if (!count_demand(allocation)) {
-		find(allocation); /* it fails, and says for which block */
-		allocation->refusal.never = true;
+	if (!allocation_count_demand(allocation))
 		return -ENOMEM;
-	}
 	return wait_for_memory(allocation, set_aside, out_text);
 }
 
@@ -479,7 +254,7 @@ static bool turn(struct account_waiter *waiter)
 	struct allocation *allocation = of_account_waiter(waiter);
 	struct account_obstacle obstacle;
 
-	if (is_stopped(allocation, false, &obstacle) && obstacle.line == waiter->line)
+	if (allocation_is_stopped(allocation, false, &obstacle) && obstacle.line == waiter->line)
 		return false;
 	account_line_leave(waiter);
 	look_again(allocation);
@@ -491,24 +266,12 @@ static void timed_out(struct account_waiter *waiter)
 	look_again(of_account_waiter(waiter));
 }
 
-/* More blocks than the pool has records: no free helps. */
-static int refuse_too_many(struct allocation *allocation)
-{
-	allocation->refusal = (struct allocation_refusal){
-		.requested = total_size(allocation),
-		.batch = total_size(allocation),
-		.limit = SHMBUDDY__V1__OUT_OF_MEMORY__LIMIT__BLOCKS,
-		.never = true,
-	};
-	return -ENOMEM;
-}
-
 int allocation_start(struct allocation *allocation, char out_text[CHARGE_TEXT_MAX])
 {
 	struct session *session = allocation->slot.session;
 
 	if (allocation->count > session->pool->blocks.table.capacity)
-		return refuse_too_many(allocation);
+		return allocation_refuse_too_many(allocation);
 	allocation->admission.session = session;
 	allocation->admission.blocks = allocation->count;
 	allocation->admission.waiter.turn = turn;
@@ -521,122 +284,4 @@ int allocation_start(struct allocation *allocation, char out_text[CHARGE_TEXT_MA
 		admission_leave(&allocation->admission);
 	}
 	return result;
-}
-
-/* The records' pages and indexes, so that nothing can fail once the first record is written. */
-static int prepare(struct allocation *allocation, struct publication *out_publication, uint32_t *out_lease,
-                   uint32_t *out_metadata, char out_text[PUBLICATION_TEXT_MAX])
-{
-	struct session *session = allocation->slot.session;
-	struct pool *pool = session->pool;
-	const struct publication_wish wish = {allocation->name, allocation->name_length, allocation->replace, session};
-	int error = allocation->name_length ? publication_check(pool, &wish, out_text) : 0, result;
-
-	if (error)
-		return error;
-	result = table_prepare(&pool->blocks.table, (uint32_t)allocation->count);
-	if (result < 0) {
-		allocation->refusal = (struct allocation_refusal){
-			.requested = allocation->sizes[0],
-			.granted = allocation->ranges[0].length,
-			.limit =
-				result == -EDQUOT ? SHMBUDDY__V1__OUT_OF_MEMORY__LIMIT__BLOCKS : SHMBUDDY__V1__OUT_OF_MEMORY__LIMIT__KERNEL,
-		};
-		return ERROR_OUT_OF_MEMORY;
-	}
-	if (allocation->metadata_length) {
-		uint32_t metadata;
-		if (table_take(&pool->metadata.table, &metadata) < 0) {
-			snprintf(out_text, PUBLICATION_TEXT_MAX, "%s", METADATA_LIMIT_TEXT);
-			return ERROR_LIMIT;
-		}
-		*out_metadata = metadata + 1;
-	}
-	if (allocation->ttl_ms) {
-		uint32_t lease;
-		if (table_take(&pool->leases.table, &lease) < 0)
-			error = ERROR_LIMIT;
-		else
-			*out_lease = lease + 1;
-	}
-	if (!error && allocation->name_length)
-		error = publication_prepare(pool, &wish, out_publication, out_text);
-	if (error) {
-		metadata_give(&pool->metadata, *out_metadata);
-		if (*out_lease)
-			table_give(&pool->leases.table, *out_lease - 1);
-	}
-	return error;
-}
-
-int allocation_write(struct allocation *allocation, char out_text[PUBLICATION_TEXT_MAX])
-{
-	const struct slot *slot = &allocation->slot;
-	struct session *session = slot->session;
-	struct pool *pool = session->pool;
-	uint64_t now = clock_realtime_ns();
-	struct publication publication = {0};
-	uint32_t lease = 0, metadata = 0;
-	int error = prepare(allocation, &publication, &lease, &metadata, out_text);
-
-	if (error) {
-		release_all(allocation);
-		slot_refuse(slot, allocation->operation, (uint32_t)error);
-		return error;
-	}
-	struct slot_record *record = slot_begin(slot, allocation->operation);
-	uint64_t id = pool_take_ids(pool, (uint32_t)allocation->count);
-	if (metadata)
-		metadata_write(&pool->metadata, metadata - 1, id, allocation->metadata, allocation->metadata_length);
-	for (size_t i = 0; i < allocation->count; i++) {
-		int taken = table_take(&pool->blocks.table, &allocation->indexes[i]);
-		assert(taken == 0);
-		(void)taken;
-		blocks_write(&pool->blocks, allocation->indexes[i],
-		             &(struct block_content){
-						 .id = id + i,
-						 .offset = allocation->ranges[i].offset,
-						 .size = allocation->sizes[i],
-						 .granted = allocation->ranges[i].length,
-						 .created_ns = now,
-						 .owner = session->number,
-						 .uid = session->record->uid,
-						 .metadata = metadata,
-						 .tag = allocation->tag,
-						 .tag_length = allocation->tag_length,
-						 .shared = publication.name != 0,
-					 });
-	}
-	if (publication.name) {
-		publication_write(pool, &publication,
-		                  &(struct name_content){
-							  .id = pool_take_ids(pool, 1),
-							  .block = allocation->indexes[0],
-							  .block_id = id,
-							  .created_ns = now,
-							  .session = session_key(session),
-							  .uid = session->record->uid,
-							  .name = allocation->name,
-							  .name_length = allocation->name_length,
-						  },
-		                  record);
-	}
-	if (lease) {
-		record->deadline = deadlines_after(&pool->deadlines, allocation->ttl_ms);
-		leases_write(&pool->leases, lease - 1, allocation->indexes[0], id, record->deadline);
-	}
-	record->id = id;
-	record->block = allocation->indexes[0];
-	record->count = (uint32_t)allocation->count;
-	record->lease = lease;
-	slot_decide(slot);
-	for (size_t i = 0; i < allocation->count; i++)
-		lifetime_add_owner(session, allocation->indexes[i]);
-	if (publication.name)
-		publication_apply(pool, &publication);
-	if (lease)
-		lifetime_add_lease(pool, lease - 1, record->deadline);
-	slot_done(slot);
-	session->batches[slot->index] = take_pointer(&allocation->kept);
-	return 0;
 }
