@@ -5,7 +5,9 @@
 #include <string.h>
 
 #include "cleanup.h"
+#include "tests/integration/model/adrift.h"
 #include "tests/integration/model/model.h"
+#include "tests/integration/model/rest.h"
 #include "tests/support/pool_session.h"
 
 #define PATIENCE_NS UINT64_C(30000000000)
@@ -179,6 +181,8 @@ static void compare_records(void)
 
 void comparison_make(void)
 {
+	adrift_collect();
+	rest_await();
 	compare_blocks();
 	compare_names();
 	compare_clients();

@@ -43,6 +43,7 @@ struct mail {
 	int result;
 	shmb_block block, blocks[PUPPET_BATCH];
 	shmb_oom oom;
+	shmb_collection collection;
 	bool explained; /* `oom` says why memory was refused */
 	bool intact;    /* the expected bytes were there; and in this process, a range's address is what its offset says */
 	pid_t pid;      /* of the puppet */

@@ -30,7 +30,8 @@ struct mail;
 	X(lookup, 24, true)                                                                                                     \
 	X(link, 16, true)                                                                                                       \
 	X(unlink, 8, true)                                                                                                      \
-	X(untangle, 3, false)                                                                                                   \
+	X(abandon, 5, false)                                                                                                    \
+	X(collect, 3, true)                                                                                                     \
 	X(share, 10, true)                                                                                                      \
 	X(redeem, 12, true)                                                                                                     \
 	X(revoke, 3, true)                                                                                                      \
