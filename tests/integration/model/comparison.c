@@ -27,6 +27,8 @@ static void compare_block(const struct known_block *block, const shmb_block_info
 	MODEL_EQUAL(info->uid, block->uid);
 	MODEL_EQUAL(info->owner, owner ? owner->session : 0);
 	MODEL_CHECK(strcmp(info->tag, block->tag) == 0);
+	MODEL_EQUAL(info->sealed, block->sealed);
+	known_block_check_metadata(block);
 }
 
 static void compare_blocks(void)

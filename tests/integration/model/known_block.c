@@ -62,6 +62,14 @@ void known_block_add(struct known_block *place, const struct actor *actor, const
 	model.most = count > model.most ? count : model.most;
 }
 
+void known_block_resize(struct known_block *block, uint64_t size, uint64_t granted)
+{
+	used += granted - block->block.granted; /* of what becomes less the differences wrap, and the sums are right again */
+	requested += size - block->block.size;
+	block->block.size = size;
+	block->block.granted = granted;
+}
+
 unsigned known_block_holds(const struct known_block *block, const struct actor *actor)
 {
 	return block->references[actor_number(actor)] + (block->owner == actor_number(actor));
@@ -130,6 +138,16 @@ void known_block_check_bytes(const struct known_block *block)
 		return;
 	if (!adrift_has(block) || shmb_find_block(model.watcher, block->block.handle.id, &info) != -SHMB_E_NO_SUCH_BLOCK)
 		model_fail(__FILE__, __LINE__, "block %" PRIu64 " has other bytes than were written", block->block.handle.id);
+}
+
+void known_block_check_metadata(const struct known_block *block)
+{
+	uint8_t bytes[SHMB_METADATA_MAX];
+	size_t size;
+
+	MODEL_CHECK(shmb_get_metadata(model.watcher, block->block.handle, bytes, sizeof bytes, &size) == 0);
+	MODEL_EQUAL(size, block->metadata_size);
+	MODEL_CHECK(memcmp(bytes, block->metadata, size) == 0);
 }
 
 uint64_t known_block_count(void)

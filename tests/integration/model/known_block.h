@@ -18,6 +18,9 @@ struct known_block {
 	shmb_block block; /* of the last that was here, whether it lives or not; id 0: none was */
 	bool live;
 	char tag[SHMB_TAG_MAX + 1];
+	bool sealed;
+	size_t metadata_size;
+	uint8_t metadata[SHMB_METADATA_MAX];
 	uid_t uid;                   /* who allocated it */
 	int owner;                   /* actor, or NOBODY */
 	unsigned references[ACTORS]; /* beside the owner's hold; by request or by hold page, that is all one */
@@ -39,6 +42,9 @@ struct known_block *known_block_find(uint64_t id);
 /* The actor has allocated it. */
 void known_block_add(struct known_block *place, const struct actor *actor, const shmb_block *block, const char *tag);
 
+/* It has another size, in its place. */
+void known_block_resize(struct known_block *block, uint64_t size, uint64_t granted);
+
 /* How often the actor holds it. */
 unsigned known_block_holds(const struct known_block *block, const struct actor *actor);
 bool known_block_is_held(const struct known_block *block); /* by any session */
@@ -54,6 +60,9 @@ void known_block_lose(struct known_block *block);
 
 /* Its time to live has passed: its names go. */
 void known_block_expire(struct known_block *block);
+
+/* Fails unless its metadata are what they should be. */
+void known_block_check_metadata(const struct known_block *block);
 
 /* Fails unless its bytes are there, or it has gone meanwhile, as what only circles hold may. */
 void known_block_check_bytes(const struct known_block *block);

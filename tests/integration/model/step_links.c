@@ -9,13 +9,6 @@ static void call_link(shmb_session **session, struct mail *mail)
 	mail->result = shmb_link(*session, mail->handle, mail->to);
 }
 
-static int judge_hold(const struct known_block *block, const struct actor *actor)
-{
-	if (!block->live)
-		return -SHMB_E_STALE_HANDLE;
-	return known_block_holds(block, actor) ? 0 : -SHMB_E_NOT_HELD;
-}
-
 void step_link(struct actor *actor)
 {
 	struct known_block *from = known_block_of(actor), *to = model_one_in(8) ? known_block_any() : known_block_of(actor);
@@ -31,9 +24,11 @@ void step_link(struct actor *actor)
 	mail->handle = from->block.handle;
 	mail->to = to->block.handle;
 	actor_perform(actor, call_link);
-	int expected = actor->read_only ? -SHMB_E_READ_ONLY : from == to ? -SHMB_E_INVALID_ARGUMENT : judge_hold(from, actor);
+	int expected = actor->read_only ? -SHMB_E_READ_ONLY
+	               : from == to     ? -SHMB_E_INVALID_ARGUMENT
+	                                : step_judge_hold(from, actor);
 	if (!expected)
-		expected = judge_hold(to, actor);
+		expected = step_judge_hold(to, actor);
 	step_judge(mail, expected);
 	if (!expected && !known_link_find(from, to))
 		MODEL_CHECK(known_link_add(from, to));
@@ -59,7 +54,9 @@ void step_unlink(struct actor *actor)
 	mail->handle = from->block.handle;
 	mail->to = to->block.handle;
 	actor_perform(actor, call_unlink);
-	int expected = actor->read_only ? -SHMB_E_READ_ONLY : from == to ? -SHMB_E_INVALID_ARGUMENT : judge_hold(from, actor);
+	int expected = actor->read_only ? -SHMB_E_READ_ONLY
+	               : from == to     ? -SHMB_E_INVALID_ARGUMENT
+	                                : step_judge_hold(from, actor);
 	if (!expected && !to->live)
 		expected = -SHMB_E_STALE_HANDLE;
 	if (!expected && !known_link_find(from, to))
