@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include "tests/integration/model/adrift.h"
 #include "tests/integration/model/expected_events.h"
 #include "tests/integration/model/model.h"
 
@@ -58,6 +59,7 @@ struct mail *actor_perform(struct actor *actor, puppet_call *call)
 		model.deaths++;
 	}
 	puppet_await(&actor->puppet);
+	adrift_hear(actor->puppet.mail);
 	return actor->puppet.mail;
 }
 

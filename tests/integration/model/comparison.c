@@ -5,7 +5,9 @@
 #include <string.h>
 
 #include "cleanup.h"
+#include "tests/integration/model/adrift.h"
 #include "tests/integration/model/model.h"
+#include "tests/integration/model/rest.h"
 #include "tests/support/pool_session.h"
 
 #define PATIENCE_NS UINT64_C(30000000000)
@@ -25,6 +27,8 @@ static void compare_block(const struct known_block *block, const shmb_block_info
 	MODEL_EQUAL(info->uid, block->uid);
 	MODEL_EQUAL(info->owner, owner ? owner->session : 0);
 	MODEL_CHECK(strcmp(info->tag, block->tag) == 0);
+	MODEL_EQUAL(info->sealed, block->sealed);
+	known_block_check_metadata(block);
 }
 
 static void compare_blocks(void)
@@ -179,6 +183,8 @@ static void compare_records(void)
 
 void comparison_make(void)
 {
+	adrift_collect();
+	rest_await();
 	compare_blocks();
 	compare_names();
 	compare_clients();

@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include "tests/integration/model/adrift.h"
 #include "tests/integration/model/expected_events.h"
 #include "tests/integration/model/model.h"
 #include "tests/integration/model/rest.h"
@@ -42,6 +43,14 @@ struct known_block *known_block_of(const struct actor *actor)
 	return block;
 }
 
+struct known_block *known_block_find(uint64_t id)
+{
+	for (int i = 0; i < KNOWN_BLOCKS && id; i++)
+		if (model.blocks[i].block.handle.id == id)
+			return &model.blocks[i];
+	return NULL;
+}
+
 void known_block_add(struct known_block *place, const struct actor *actor, const shmb_block *block, const char *tag)
 {
 	MODEL_CHECK(!place->live && block->granted >= block->size && block->offset + block->granted <= MODEL_POOL);
@@ -51,6 +60,14 @@ void known_block_add(struct known_block *place, const struct actor *actor, const
 	used += block->granted;
 	requested += block->size;
 	model.most = count > model.most ? count : model.most;
+}
+
+void known_block_resize(struct known_block *block, uint64_t size, uint64_t granted)
+{
+	used += granted - block->block.granted; /* of what becomes less the differences wrap, and the sums are right again */
+	requested += size - block->block.size;
+	block->block.size = size;
+	block->block.granted = granted;
 }
 
 unsigned known_block_holds(const struct known_block *block, const struct actor *actor)
@@ -76,16 +93,31 @@ void known_block_let_go(struct known_block *block, const struct actor *actor)
 	known_block_settle(block);
 }
 
-void known_block_settle(struct known_block *block)
+static void end(struct known_block *block)
 {
-	if (!block->live || known_block_is_held(block) || block->names || block->tickets || block->links_to || block->ttl_ms)
-		return;
 	block->live = false;
 	count--;
 	used -= block->block.granted;
 	requested -= block->block.size;
 	expected_events_add_block(SHMB_EVENT_BLOCK_FREED, block);
 	rest_expect_end(block->block.handle.id);
+}
+
+void known_block_settle(struct known_block *block)
+{
+	if (!block->live || known_block_is_held(block) || block->names || block->tickets || block->links_to || block->ttl_ms)
+		return;
+	end(block);
+	known_link_drop_from(block);
+}
+
+void known_block_lose(struct known_block *block)
+{
+	if (!block->live)
+		return;
+	end(block);
+	while (block->links_to)
+		known_block_lose(known_link_drop_to(block));
 	known_link_drop_from(block);
 }
 
@@ -100,9 +132,22 @@ void known_block_expire(struct known_block *block)
 void known_block_check_bytes(const struct known_block *block)
 {
 	const void *bytes = shmb_pointer(model.watcher, block->block.offset);
+	shmb_block_info info;
 
-	if (!bytes || !pattern_matches(bytes, block->block.size, block->block.handle.id))
+	if (bytes && pattern_matches(bytes, block->block.size, block->block.handle.id))
+		return;
+	if (!adrift_has(block) || shmb_find_block(model.watcher, block->block.handle.id, &info) != -SHMB_E_NO_SUCH_BLOCK)
 		model_fail(__FILE__, __LINE__, "block %" PRIu64 " has other bytes than were written", block->block.handle.id);
+}
+
+void known_block_check_metadata(const struct known_block *block)
+{
+	uint8_t bytes[SHMB_METADATA_MAX];
+	size_t size;
+
+	MODEL_CHECK(shmb_get_metadata(model.watcher, block->block.handle, bytes, sizeof bytes, &size) == 0);
+	MODEL_EQUAL(size, block->metadata_size);
+	MODEL_CHECK(memcmp(bytes, block->metadata, size) == 0);
 }
 
 uint64_t known_block_count(void)

@@ -18,6 +18,9 @@ struct known_block {
 	shmb_block block; /* of the last that was here, whether it lives or not; id 0: none was */
 	bool live;
 	char tag[SHMB_TAG_MAX + 1];
+	bool sealed;
+	size_t metadata_size;
+	uint8_t metadata[SHMB_METADATA_MAX];
 	uid_t uid;                   /* who allocated it */
 	int owner;                   /* actor, or NOBODY */
 	unsigned references[ACTORS]; /* beside the owner's hold; by request or by hold page, that is all one */
@@ -33,8 +36,14 @@ struct known_block *known_block_vacancy(void);
 struct known_block *known_block_any(void);
 struct known_block *known_block_of(const struct actor *actor);
 
+/* The one with this id, whether it lives or not, or NULL. */
+struct known_block *known_block_find(uint64_t id);
+
 /* The actor has allocated it. */
 void known_block_add(struct known_block *place, const struct actor *actor, const shmb_block *block, const char *tag);
+
+/* It has another size, in its place. */
+void known_block_resize(struct known_block *block, uint64_t size, uint64_t granted);
 
 /* How often the actor holds it. */
 unsigned known_block_holds(const struct known_block *block, const struct actor *actor);
@@ -46,10 +55,16 @@ void known_block_let_go(struct known_block *block, const struct actor *actor);
 /* It ends, with its links, if nothing holds it any more. */
 void known_block_settle(struct known_block *block);
 
+/* The daemon has taken it away, with whatever holds it: only circles did. What only it held ends too. */
+void known_block_lose(struct known_block *block);
+
 /* Its time to live has passed: its names go. */
 void known_block_expire(struct known_block *block);
 
-/* Fails unless its bytes are there. */
+/* Fails unless its metadata are what they should be. */
+void known_block_check_metadata(const struct known_block *block);
+
+/* Fails unless its bytes are there, or it has gone meanwhile, as what only circles hold may. */
 void known_block_check_bytes(const struct known_block *block);
 
 /* Live ones; bytes set aside for them, and asked for. */

@@ -55,6 +55,20 @@ void known_link_drop(struct known_link *link)
 	known_block_settle(to);
 }
 
+struct known_block *known_link_drop_to(struct known_block *block)
+{
+	for (int i = 0; i < KNOWN_LINKS; i++) {
+		struct known_block *from = model.links[i].from;
+		if (!from || model.links[i].to != block)
+			continue;
+		model.links[i] = (struct known_link){NULL, NULL};
+		count--;
+		block->links_to--;
+		return from;
+	}
+	model_fail(__FILE__, __LINE__, "no link leads to block %" PRIu64, block->block.handle.id);
+}
+
 void known_link_drop_from(const struct known_block *block)
 {
 	for (int i = 0; i < KNOWN_LINKS; i++)

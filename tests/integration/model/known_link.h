@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* known_link: one block holds another. Links may go in circles, and blocks that hold each other so hold themselves: step_links.c. */
+/* known_link: one block holds another. Links may go in circles, and blocks that hold each other so hold themselves: adrift.h. */
 #ifndef TESTS_INTEGRATION_MODEL_KNOWN_LINK_H
 #define TESTS_INTEGRATION_MODEL_KNOWN_LINK_H
 
@@ -24,6 +24,8 @@ bool known_link_begins(const struct known_block *block);
 bool known_link_add(struct known_block *from, struct known_block *to);
 
 void known_link_drop(struct known_link *link);
+/* One to this block goes, and the block lives or not as before: what it came from. */
+struct known_block *known_link_drop_to(struct known_block *block);
 void known_link_drop_from(const struct known_block *block);
 
 /* Marks the blocks that somebody but links holds, and whatever those hold: what is left over only circles keep. */

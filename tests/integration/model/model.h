@@ -6,6 +6,7 @@
  * and ends with 1.
  *
  *     model.h   known_block.h   known_name.h   known_link.h   known_ticket.h      what is known
+ *     adrift.h                                                                    what may be there or not
  *     puppet.h  actor.h                                                           who acts
  *     step.h    rest.h  expected_events.h  comparison.h                           what happens, and what is compared
  *
@@ -68,6 +69,7 @@ struct model {
 	unsigned answers[2];       /* of calls that were to be done, and to be refused */
 	unsigned refusals, deaths; /* for want of memory; of the daemon */
 	uint64_t most;             /* blocks at once */
+	uint64_t collected[2];     /* blocks found to have gone by a collection; by one that was asked for */
 };
 extern struct model model;
 

@@ -31,7 +31,9 @@ struct mail {
 	shmb_clone_token clone;
 	uint64_t size, ttl_ms;
 	uint32_t wait_ms, number;
-	bool kill, read_only;
+	bool kill, read_only, moved;
+	uint8_t metadata[SHMB_METADATA_MAX];
+	size_t metadata_size;
 	size_t count;
 	uint64_t sizes[PUPPET_BATCH];
 	shmb_handle handles[PUPPET_HANDLES];
@@ -43,6 +45,7 @@ struct mail {
 	int result;
 	shmb_block block, blocks[PUPPET_BATCH];
 	shmb_oom oom;
+	shmb_collection collection;
 	bool explained; /* `oom` says why memory was refused */
 	bool intact;    /* the expected bytes were there; and in this process, a range's address is what its offset says */
 	pid_t pid;      /* of the puppet */

@@ -2,6 +2,7 @@
 /* Until all is as it must be: see rest.h. Counters change after what they count, and before the answer goes out. */
 #include "tests/integration/model/rest.h"
 
+#include "tests/integration/model/adrift.h"
 #include "tests/integration/model/model.h"
 #include "tests/integration/model/waits.h"
 #include "tests/support/pool_session.h"
@@ -75,6 +76,7 @@ void rest_await(void)
 
 	for (;;) {
 		waits_hear();
+		adrift_look();
 		MODEL_CHECK(shmb_get_status(model.watcher, &status) == 0);
 		if (model.script.alone ? counters_are_right(&status) && status.leases == leased() && !waits_are_due(&status)
 		                       : all_have_ended())

@@ -75,6 +75,7 @@ void step_judge_block(const struct mail *mail, const struct known_block *block)
 	MODEL_EQUAL(mail->block.offset, block->block.offset);
 	MODEL_EQUAL(mail->block.size, block->block.size);
 	MODEL_EQUAL(mail->block.granted, block->block.granted);
+	MODEL_EQUAL(mail->block.sealed, block->sealed);
 	MODEL_CHECK(mail->intact);
 }
 
@@ -89,4 +90,11 @@ uint64_t step_draw_ttl(void)
 {
 	/* A daemon that dies, or other models, may keep somebody from seeing what lives so shortly. */
 	return model.script.alone && !model.killing && model_one_in(3) ? STEP_TTL_SHORT_MS : STEP_TTL_MS * (1 + model_below(2));
+}
+
+int step_judge_hold(const struct known_block *block, const struct actor *actor)
+{
+	if (!block->live)
+		return -SHMB_E_STALE_HANDLE;
+	return known_block_holds(block, actor) ? 0 : -SHMB_E_NOT_HELD;
 }

@@ -30,7 +30,11 @@ struct mail;
 	X(lookup, 24, true)                                                                                                     \
 	X(link, 16, true)                                                                                                       \
 	X(unlink, 8, true)                                                                                                      \
-	X(untangle, 3, false)                                                                                                   \
+	X(abandon, 5, false)                                                                                                    \
+	X(collect, 3, true)                                                                                                     \
+	X(seal, 4, true)                                                                                                        \
+	X(set_metadata, 6, true)                                                                                                \
+	X(resize, 16, true)                                                                                                     \
 	X(share, 10, true)                                                                                                      \
 	X(redeem, 12, true)                                                                                                     \
 	X(revoke, 3, true)                                                                                                      \
@@ -67,6 +71,15 @@ uint64_t step_draw_ttl(void);
 /* What an allocation, or a look-up, of an actor has brought: refusals too. */
 void step_take_allocated(struct actor *actor, struct known_name *name);
 void step_take_found(struct actor *actor, const struct known_name *name);
+
+/* 0, or what an actor is told who wants to change the block, and does not hold it. */
+int step_judge_hold(const struct known_block *block, const struct actor *actor);
+
+/* A refusal of an allocation must be true. */
+void step_check_refusal(const struct mail *mail);
+
+/* A buddy is a power of two of units, and lies at a multiple of its own size. */
+void step_check_place(const shmb_block *block, uint64_t alignment);
 
 /* A call of an allocation as the mail says. */
 void step_call_alloc(shmb_session **session, struct mail *mail);

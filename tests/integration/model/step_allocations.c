@@ -20,7 +20,7 @@ static uint64_t draw_size(void)
 }
 
 /* A refusal must be true: nothing that long is free, or it is set aside for somebody. In a batch it may be the others that stand in the way. */
-static void check_refusal(const struct mail *mail)
+void step_check_refusal(const struct mail *mail)
 {
 	const shmb_oom *oom = &mail->oom;
 	uint64_t need = mail->alloc.alignment > oom->granted ? mail->alloc.alignment : oom->granted;
@@ -53,8 +53,7 @@ void step_call_alloc(shmb_session **session, struct mail *mail)
 	mail->expected_id = mail->block.handle.id;
 }
 
-/* A buddy is a power of two of units, and lies at a multiple of its own size. */
-static void check_place(const shmb_block *block, uint64_t alignment)
+void step_check_place(const shmb_block *block, uint64_t alignment)
 {
 	uint64_t granted = MODEL_UNIT;
 
@@ -73,14 +72,14 @@ void step_take_allocated(struct actor *actor, struct known_name *name)
 	if (actor->read_only)
 		expected = -SHMB_E_READ_ONLY;
 	if (!expected && mail->result < 0) {
-		check_refusal(mail);
+		step_check_refusal(mail);
 		return;
 	}
 	step_judge(mail, expected);
 	if (expected)
 		return;
 	MODEL_CHECK(place && mail->intact && mail->block.size == mail->size);
-	check_place(&mail->block, mail->alloc.alignment);
+	step_check_place(&mail->block, mail->alloc.alignment);
 	known_block_add(place, actor, &mail->block, mail->tag);
 	place->ttl_ms = mail->alloc.ttl_ms;
 	if (name)
@@ -135,13 +134,13 @@ void step_alloc_batch(struct actor *actor)
 		return;
 	}
 	if (mail->result < 0) {
-		check_refusal(mail);
+		step_check_refusal(mail);
 		return;
 	}
 	step_judge(mail, 0);
 	for (size_t i = 0; i < mail->count; i++) {
 		MODEL_EQUAL(mail->blocks[i].size, mail->sizes[i]);
-		check_place(&mail->blocks[i], 0);
+		step_check_place(&mail->blocks[i], 0);
 		known_block_add(known_block_vacancy(), actor, &mail->blocks[i], mail->tag);
 	}
 }

@@ -92,7 +92,9 @@ static void call_lookup(shmb_session **session, struct mail *mail)
 	if (mail->result < 0)
 		return;
 	/* In this process the address is that of the offset; and the whole block is there. */
-	bool there = mail->block.data == shmb_pointer(*session, mail->block.offset);
+	const void *address = mail->block.sealed ? shmb_pointer_read_only(*session, mail->block.offset)
+	                                         : shmb_pointer(*session, mail->block.offset);
+	bool there = mail->block.data == address;
 	mail->expected_id = mail->block.handle.id;
 	if (!there)
 		mail->expected_size = 0;
@@ -111,6 +113,7 @@ void step_take_found(struct actor *actor, const struct known_name *name)
 	MODEL_EQUAL(mail->block.handle.id, block->block.handle.id);
 	MODEL_EQUAL(mail->block.offset, block->block.offset + name->offset);
 	MODEL_EQUAL(mail->block.size, known_name_bytes(name));
+	MODEL_EQUAL(mail->block.sealed, block->sealed);
 	MODEL_CHECK(!mail->expected_offset || mail->intact);
 	known_block_check_bytes(block);
 	block->references[actor_number(actor)]++;
