@@ -442,8 +442,8 @@ void lifetime_drop_cached(struct pool *pool, uint32_t block)
 void lifetime_add_cached(struct pool *pool, uint32_t block)
 {
 	payer_settle(pool, block);
-	collector_touched(pool, block);
-	cache_settle(pool, block); /* it may be held by a hold page alone, of which nothing is known here */
+	/* Its holder may have it by a hold page alone: from now on it is held, and need not be looked for. */
+	add_holder(pool, block);
 }
 
 void lifetime_drop_hold(struct session *session, const struct hold *hold)
