@@ -128,10 +128,14 @@ void lifetime_change_body(struct pool *pool, uint32_t block, enum record_state s
 	blocks_flip(&pool->blocks, block, state);
 	const struct block_body *body = blocks_body(&pool->blocks, block);
 	/* Of what becomes less, the differences wrap, and the sums are right again. */
-	if (body->owner)
-		account_charge(&pool->sessions.by_number[body->owner]->account, QUOTA_BYTES, body->granted - former->granted);
-	else
+	if (body->owner) {
+		struct account *account = &pool->sessions.by_number[body->owner]->account;
+		account_charge(account, QUOTA_BYTES, body->granted - former->granted);
+		if (body->granted < former->granted)
+			account_line_wake(&pool->accounts.lines, &account->line);
+	} else {
 		pool->unowned_bytes += body->granted - former->granted;
+	}
 	payer_resized(pool, block, former->granted);
 	pool->requested += body->size - former->size;
 	if (body->metadata != former->metadata)
