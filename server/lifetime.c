@@ -128,10 +128,14 @@ void lifetime_change_body(struct pool *pool, uint32_t block, enum record_state s
 	blocks_flip(&pool->blocks, block, state);
 	const struct block_body *body = blocks_body(&pool->blocks, block);
 	/* Of what becomes less, the differences wrap, and the sums are right again. */
-	if (body->owner)
-		account_charge(&pool->sessions.by_number[body->owner]->account, QUOTA_BYTES, body->granted - former->granted);
-	else
+	if (body->owner) {
+		struct account *account = &pool->sessions.by_number[body->owner]->account;
+		account_charge(account, QUOTA_BYTES, body->granted - former->granted);
+		if (body->granted < former->granted)
+			account_line_wake(&pool->accounts.lines, &account->line);
+	} else {
 		pool->unowned_bytes += body->granted - former->granted;
+	}
 	payer_resized(pool, block, former->granted);
 	pool->requested += body->size - former->size;
 	if (body->metadata != former->metadata)
@@ -442,8 +446,8 @@ void lifetime_drop_cached(struct pool *pool, uint32_t block)
 void lifetime_add_cached(struct pool *pool, uint32_t block)
 {
 	payer_settle(pool, block);
-	collector_touched(pool, block);
-	cache_settle(pool, block); /* it may be held by a hold page alone, of which nothing is known here */
+	/* Its holder may have it by a hold page alone: from now on it is held, and need not be looked for. */
+	add_holder(pool, block);
 }
 
 void lifetime_drop_hold(struct session *session, const struct hold *hold)

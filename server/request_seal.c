@@ -45,4 +45,5 @@ void request_seal(struct request *request)
 	if (body.flags & BLOCK_CACHED)
 		lifetime_add_cached(request->pool, handle->index);
 	request_reply(request, 0, NULL);
+	pool_publish_counters(request->pool);
 }

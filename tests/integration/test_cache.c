@@ -287,6 +287,39 @@ static void test_who_waits(void **state)
 	assert_true(is_there(2));
 }
 
+/* Made a cache block by who holds it without a request, when nobody else does any more: it stays like any other. */
+static void test_held_by_a_page_alone(void **state)
+{
+	shmb_block block, found;
+
+	(void)state;
+	assert_ok(shmb_alloc(session, ENTRY, NULL, &block));
+	pattern_write(block.data, block.size, 1);
+	assert_ok(shmb_publish(session, block.handle, "one"));
+	other = pool_session_open(&fixture);
+	for (unsigned i = 0; i < 8; i++) { /* until it has its page */
+		assert_ok(shmb_lookup(other, "one", &found));
+		assert_ok(shmb_free(other, found.handle));
+	}
+	uint64_t requests = pool_session_status(session).requests;
+	assert_ok(shmb_lookup(other, "one", &found));
+	assert_int_equal(pool_session_status(session).requests, requests);
+	assert_ok(shmb_unpublish(session, "one"));
+	assert_ok(shmb_free(session, block.handle));
+	assert_ok(shmb_cache(other, found.handle));
+	assert_int_equal(pool_session_status(session).idle_blocks, 1); /* as far as the daemon knows */
+	assert_refused(shmb_alloc(session, POOL, NULL, &block), OUT_OF_MEMORY);
+	assert_ok(shmb_free(other, found.handle));
+	assert_refused(shmb_alloc(session, 2 * POOL, NULL, &block), OUT_OF_MEMORY); /* all that is dying is looked for */
+	assert_int_equal(pool_session_status(session).idle_blocks, 1);
+	assert_ok(shmb_acquire(session, found.handle, &block));
+	assert_true(pattern_matches(block.data, block.size, 1));
+	assert_ok(shmb_free(session, block.handle));
+	assert_ok(shmb_alloc(session, POOL, NULL, &block));
+	assert_ok(shmb_free(session, block.handle));
+	pool_session_assert_empty(session, POOL);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -298,6 +331,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_taken_away, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_whose_it_is, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_who_waits, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_held_by_a_page_alone, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

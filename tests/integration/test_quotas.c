@@ -539,6 +539,27 @@ static void test_waiting(void **state)
 	assert_ok(shmb_free(alice, second.block.handle));
 }
 
+/* Whom the quota of his session stops gets what a block of it leaves by becoming smaller. */
+static void test_shrinks_for_who_waits(void **state)
+{
+	struct waiting waiting;
+	shmb_block block;
+	bool moved;
+
+	(void)state;
+	daemon_fixture_start(&fixture, "--size", "1M", "--quota", "session:*:bytes=128K", NULL);
+	open_to_all();
+	shmb_session *alice = connect_as(ALICE);
+	assert_ok(shmb_alloc(alice, 128 << 10, NULL, &block));
+	begin(&waiting, alice, 64 << 10, 600000);
+	await_waiters(ALICE, 1);
+	assert_ok(shmb_resize(alice, block.handle, 64 << 10, &block, &moved));
+	await_waiters(ALICE, 0);
+	assert_int_equal(info_of(ALICE).bytes.used, 128 << 10);
+	end(&waiting);
+	assert_int_equal(waiting.result, 0);
+}
+
 /* It waits for memory when others of its user use the quota up: it steps aside, and those behind it get theirs. */
 static void test_steps_aside(void **state)
 {
@@ -717,10 +738,11 @@ static void test_refused_starts(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_at_once), TEST(test_bytes_of_a_user), TEST(test_session),     TEST(test_charge_moves),
-		TEST(test_orphan),  TEST(test_guarantee),       TEST(test_other_kinds), TEST(test_clone),
-		TEST(test_waiting), TEST(test_steps_aside),     TEST(test_overtaken),   TEST(test_dies_in_line),
-		TEST(test_restart), TEST(test_refused_starts),
+		TEST(test_at_once),      TEST(test_bytes_of_a_user), TEST(test_session),
+		TEST(test_charge_moves), TEST(test_orphan),          TEST(test_guarantee),
+		TEST(test_other_kinds),  TEST(test_clone),           TEST(test_waiting),
+		TEST(test_steps_aside),  TEST(test_overtaken),       TEST(test_dies_in_line),
+		TEST(test_restart),      TEST(test_refused_starts),  TEST(test_shrinks_for_who_waits),
 	};
 
 	if (geteuid() != 0) {
