@@ -14,7 +14,7 @@
 #include "account.h"
 
 /* Users at a time. Each has a session, or something that is kept for it. */
-#define ACCOUNTS_MAX (UINT32_C(1) << 20)
+#define ACCOUNTS_MAX (UINT32_C(1) << 16)
 #define ACCOUNTS_BUCKETS 4096u
 
 struct user {
