@@ -996,7 +996,10 @@ static bool act_open_holds(bool again)
 
 	if (again)
 		assert_int_equal(daemon_fixture_shared_objects(&fixture), recorded_hold_page() ? 4 : 3);
-	if (raw_session_open_holds(&mine, fixture.socket_path, &status) < 0)
+	become(MINE);
+	int result = raw_session_open_holds(&mine, fixture.socket_path, &status);
+	become(0);
+	if (result < 0)
 		return false;
 	assert_int_equal(status, OK);
 	CLEANUP_CLOSE int fd = open_hold_page();
@@ -1021,7 +1024,9 @@ static void prepare_held_by_page(void)
 	allocate(&other, 0, 5000, NULL);
 	assert_int_equal(raw_session_call(&mine, raw_session_acquire_request(&block[0])), OK);
 	assert_int_equal(raw_session_free(&mine, &block[0]), OK);
+	become(MINE);
 	assert_int_equal(raw_session_open_holds(&mine, fixture.socket_path, &status), 0);
+	become(0);
 	assert_int_equal(status, OK);
 	set_hold(block[0].id);
 }
