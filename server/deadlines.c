@@ -2,7 +2,7 @@
 /*
  * Deadlines: see deadlines.h.
  *
- * The timer runs to the first deadline. Then what is due takes its steps, SLICE of them in one turn of the loop; where more is due, the next
+ * The timer runs to the first deadline. Then what is due takes its steps, a slice of them in one turn of the loop; where more is due, the next
  * turn goes on, after the requests that have come meanwhile. What is taken out or put off leaves the timer as it is: it finds nothing due,
  * and runs on to what is first then.
  *
@@ -11,14 +11,17 @@
  */
 #include "deadlines.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <time.h>
 
 #include "process.h"
 #include "region.h"
 
-/* Steps in one turn of the loop: about 50 microseconds. */
-#define SLICE 256
+/* A slice of steps, between which requests have their turn: no more of them, and no longer, which is looked at after so many. */
+#define SLICE_STEPS 1024
+#define SLICE_NS 250000
+#define LOOK_STEPS 64
 
 #define LOOK_MS 60000
 
@@ -62,17 +65,29 @@ static void schedule(struct deadlines *deadlines)
 	uv_timer_start(&deadlines->timer, look, wait < LOOK_MS ? wait : LOOK_MS, 0);
 }
 
+/* One step of what is due. False: nothing is. */
+static bool step(struct deadlines *deadlines, uint64_t now)
+{
+	const struct heap_entry *first = priority_heap_first(&deadlines->heap);
+
+	if (!first || first->key > now)
+		return false;
+	enum deadline_kind kind = DEADLINE_KINDS - 1;
+	while (first->item < deadlines->start[kind])
+		kind--;
+	deadlines->expire(deadlines->context, kind, first->item - deadlines->start[kind]);
+	return true;
+}
+
 static void look(uv_timer_t *timer)
 {
 	struct deadlines *deadlines = timer->data;
-	const struct heap_entry *first;
-	uint64_t now = deadlines_now(deadlines);
+	uint64_t now = deadlines_now(deadlines), start = uv_hrtime();
+	unsigned steps = 0;
 
-	for (unsigned i = 0; i < SLICE && (first = priority_heap_first(&deadlines->heap)) && first->key <= now; i++) {
-		enum deadline_kind kind = DEADLINE_KINDS - 1;
-		while (first->item < deadlines->start[kind])
-			kind--;
-		deadlines->expire(deadlines->context, kind, first->item - deadlines->start[kind]);
+	while (step(deadlines, now) && ++steps < SLICE_STEPS) {
+		if (steps % LOOK_STEPS == 0 && uv_hrtime() - start >= SLICE_NS)
+			break;
 	}
 	schedule(deadlines);
 }

@@ -6,6 +6,8 @@
  * (one block may have very many), and that it is a cache block, and then the lease. It is freed with the last of its holds, which may be a session's or a ticket's: those
  * who have them keep it. A name that is given to it in between goes too; a new time to live in between ends it: what has gone, has gone.
  *
+ * A block that is removed and has very many names goes the same way (request_remove.c). That is no expiry to those who are told of events.
+ *
  * Nothing is decided beforehand, and no slot is used: the deadline in the record says all. A kill between two of the steps leaves less to do, and
  * the next daemon, to which the deadline has passed as well, goes on.
  */
@@ -23,7 +25,8 @@ static void step_lease(struct pool *pool, uint32_t lease)
 	} else if (blocks_is_cached(&pool->blocks, block)) {
 		lifetime_drop_cached(pool, block);
 	} else {
-		events_emit_block(pool, EVENT_BLOCK_EXPIRED, block);
+		if (LEASE_DEADLINE(leases_word(&pool->leases, lease)) != LEASE_REMOVED)
+			events_emit_block(pool, EVENT_BLOCK_EXPIRED, block);
 		lifetime_drop_lease(pool, lease);
 	}
 }

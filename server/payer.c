@@ -146,6 +146,18 @@ void payer_found(struct pool *pool, uint32_t block, struct user *user)
 	move(pool, block, user);
 }
 
+bool payer_others_hold(const struct pool *pool, uint32_t block, uint32_t uid)
+{
+	const struct payers *payers = &pool->payers;
+
+	/* A user has one stake in a block at most: the second one, at the latest, is another's. */
+	for (uint32_t link = payers->first[block]; link; link = payers->of_block[link - 1].next) {
+		if (pool->accounts.users[payers->stakes[link - 1].user].uid != uid)
+			return true;
+	}
+	return false;
+}
+
 /* ---- Stakes ----------------------------------------------------------------------------------------------------- */
 
 static uint32_t take_stake(struct payers *payers)

@@ -6,6 +6,7 @@
 #ifndef SERVER_PAYER_H
 #define SERVER_PAYER_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "index_list.h"
@@ -52,6 +53,9 @@ void payer_settle(struct pool *pool, uint32_t block);
 
 /* Nothing that is known holds the block; a session of this user has it in its hold page. */
 void payer_found(struct pool *pool, uint32_t block, struct user *user);
+
+/* Does another user than this one hold the block, by a reference, a name, a ticket or a link? However many they are: O(1). */
+bool payer_others_hold(const struct pool *pool, uint32_t block, uint32_t uid);
 
 /* The account that the block is charged to. */
 struct user *payer_of(struct pool *pool, uint32_t block);

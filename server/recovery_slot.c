@@ -111,8 +111,12 @@ static int redo_renewal(struct recovery *recovery, const struct slot_record *slo
 	return 0;
 }
 
-static void redo_remove(struct pool *pool, const struct slot_record *slot)
+static int redo_remove(struct recovery *recovery, const struct slot_record *slot)
 {
+	struct pool *pool = recovery->pool;
+
+	if (slot->lease)
+		return redo_renewal(recovery, slot); /* the names go later */
 	if (blocks_is_there(&pool->blocks, slot->block, slot->id) && blocks_is_cached(&pool->blocks, slot->block))
 		blocks_drop_cached(&pool->blocks, slot->block);
 	for (uint32_t i = 0; i < pool->names.table.used; i++) {
@@ -124,6 +128,7 @@ static void redo_remove(struct pool *pool, const struct slot_record *slot)
 		if (LEASE_STATE(word) == RECORD_LIVE && pool->leases.records[i].block_id == slot->id)
 			commit(&pool->leases.records[i].word, lease_word(0, RECORD_FREE));
 	}
+	return 0;
 }
 
 /* Which of the block's bodies counts. One that the operation filled is whole, for the slot was decided after that. */
@@ -160,7 +165,7 @@ int recovery_open_slot(struct recovery *recovery)
 		if (record_id(names_word(&pool->names, slot->name - 1)) == slot->id)
 			redo_drop_name(pool, slot->name - 1);
 		return 0;
-	case SLOT_REMOVE: redo_remove(pool, slot); return 0;
+	case SLOT_REMOVE: return redo_remove(recovery, slot);
 	case SLOT_REDEEM: return redo_redemption(recovery, slot);
 	case SLOT_REVOKE: return redo_drop_ticket(recovery, slot);
 	case SLOT_RENEW: return redo_renewal(recovery, slot);

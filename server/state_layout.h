@@ -41,6 +41,9 @@
  * What comes to its deadline goes without a slot, by the daemon's own act (expiry.c): a ticket in one store; of a block with a lease first its
  * names, each in one store, then the lease. After a kill the next daemon finds the deadline passed, and goes on with what is left.
  *
+ * A block with very many names is removed by its lease (request_remove.c): the slot decides that it has one, a new one or the one there was, whose
+ * deadline has passed; the slot is done with that, and all else is expiry.
+ *
  * Circles of links end without a slot too (collector.c): each block of one becomes DYING and condemned, in one store; that all of them end is one
  * store, header.collection; then their links go, and they, each in one store. A later daemon goes on with that, if it was decided, and else
  * takes the marks back.
@@ -174,6 +177,7 @@ _Static_assert(sizeof(struct lease_record) == 24, "layout");
 
 #define LEASE_DEADLINE_MAX ((UINT64_C(1) << 40) - 1) /* ms: 34 years */
 #define LEASE_DEADLINE(word) ((word) >> 24)          /* ms, deadlines.h */
+#define LEASE_REMOVED 1                              /* a deadline that passed before any pool was: it is being removed */
 #define LEASE_STATE(word) ((enum record_state)((word)&0xffu))
 
 enum slot_phase {
@@ -194,7 +198,7 @@ struct slot_record {
 	uint32_t status;    /* 0, or the number of the error that the request got */
 	uint64_t id;        /* of the block, or the first of a batch; of the name or ticket that is taken away or made alone */
 	union {
-		uint64_t deadline; /* what the lease's becomes; 0: it goes */
+		uint64_t deadline; /* what the lease's becomes; 0: it goes. Of a removal of many names: LEASE_REMOVED */
 		uint64_t offset;   /* of a look-up: where what was found starts in its block, bytes */
 	};
 	union {

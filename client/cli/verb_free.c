@@ -63,7 +63,7 @@ const struct verb verb_free = {
 	.help = "Frees a block with all its names, where nothing but names that you published,\n"
 			"or the time to live that you gave it, hold it. With --name takes that one name away; its block is freed where "
 			"nothing\n"
-			"else holds it.\n"
+			"else holds it. More than 64 names of a block, and then the block, go a moment later.\n"
 			"\n"
 			"      --name N        take this name away\n",
 	.run = free_run,

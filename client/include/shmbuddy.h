@@ -319,7 +319,9 @@ SHMB_PUBLIC int shmb_alloc_batch(shmb_session *session, const uint64_t *sizes, s
 SHMB_PUBLIC int shmb_free_batch(shmb_session *session, const shmb_handle *handles, size_t count);
 
 /*
- * Frees a block that only names published by this user hold, and the time to live of one that it allocated, names included. Errors: NO_SUCH_BLOCK, IN_USE, DENIED, READ_ONLY,
+ * Frees a block that only names published by this user hold, and the time to live of one that it allocated, names included. Where there
+ * are more than 64 names, they and the block go a moment later, also if the daemon dies; whoever finds it by one that is still there keeps it, as
+ * with a block whose time to live has passed. Errors: NO_SUCH_BLOCK, IN_USE, DENIED, READ_ONLY,
  * LIMIT (the daemon was asked too often of late what programs hold without having asked it: again in a second).
  */
 SHMB_PUBLIC int shmb_remove(shmb_session *session, uint64_t id);

@@ -76,6 +76,14 @@ static void let_all_in(void)
 	assert_int_equal(chmod(fixture.socket_path, 0666), 0);
 }
 
+/* 0: answered; else the daemon died. */
+static int ask(Shmbuddy__V1__Request *request, Shmbuddy__V1__Reply **out_reply)
+{
+	request->slot = SLOT;
+	request->sequence = 1;
+	return raw_client_call(&mine.client, request, out_reply);
+}
+
 /* ---- The operations --------------------------------------------------------------------------------------------- */
 
 static void allocate(struct raw_session *session, unsigned which, uint64_t size, const char *name)
@@ -441,6 +449,7 @@ static Shmbuddy__V1__Request *request_remove(void)
 
 /* ---- Tickets and times to live ---------------------------------------------------------------------------------- */
 
+#define MANY_NAMES 65
 #define LONG_MS 600000 /* nothing here lives to see it pass */
 
 static Shmbuddy__V1__Request *request_share(void)
@@ -594,6 +603,32 @@ static void prepare_to_expire(void)
 	allocate(&other, 2, 300, NULL);
 }
 
+/* So many that they do not go in one piece. A lease holds it as well, if `leased`. */
+static void prepare_many_names(bool leased)
+{
+	char name[16];
+
+	if (leased)
+		allocate_for(&mine, 0, LONG_MS, NULL);
+	else
+		prepare_owned();
+	for (unsigned i = 0; i < MANY_NAMES; i++) {
+		snprintf(name, sizeof name, "name %u", i);
+		assert_int_equal(raw_session_publish(&mine, &block[0], name), OK);
+	}
+	assert_int_equal(raw_session_free(&mine, &block[0]), OK);
+}
+
+static void prepare_many_names_alone(void)
+{
+	prepare_many_names(false);
+}
+
+static void prepare_lease_and_many_names(void)
+{
+	prepare_many_names(true);
+}
+
 static Shmbuddy__V1__Request *cache(Shmbuddy__V1__Handle *handle)
 {
 	Shmbuddy__V1__Request *request = request_seal();
@@ -687,6 +722,20 @@ static bool act_expiry(bool again)
 	for (unsigned i = 0; i < 2; i++) {
 		if (!tell(renew(&block[i], 1)))
 			return false;
+	}
+	return wait_for_expiry();
+}
+
+/* It is answered when it was decided, and so it is when it is sent again; the names go after that. */
+static bool act_remove_many(bool again)
+{
+	(void)again;
+	for (unsigned i = 0; i < 2; i++) {
+		Shmbuddy__V1__Reply *reply;
+		if (ask(request_remove(), &reply) < 0)
+			return false;
+		assert_int_equal(reply->status, OK);
+		shmbuddy__v1__reply__free_unpacked(reply, NULL);
 	}
 	return wait_for_expiry();
 }
@@ -1229,6 +1278,8 @@ static const struct operation operations[] = {
 	{"free what holds others", prepare_diamond, NULL, act_free_diamond},
 	{"collect a circle", prepare_circle, NULL, act_collect},
 	{"remove a block with two names", prepare_two_names_alone, request_remove, NULL},
+	{"remove a block with many names", prepare_many_names_alone, NULL, act_remove_many},
+	{"remove a block with a time to live and many names", prepare_lease_and_many_names, NULL, act_remove_many},
 	{"allocate with a name and a time to live", prepare_nothing, request_allocate_leased, NULL},
 	{"free, as owner, what has a time to live", prepare_leased, request_free, NULL},
 	{"remove a block with a time to live and two names", prepare_lease_and_name_alone, request_remove, NULL},
@@ -1318,14 +1369,6 @@ static void keep_tables(struct result *out_result)
 	                            recount.named,  recount.sealed, recount.cached,     recount.metadata};
 	_Static_assert(sizeof counted == sizeof out_result->counted, "all of them");
 	memcpy(out_result->counted, counted, sizeof counted);
-}
-
-/* 0: answered; else the daemon died. */
-static int ask(Shmbuddy__V1__Request *request, Shmbuddy__V1__Reply **out_reply)
-{
-	request->slot = SLOT;
-	request->sequence = 1;
-	return raw_client_call(&mine.client, request, out_reply);
 }
 
 /* What a program learns from both must be the same, word by word. */

@@ -151,20 +151,45 @@ static void test_who_has_it_keeps_it(void **state)
 	expect_nothing_left();
 }
 
-/* As many as do not go in one slice. */
-static void test_many_names(void **state)
+static void publish_many(shmb_session *by, shmb_handle handle, unsigned count)
 {
 	char name[32];
 
+	for (unsigned i = 0; i < count; i++) {
+		snprintf(name, sizeof name, "name %u", i);
+		assert_ok(shmb_publish(by, handle, name));
+	}
+}
+
+/* As many as do not go in one slice. */
+static void test_many_names(void **state)
+{
 	(void)state;
 	shmb_block block = allocate(session, LONG_MS, NULL);
-	for (unsigned i = 0; i < 1000; i++) {
-		snprintf(name, sizeof name, "name %u", i);
-		assert_ok(shmb_publish(session, block.handle, name));
-	}
+	publish_many(session, block.handle, 1000);
 	assert_ok(shmb_free(session, block.handle));
 	assert_ok(shmb_renew(session, block.handle, 1));
 	expect_nothing_left();
+}
+
+/* They go a moment after the answer, whether it had a time to live or not, or is a cache block; a restart changes nothing about that. */
+static void test_remove_many_names(void **state)
+{
+	(void)state;
+	for (unsigned round = 0; round < 6; round++) {
+		shmb_block block = allocate(session, round % 2 ? LONG_MS : 0, NULL);
+		publish_many(session, block.handle, 1000);
+		if (round > 3)
+			assert_ok(shmb_cache(session, block.handle));
+		assert_refused(shmb_remove(session, block.handle.id), IN_USE);
+		assert_ok(shmb_free(session, block.handle));
+		assert_ok(shmb_remove(session, block.handle.id));
+		if (round > 1)
+			restart();
+		expect_nothing_left();
+		assert_int_equal(pool_session_status(session).names, 0);
+		assert_refused(shmb_remove(session, block.handle.id), NO_SUCH_BLOCK);
+	}
 }
 
 static void test_remove(void **state)
@@ -236,6 +261,17 @@ static void test_other_users(void **state)
 	assert_ok(shmb_unpublish(session, "ours"));
 	assert_refused(shmb_remove(other, block.handle.id), DENIED);
 	assert_ok(shmb_remove(session, block.handle.id));
+	/* One name of somebody else's among very many. */
+	block = allocate(other, 0, NULL);
+	publish_many(other, block.handle, 100);
+	assert_ok(shmb_acquire(session, block.handle, &found));
+	assert_ok(shmb_publish(session, block.handle, "ours"));
+	assert_ok(shmb_free(session, block.handle));
+	assert_ok(shmb_free(other, block.handle));
+	assert_refused(shmb_remove(other, block.handle.id), DENIED);
+	assert_ok(shmb_unpublish(session, "ours"));
+	assert_ok(shmb_remove(other, block.handle.id));
+	await_leases(0);
 	/* Root may do what another user may with his own. */
 	block = allocate(other, LONG_MS, NULL);
 	assert_ok(shmb_free(other, block.handle));
@@ -311,13 +347,10 @@ static void test_nothing_is_left(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_outlives_its_maker),
-		TEST(test_who_has_it_keeps_it),
-		TEST(test_many_names),
-		TEST(test_remove),
-		TEST(test_refused),
-		TEST(test_other_users),
-		TEST(test_nothing_is_left),
+		TEST(test_outlives_its_maker), TEST(test_who_has_it_keeps_it),
+		TEST(test_many_names),         TEST(test_remove),
+		TEST(test_remove_many_names),  TEST(test_refused),
+		TEST(test_other_users),        TEST(test_nothing_is_left),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

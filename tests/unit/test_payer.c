@@ -165,6 +165,27 @@ static void test_rule(void **state)
 }
 
 /* The account of who allocated may have gone when a time to live brings the charge back. */
+static void test_others(void **state)
+{
+	uint32_t block = allocate();
+
+	(void)state;
+	assert_false(payer_others_hold(&fixture.pool, block, 3));
+	hold(block, 3);
+	hold(block, 3);
+	assert_false(payer_others_hold(&fixture.pool, block, 3));
+	assert_true(payer_others_hold(&fixture.pool, block, 7));
+	hold(block, 5);
+	assert_true(payer_others_hold(&fixture.pool, block, 3));
+	assert_true(payer_others_hold(&fixture.pool, block, 5));
+	let_go(block, 3);
+	let_go(block, 3);
+	assert_false(payer_others_hold(&fixture.pool, block, 5));
+	disown(block);
+	let_go(block, 5);
+	lifetime_free_unheld(&fixture.pool, block);
+}
+
 static void test_comes_back(void **state)
 {
 	struct accounts *accounts = &fixture.pool.accounts;
@@ -243,10 +264,7 @@ static void test_sizes(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_rule),
-		TEST(test_comes_back),
-		TEST(test_stakes),
-		TEST(test_sizes),
+		TEST(test_rule), TEST(test_others), TEST(test_comes_back), TEST(test_stakes), TEST(test_sizes),
 	};
 
 	draw_seed();
