@@ -7,6 +7,7 @@
 #include "shmbuddy.h"
 
 #include <string.h>
+#include <strings.h>
 
 #include "checksum.h"
 #include "last_error.h"
@@ -64,7 +65,7 @@ int shmb_ticket_parse(const char *text, shmb_ticket *out_ticket)
 
 	if (!text || !out_ticket)
 		return last_error_set(ERROR_INVALID_ARGUMENT, "%s is NULL", text ? "out_ticket" : "text");
-	if (strncmp(text, PREFIX, PREFIX_LENGTH) != 0)
+	if (strncasecmp(text, PREFIX, PREFIX_LENGTH) != 0)
 		return last_error_set(ERROR_INVALID_ARGUMENT, "that is no ticket: tickets begin with " PREFIX);
 	if (strlen(text) != PREFIX_LENGTH + DIGITS)
 		return last_error_set(ERROR_INVALID_ARGUMENT, "a ticket has %u characters, and this has %zu: it is not whole",

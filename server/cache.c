@@ -149,6 +149,14 @@ void cache_settle(struct pool *pool, uint32_t block)
 		take_out(cache, find_user(cache, user_of(cache, block)), block);
 }
 
+void cache_unnamed(struct pool *pool, uint32_t block)
+{
+	struct cache *cache = &pool->cache;
+
+	if (cache->places[block] && !pool->blocks.names[block])
+		priority_heap_set(&find_user(cache, user_of(cache, block))->blocks, block, 0);
+}
+
 void cache_adopt(struct pool *pool, uint32_t block)
 {
 	if (is_idle(&pool->blocks, block))

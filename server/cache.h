@@ -45,6 +45,9 @@ void cache_deinit(struct cache *cache);
  */
 void cache_settle(struct pool *pool, uint32_t block);
 
+/* A name of the block has gone: an idle one without any, which nobody finds any more, is the next to go. */
+void cache_unnamed(struct pool *pool, uint32_t block);
+
 /* For recovery, once all holders are known: the same, last used when it was made. */
 void cache_adopt(struct pool *pool, uint32_t block);
 

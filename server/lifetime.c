@@ -316,6 +316,7 @@ void lifetime_drop_name(struct pool *pool, uint32_t index)
 	names_drop(&pool->names, index);
 	pool->name_count--;
 	drop_charge(pool, QUOTA_NAMES, body->uid, body->session, block);
+	cache_unnamed(pool, block);
 	lifetime_free_unheld(pool, block);
 }
 
@@ -332,6 +333,7 @@ void lifetime_replace_name(struct pool *pool, uint32_t index)
 	add_charge(pool, QUOTA_NAMES, now->uid, now->session, now->block);
 	drop_charge(pool, QUOTA_NAMES, before->uid, before->session, before->block);
 	add_holder(pool, now->block);
+	cache_unnamed(pool, before->block);
 	lifetime_free_unheld(pool, before->block); /* held still where it is the same block */
 }
 

@@ -109,9 +109,10 @@ void request_remove(struct request *request)
 	if (error) {
 		slot_refuse(&request->slot, SLOT_REMOVE, (uint32_t)error);
 		if (error == ERROR_IN_USE)
-			request_reply(request, error,
-			              "sessions, tickets, or other blocks by links, hold block %llu: it is freed when they let go of it",
-			              (unsigned long long)message->id);
+			request_reply(
+				request, error,
+				"not names alone hold block %llu, but sessions, tickets, or other blocks by links: nothing was changed",
+				(unsigned long long)message->id);
 		else if (error == ERROR_LIMIT)
 			request_reply(request, error, DYING_TOO_MUCH);
 		else

@@ -29,6 +29,9 @@ static int check(const struct request *request, uint64_t deadline, const char **
 	if (session->record->uid == pool->blocks.records[found.index].uid || session->record->uid == 0)
 		return 0;
 	error = lifetime_check_held(session, &found);
+	if (error == ERROR_NOT_HELD)
+		*out_text = "another user allocated the block, and this session does not hold it: its time to live is for that user "
+		            "and root";
 	if (error)
 		return error;
 	uint32_t link = pool->blocks.leases[found.index];

@@ -19,7 +19,7 @@ static void print_listing(const struct listing *listing)
 		for (; column->name[length] && length + 1 < sizeof(name); length++)
 			name[length] = (char)tolower((unsigned char)column->name[length]);
 		name[length] = '\0';
-		printf("  %-11s%s%s\n", name, column->help, column->extra ? " (only with -o, or in JSON)" : "");
+		printf("  %-13s%s%s\n", name, column->help, column->extra ? " (only with -o, or in JSON)" : "");
 	}
 	printf("\nOptions:\n"
 	       "  -o, --output COL,…  show these columns, in this order\n"

@@ -2,9 +2,10 @@
 /*
  * A block into a file. write(2) takes the bytes straight out of the block. Looking the name up takes a reference, so the block
  * stays whole until this command ends, even if the name is taken away meanwhile; who may write into it may still do so. With a ticket it is
- * the same, and where writing fails the ticket has been used all the same.
+ * the same; its file is opened before the ticket is used, and where writing fails later the ticket has been used all the same.
  */
 #include <errno.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -42,32 +43,34 @@ static int get_stream(const shmb_block *block, const char *name, bool wanted)
 	return EXIT_DONE;
 }
 
-static int get_file(const shmb_block *block, const char *path)
+/* Into the open output, which is closed. */
+static int fill_file(const shmb_block *block, const char *path, struct output *output)
 {
-	struct output output = OUTPUT_INIT;
 	struct progress progress;
-	int result = output_open(path, &output);
+	int result;
 
-	if (result < 0)
-		return report_system("get", -result, "opening %s", path);
 	progress_start(&progress, "get", block->size);
-	result = copy_write(output.fd, block->data, block->size, &progress);
+	result = copy_write(output->fd, block->data, block->size, &progress);
 	progress_end(&progress);
 	if (result == 0)
-		result = output_finish(&output);
+		result = output_finish(output);
 	else
-		output_discard(&output);
+		output_discard(output);
 	if (result < 0)
 		return report_system("get", -result, "writing %s", path);
 	return EXIT_DONE;
 }
 
-/* `name` is NULL where the block came by a ticket. */
-static int write_out(const shmb_block *block, const char *name, const char *path)
+static bool is_file(const char *path)
 {
-	if (path == NULL || strcmp(path, "-") == 0)
-		return get_stream(block, name, path != NULL);
-	return get_file(block, path);
+	return path && strcmp(path, "-") != 0;
+}
+
+static int open_file(const char *path, struct output *output)
+{
+	int result = is_file(path) ? output_open(path, output) : 0;
+
+	return result < 0 ? report_system("get", -result, "opening %s", path) : EXIT_DONE;
 }
 
 static int get(shmb_session *session, const char *name, const char *path, uint32_t wait_ms)
@@ -81,19 +84,36 @@ static int get(shmb_session *session, const char *name, const char *path, uint32
 			report_remedy("`shmbuddy names` lists the names there are");
 		return status;
 	}
-	return write_out(&block, name, path); /* closing the session gives the reference back */
+	/* Closing the session gives the reference back. */
+	if (!is_file(path))
+		return get_stream(&block, name, path != NULL);
+	struct output output = OUTPUT_INIT;
+	status = open_file(path, &output);
+	return status == EXIT_DONE ? fill_file(&block, path, &output) : status;
 }
 
 /* ---- By ticket -------------------------------------------------------------------------------------------------- */
 
 static int get_by_ticket(shmb_session *session, shmb_ticket ticket, const char *path)
 {
+	struct output output = OUTPUT_INIT;
 	shmb_block block;
-	int result = shmb_redeem(session, ticket, &block);
+	int status = open_file(path, &output);
 
-	if (result < 0)
+	if (status != EXIT_DONE)
+		return status;
+	int result = shmb_redeem(session, ticket, &block);
+	if (result < 0) {
+		if (is_file(path))
+			output_discard(&output);
 		return report_failure("get", result, "the ticket");
-	return write_out(&block, NULL, path);
+	}
+	if (!is_file(path))
+		return get_stream(&block, NULL, path != NULL);
+	status = fill_file(&block, path, &output);
+	if (status != EXIT_DONE)
+		report_remedy("the ticket has been used: the block is gone, unless something else holds it");
+	return status;
 }
 
 static int get_run(struct command *command, int argc, char **argv)

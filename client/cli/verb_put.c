@@ -304,8 +304,10 @@ static int put_run(struct command *command, int argc, char **argv)
 	}
 	if (argc - optind != 1)
 		return report_usage("put", "say which file: one path, or - for standard input");
+	if (put.seal && put.cache)
+		return report_usage("put", "--cache seals the block: leave out --seal");
 	if (put.name == NULL)
-		return report_usage("put", "it needs --name: a block that nothing holds is freed when this command ends");
+		return report_usage("put", "it needs --name, by which the block is found again");
 	return put_file(command, argv[optind], &put, json);
 }
 

@@ -69,6 +69,10 @@ int main(int argc, char **argv)
 	int workers = argc == 2 ? atoi(argv[1]) : 3, all_live[2];
 	char byte;
 
+	if (argc > 2 || workers < 1) {
+		fputs("usage: prefork [WORKERS]\n", stderr);
+		return EXIT_FAILURE;
+	}
 	/* The program waits for all of them, server and workers: when the last has ended, nobody has the pipe any more. */
 	if (pipe(all_live) < 0)
 		return EXIT_FAILURE;

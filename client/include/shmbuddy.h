@@ -106,7 +106,7 @@ typedef struct shmb_session shmb_session;
 /* Which block. By value; never reused, so a stale one is always refused. All zeros is no block. */
 typedef struct shmb_handle {
 	uint64_t id;          /* unique within the pool for ever; in text, a block is its id in decimal. Names take numbers from
-	                         the same counter, so ids of blocks skip some */
+	                         the same counter, so ids of blocks skip some, and after the death of a daemon up to 65536 */
 	uint32_t index;       /* its record in the pool's tables */
 	uint32_t incarnation; /* which life of the pool it belongs to */
 } shmb_handle;
@@ -260,7 +260,7 @@ SHMB_PUBLIC int shmb_alloc(shmb_session *session, uint64_t size, const shmb_allo
 
 /*
  * Gives back one reference that this session holds, whether it came from shmb_alloc, shmb_lookup or shmb_acquire. The block is
- * freed when nothing holds it: no session, no name, no ticket, no time to live. Errors: STALE_HANDLE (freed already), NOT_HELD, OTHER_POOL,
+ * freed when nothing holds it: no session, name, ticket, link, or time to live, nor the pool (shmb_cache). Errors: STALE_HANDLE (freed already), NOT_HELD, OTHER_POOL,
  * INVALID_ARGUMENT (a handle of zeros), DISCONNECTED, TIMEOUT.
  */
 SHMB_PUBLIC int shmb_free(shmb_session *session, shmb_handle handle);
@@ -350,7 +350,8 @@ SHMB_PUBLIC int shmb_seal(shmb_session *session, shmb_handle handle);
  * Makes a cache block of one that this session holds: it is sealed, and when nobody holds it any more the pool keeps it all the same, until its memory
  * is needed. Publish it, so that it is found again; shmb_acquire by its handle finds it too. Before an allocation is refused or waits for
  * room, cache blocks that no session, ticket or link holds go, with their names and their time to live: of the user who has the most of
- * them, the one that was not used for longest, then again. To hold it is to use it, however that is done. One that somebody holds never goes. With a
+ * them, the one that was not used for longest, then again. To hold it is to use it, however that is done. One whose last
+ * name was taken away or given to another block, so that nobody finds it, goes before all others of its user. One that somebody holds never goes. With a
  * time to live it goes when that has passed, too (shmb_renew). One with more than 64 names stays. To take it away: shmb_remove.
  * For the user that allocated the block, and for root. Errors: as shmb_seal; DENIED.
  */

@@ -205,6 +205,7 @@ bad 2 'alloc: ' alloc 64 --name $'\xff\xfe'
 bad 2 'alloc: ' alloc 64 --name "$(printf 'n%.0s' $(seq 256))"
 bad 2 'put: say which file' put --name x
 bad 2 'put: it needs --name' put /etc/passwd
+bad 2 'put: --cache seals the block' put /etc/passwd --name passwd --cache --seal
 bad 2 'put: ' put /etc/passwd --name '//x'
 bad 2 'get: say which name' get
 bad 2 'get: say which name' get a b c
@@ -343,7 +344,9 @@ says '^tickets +1$'
 says '^It lives because of what holds it: 1 name, 1 ticket\. It is freed when nothing does\.$'
 good free --name bytes
 bad 1 "free: block $id: " free "$id"
-good get --ticket "$folder/ticket" "$folder/copy"
+bad 1 'get: opening /nonexistent/copy' get --ticket "$folder/ticket" /nonexistent/copy # before the ticket is used
+tr a-z A-Z <"$folder/ticket" >"$folder/TICKET"
+good get --ticket "$folder/TICKET" "$folder/copy"
 cmp -s "$folder/bytes" "$folder/copy" || wrong "the bytes that came by a ticket differ"
 bad 1 'get: the ticket: the ticket has been redeemed' get --ticket "$folder/ticket" "$folder/copy"
 empty_pool "after a ticket"

@@ -229,6 +229,23 @@ static void test_names_and_leases_go_along(void **state)
 	assert_int_equal(pool->cache.blocks, 0);
 }
 
+/* Whose name went to another is found by nobody, and goes first, until somebody uses it by its handle. */
+static void test_unnamed(void **state)
+{
+	uint32_t a = make_idle(1, 0), b = make_idle(1, 0), c = make_idle(1, 0);
+	uint32_t name = add_name(b, "name"), other = add_name(c, "other");
+
+	(void)state;
+	lifetime_drop_name(pool, name);
+	lifetime_drop_name(pool, other);
+	lifetime_set_reference(&fixture.sessions[1], add_reference(1, c), 0);
+	assert_true(cache_is_valid(&pool->cache));
+	assert_int_equal(evict(CACHE_ANYBODY, 1), EVICTION_ENOUGH);
+	assert_true(is_there(a) && !is_there(b) && is_there(c));
+	assert_int_equal(evict(CACHE_ANYBODY, 1), EVICTION_ENOUGH);
+	assert_true(!is_there(a) && is_there(c));
+}
+
 static void test_what_is_held_stays(void **state)
 {
 	uint32_t owned = allocate(1, 0), referenced = make_idle(1, 0), alone = make_idle(1, 0), linked = make_idle(1, 0),
@@ -494,6 +511,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_least_recently_used, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_names_and_leases_go_along, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_unnamed, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_what_is_held_stays, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_fair, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_trails, setup, teardown),
