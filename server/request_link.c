@@ -2,6 +2,8 @@
 /* Link and Unlink: a block holds another, or does not any more. The session holds the one that holds; to link, both. */
 #include "request.h"
 
+#include <stdio.h>
+
 #include "charge.h"
 #include "errors.h"
 #include "lifetime.h"
@@ -55,6 +57,11 @@ void request_link(struct request *request)
 	int error = check(request, from, to, true);
 	bool there = !error && lifetime_find_link(pool, from->index, to->index);
 
+	/* Else it could be held by a circle through itself, which the collector does not see while the pool keeps it. */
+	if (!error && blocks_is_cached(&pool->blocks, from->index)) {
+		error = ERROR_SEALED;
+		snprintf(text, sizeof text, "a cache block holds no others");
+	}
 	if (!error && !there)
 		error = charge_check(session, QUOTA_LINKS, text);
 	if (!error && !there && table_take(&pool->links.table, &index) < 0)

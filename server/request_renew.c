@@ -31,7 +31,7 @@ static int check(const struct request *request, uint64_t deadline, const char **
 	error = lifetime_check_held(session, &found);
 	if (error == ERROR_NOT_HELD)
 		*out_text = "another user allocated the block, and this session does not hold it: its time to live is for that user "
-		            "and root";
+					"and root";
 	if (error)
 		return error;
 	uint32_t link = pool->blocks.leases[found.index];

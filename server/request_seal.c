@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Seal: a block that the session holds does not change any more, neither its size nor its metadata; nor its bytes, where clients keep to it.
- * As a cache block it stays when nobody holds it (cache.h), and no name keeps it: so that is for the user that allocated it, and root.
+ * As a cache block it stays when nobody holds it (cache.h), and no name keeps it: so that is for the user that allocated it, and root. It
+ * holds no others by links: a circle through it would hold it, and the pool would keep the circle.
  */
 #include "request.h"
 
@@ -19,9 +20,11 @@ static int check(const struct request *request)
 	int error = block_change_check(&request->slot, &(struct handle){handle->id, handle->index, handle->incarnation});
 	if (error && error != ERROR_SEALED) /* as it is wanted */
 		return error;
-	if (message->cached && uid != 0 && uid != request->pool->blocks.records[handle->index].uid)
+	if (!message->cached)
+		return 0;
+	if (uid != 0 && uid != request->pool->blocks.records[handle->index].uid)
 		return ERROR_DENIED;
-	return 0;
+	return request->pool->blocks.links_from[handle->index] ? ERROR_IN_USE : 0;
 }
 
 void request_seal(struct request *request)
@@ -34,7 +37,9 @@ void request_seal(struct request *request)
 		slot_refuse(&request->slot, SLOT_SEAL, (uint32_t)error);
 		request_reply(request, error, "%s",
 		              error == ERROR_DENIED ? "another user allocated the block: only that user can make it a cache block"
-		                                    : error_sentence(error));
+		              : error == ERROR_IN_USE
+		                  ? "the block holds others by links, and a cache block does not: unlink them first"
+		                  : error_sentence(error));
 		return;
 	}
 	struct block_body body = *blocks_body(blocks, handle->index);

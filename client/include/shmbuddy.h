@@ -281,7 +281,7 @@ SHMB_PUBLIC int shmb_acquire(shmb_session *session, shmb_handle handle, shmb_blo
  * From now on the block `from` holds the block `to`, so that structures of blocks live and die together: `to` lives at least as long as `from`,
  * whoever holds that. Blocks that hold each other in a circle, and that nothing else holds, are freed together, with all that only they hold: by
  * shmb_collect, or a second or more later by itself. The session holds both. To link what is linked already changes nothing. Errors: STALE_HANDLE, NOT_HELD,
- * OTHER_POOL, LIMIT (the pool has as many links as it takes), INVALID_ARGUMENT (both are the same), READ_ONLY.
+ * OTHER_POOL, LIMIT (the pool has as many links as it takes), INVALID_ARGUMENT (both are the same), SEALED (`from` is a cache block), READ_ONLY.
  */
 SHMB_PUBLIC int shmb_link(shmb_session *session, shmb_handle from, shmb_handle to);
 
@@ -353,7 +353,8 @@ SHMB_PUBLIC int shmb_seal(shmb_session *session, shmb_handle handle);
  * them, the one that was not used for longest, then again. To hold it is to use it, however that is done. One whose last
  * name was taken away or given to another block, so that nobody finds it, goes before all others of its user. One that somebody holds never goes. With a
  * time to live it goes when that has passed, too (shmb_renew). One with more than 64 names stays. To take it away: shmb_remove.
- * For the user that allocated the block, and for root. Errors: as shmb_seal; DENIED.
+ * It holds no others by links (IN_USE), nor can it from then on.
+ * For the user that allocated the block, and for root. Errors: as shmb_seal; DENIED; IN_USE.
  */
 SHMB_PUBLIC int shmb_cache(shmb_session *session, shmb_handle handle);
 

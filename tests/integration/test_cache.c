@@ -260,6 +260,25 @@ static void test_whose_it_is(void **state)
 	assert_true(info.cached);
 }
 
+/* A circle through a cache block would never go. */
+static void test_holds_no_others(void **state)
+{
+	shmb_block whole, part;
+
+	(void)state;
+	assert_ok(shmb_alloc(session, ENTRY, NULL, &whole));
+	assert_ok(shmb_alloc(session, ENTRY, NULL, &part));
+	assert_ok(shmb_link(session, whole.handle, part.handle));
+	assert_refused(shmb_cache(session, whole.handle), IN_USE);
+	assert_ok(shmb_cache(session, part.handle)); /* held by another it may be */
+	assert_refused(shmb_link(session, part.handle, whole.handle), SEALED);
+	assert_ok(shmb_free(session, part.handle));
+	assert_int_equal(pool_session_status(session).idle_blocks, 0);
+	assert_ok(shmb_unlink(session, whole.handle, part.handle));
+	assert_int_equal(pool_session_status(session).idle_blocks, 1);
+	assert_ok(shmb_cache(session, whole.handle));
+}
+
 static void *free_later(void *argument)
 {
 	shmb_handle *handle = argument;
@@ -330,6 +349,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_time_to_live, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_taken_away, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_whose_it_is, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_holds_no_others, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_who_waits, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_held_by_a_page_alone, setup, teardown),
 	};

@@ -300,11 +300,28 @@ void census_take(const char *pool, const struct crew *crew, struct census *out_c
 	*out_census = census;
 }
 
-void census_take_empty(const char *pool)
+/* What the clients left to the pool's cache. */
+static void drop_cache(const char *socket_path)
+{
+	shmb_session *session;
+	shmb_block_info *blocks;
+	size_t count;
+
+	assert_int_equal(shmb_connect(&(shmb_connect_options){.socket_path = socket_path}, &session), 0);
+	assert_int_equal(shmb_list_blocks(session, &blocks, &count), 0);
+	for (size_t i = 0; i < count; i++)
+		if (blocks[i].cached)
+			assert_int_equal(shmb_remove(session, blocks[i].handle.id), 0);
+	free(blocks);
+	shmb_close(session);
+}
+
+void census_take_empty(const char *pool, const char *socket_path)
 {
 	static struct recount recount;
 	struct pool_objects objects;
 
+	drop_cache(socket_path);
 	open_pool(pool, &objects);
 	await_rest(&objects, 0);
 	/* Circles of links are left, and found by the daemon itself. */

@@ -17,6 +17,6 @@ struct census {
 void census_take(const char *pool, const struct crew *crew, struct census *out_census);
 
 /* The same for a pool that everybody has left, with nothing in it. */
-void census_take_empty(const char *pool);
+void census_take_empty(const char *pool, const char *socket_path);
 
 #endif

@@ -189,6 +189,7 @@ static void sit(struct client *client, const struct client_birth *birth, uint32_
 		.seat = &birth->ledger->seats[birth->first_seat + which],
 		.session = session,
 		.read_only = birth->read_only,
+		.alone = birth->seats == 1,
 		.random = birth->seed + which,
 	};
 	if (!session)

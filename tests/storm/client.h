@@ -20,6 +20,7 @@ struct client {
 	struct seat *seat;
 	shmb_session *session;
 	bool read_only;
+	bool alone; /* its process has no other thread */
 	uint64_t random;
 	shmb_handle gone; /* a block that was given back, and that nobody else can have held; id 0: none */
 };

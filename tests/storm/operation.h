@@ -31,6 +31,7 @@ struct client;
 	X(link, 8, false)                                                                                                       \
 	X(unlink, 2, false)                                                                                                     \
 	X(seal, 3, false)                                                                                                       \
+	X(cache, 4, false)                                                                                                      \
 	X(set_metadata, 6, false)                                                                                               \
 	X(resize, 8, false)                                                                                                     \
 	X(circle, 6, false)                                                                                                     \

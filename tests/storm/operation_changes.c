@@ -96,3 +96,48 @@ bool operation_resize(struct client *client)
 	pattern_write(block.data, size, hold->seed);
 	return true;
 }
+
+/* A second hold on the cache block, if it is there still; given back at once, so that nobody but the pool has it. */
+static void use_cached(struct client *client, const struct ledger_hold *was)
+{
+	struct ledger_hold *hold = ask_hold(client, was->size);
+	shmb_block block;
+
+	if (!hold)
+		return;
+	hold->seed = was->seed;
+	hold->filled = true;
+	hold->secret = false;
+	hold->sealed = true;
+	int result = CLIENT_CALL(client, shmb_acquire(client->session, was->handle, &block));
+	CLIENT_EXPECT(client, result == 0 || result == -SHMB_E_STALE_HANDLE);
+	if (result < 0) {
+		atomic_store(&hold->state, HOLD_NONE);
+		return;
+	}
+	hold->handle = block.handle;
+	hold->offset = block.offset;
+	atomic_store(&hold->state, HOLD_HELD);
+	CLIENT_EXPECT(client, block.sealed && block.size == was->size);
+	client_free(client, hold);
+}
+
+/* A block that nobody else can know becomes one of the pool's cache, and is used again a few times: it may go whenever nobody holds it. */
+bool operation_cache(struct client *client)
+{
+	struct ledger_hold *hold = any_secret(client);
+
+	if (!hold)
+		return false;
+	int result = CLIENT_CALL(client, shmb_cache(client->session, hold->handle));
+	CLIENT_EXPECT(client, result == 0 || result == -SHMB_E_IN_USE); /* it holds others */
+	if (result < 0)
+		return true;
+	hold->secret = false;
+	hold->sealed = true;
+	const struct ledger_hold was = *hold;
+	client_free(client, hold);
+	for (uint64_t uses = pattern_below(&client->random, 4); uses; uses--)
+		use_cached(client, &was);
+	return true;
+}

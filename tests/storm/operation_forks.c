@@ -71,6 +71,11 @@ bool operation_fork(struct client *client)
 	shmb_clone_token clone;
 	int status, result;
 
+#ifdef __SANITIZE_THREAD__
+	/* To that sanitizer what a thread did in the parent is not ordered before what the child does, which does not have the thread. */
+	if (!client->alone)
+		return false;
+#endif
 	atomic_fetch_add(&begun, 1);
 	result = CLIENT_CALL(client, shmb_clone(client->session, &clone));
 	uint64_t cloned_ns = ledger_now_ns();

@@ -117,7 +117,7 @@ static void storm(void **state)
 		take_census();
 	} while (killer_kills(&killer) < kills);
 	crew_clear(&crew);
-	census_take_empty(fixture.pool);
+	census_take_empty(fixture.pool, fixture.socket_path);
 	fixture.lasting = false; /* the last daemon takes the pool along */
 	killer_strike_at_rest(&killer);
 	daemon_fixture_terminate(&fixture);
