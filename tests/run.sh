@@ -161,7 +161,7 @@ if [ -n "$all" ]; then
 	# Not those that make user namespaces: that takes a process of one thread, user_namespaces(7), and the sanitizer has its own.
 	step "the tests where threads meet, under the thread sanitizer"
 	if build tsan -DSHMB_SANITIZE=thread; then
-		run tsan -L 'unit|integration' -E '^test_(buddy_model|install|namespaces|daemon_moves)$'
+		run tsan -L 'unit|integration' -E '^test_(buddy_model|install|namespaces|daemon_moves|model)$'
 		step "the storm under the thread sanitizer: 200 kills, all of them by the clock"
 		storm tsan $RANDOM
 	fi
