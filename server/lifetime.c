@@ -48,6 +48,10 @@ int lifetime_find_hold(const struct session *session, const struct handle *handl
 	const struct pool *pool = session->pool;
 	int error = lifetime_find_block(pool, handle);
 
+	/* One that is looked at, and stands in this session's page, is not stale: it is held, but not known to be. */
+	if (error == ERROR_STALE_HANDLE && blocks_is_there(&pool->blocks, handle->index, handle->id) &&
+	    dying_count_holds(session, handle->index))
+		return ERROR_NOT_HELD;
 	if (error)
 		return error;
 	uint32_t link = lifetime_find_reference(session, handle->index);

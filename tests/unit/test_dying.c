@@ -168,6 +168,12 @@ static void test_by_hand(void **state)
 	assert_int_equal(fixture.pool.block_count, 2);
 	struct handle stale = {id_of(free_one), free_one, fixture.pool.incarnation};
 	assert_int_equal(lifetime_find_block(&fixture.pool, &stale), ERROR_STALE_HANDLE);
+	/* Who has it in its page, and gives it back once too often, is not told that it is gone. */
+	struct handle living = {id_of(held), held, fixture.pool.incarnation};
+	struct hold hold;
+	assert_int_equal(lifetime_find_hold(&fixture.sessions[1], &living, &hold), ERROR_NOT_HELD);
+	assert_int_equal(lifetime_find_hold(&fixture.sessions[2], &living, &hold), ERROR_STALE_HANDLE);
+	assert_int_equal(lifetime_find_hold(&fixture.sessions[1], &stale, &hold), ERROR_STALE_HANDLE);
 	rest();
 	assert_int_equal(state_of(free_one), RECORD_FREE);
 	assert_int_equal(state_of(held), RECORD_ORPHAN);
