@@ -23,6 +23,7 @@
 #include "eviction.h"
 
 #include <stddef.h>
+#include <string.h>
 
 #include "dying.h"
 #include "hold_page.h"
@@ -32,6 +33,9 @@
 
 /* Marked and looked for together: one reading of the pages does for all of them. */
 #define BATCH 32
+
+/* For finding the victim that a slot names: a page has many slots, and a client fills it as it likes. */
+#define BUCKETS 256u
 
 /* Blocks and names that go in one call or turn: some hundred microseconds. */
 #define SLICE 256
@@ -53,7 +57,9 @@ struct batch {
 	struct pool *pool;
 	struct victim victims[BATCH];
 	unsigned count;
-	bool unknown; /* a page could not be read */
+	bool unknown;           /* a page could not be read */
+	uint8_t first[BUCKETS]; /* by bucket_of(id): a victim, plus one; */
+	uint8_t next[BATCH];    /* and by victim, the next of its bucket */
 };
 
 /* ---- The hold pages --------------------------------------------------------------------------------------------- */
@@ -75,6 +81,22 @@ static void follow_trails(struct pool *pool)
 	dying_have_read(pool, pool->dying.pages);
 }
 
+/* Ids come in rows. */
+static unsigned bucket_of(uint64_t id)
+{
+	return (unsigned)(id % BUCKETS);
+}
+
+static void enter_victims(struct batch *batch)
+{
+	memset(batch->first, 0, sizeof batch->first);
+	for (unsigned k = 0; k < batch->count; k++) {
+		uint8_t *first = &batch->first[bucket_of(batch->victims[k].id)];
+		batch->next[k] = *first;
+		*first = (uint8_t)(k + 1);
+	}
+}
+
 static void find_in_page(struct batch *batch, const struct session *session)
 {
 	uint64_t slots[HOLD_SLOTS];
@@ -84,8 +106,8 @@ static void find_in_page(struct batch *batch, const struct session *session)
 		return;
 	}
 	for (unsigned i = 0; i < HOLD_SLOTS; i++) {
-		for (unsigned k = 0; slots[i] && k < batch->count; k++)
-			batch->victims[k].held |= batch->victims[k].id == slots[i];
+		for (unsigned k = batch->first[bucket_of(slots[i])]; k; k = batch->next[k - 1])
+			batch->victims[k - 1].held |= batch->victims[k - 1].id == slots[i];
 	}
 }
 
@@ -95,6 +117,7 @@ static void look(struct batch *batch)
 	struct pool *pool = batch->pool;
 	const struct session *session;
 
+	enter_victims(batch);
 	for (unsigned k = 0; k < batch->count; k++)
 		blocks_set_state(&pool->blocks, batch->victims[k].block, RECORD_DYING);
 	atomic_thread_fence(memory_order_seq_cst);
