@@ -47,6 +47,17 @@ static void take_off_due(struct account_lines *lines, struct account_line *line)
 	line->due = false;
 }
 
+/* Behind the others that are due. */
+static void put_last(struct account_lines *lines, struct account_line *line)
+{
+	struct account_line **place = &lines->due;
+
+	while (*place)
+		place = &(*place)->next_due;
+	*place = line;
+	line->due = true;
+}
+
 /* Goes on while the firsts have room. Whatever a turn does to the list of those that are due, its first is looked at next. */
 static void look(uv_idle_t *idle)
 {
@@ -55,8 +66,14 @@ static void look(uv_idle_t *idle)
 	for (unsigned budget = SLICE; budget && lines->due; budget--) {
 		struct account_line *line = lines->due;
 		struct account_waiter *first = line->first;
-		if (!first || !first->turn(first))
-			take_off_due(lines, line);
+		enum account_turn turn = first ? first->turn(first) : ACCOUNT_TURN_STAYS;
+		if (turn == ACCOUNT_TURN_LEFT)
+			continue;
+		take_off_due(lines, line);
+		if (turn == ACCOUNT_TURN_AGAIN) {
+			put_last(lines, line);
+			break;
+		}
 	}
 	if (!lines->due)
 		uv_idle_stop(idle);

@@ -37,13 +37,17 @@ struct account_lines {
 	uv_loop_t *loop;   /* NULL: not initialised */
 };
 
+/* What came of somebody's turn. */
+enum account_turn {
+	ACCOUNT_TURN_LEFT,  /* it has left the line, and may be gone */
+	ACCOUNT_TURN_STAYS, /* there is no room for it yet */
+	ACCOUNT_TURN_AGAIN, /* it is making room itself, and goes on in the next turn of the loop */
+};
+
 /* Lives with whoever waits. All zeros but the first two fields where it does not. */
 struct account_waiter {
-	/*
-	 * It is the first, and something was given back. True: it has left the line, and may be gone. False: there is no room for it yet.
-	 * From a turn of the loop of its own.
-	 */
-	bool (*turn)(struct account_waiter *waiter);
+	/* It is the first, and something was given back. From a turn of the loop of its own. */
+	enum account_turn (*turn)(struct account_waiter *waiter);
 	/* Its time has passed: it has left the line. */
 	void (*timed_out)(struct account_waiter *waiter);
 

@@ -8,7 +8,7 @@
  * What may come in between:
  *
  * - The kernel must back it first: the committer calls back. Meanwhile its user is charged with it.
- * - A quota stops it. With a time to wait it stands in the line of that account (account_line.h), and when its turn has come looks for memory.
+ * - A quota stops it. Its user's idle cache blocks go first, in slices if they are many. With a time to wait it stands in the line of that account (account_line.h), and when its turn has come looks for memory.
  * - There is no memory. It stands in the pool's line (wait_queue.h), for its time, or, without one, for what is on its way back by itself. A
  *   quota that was used up meanwhile has it step aside, into the other line.
  * - Its session ends: whichever line or job it is in, it is cancelled there.
@@ -23,6 +23,9 @@
 #include "charge.h"
 #include "pool.h"
 #include "session.h"
+
+/* How long one that does not wait may take to make room in its account. */
+#define MAKE_ROOM_MS 1000
 
 int allocation_new(size_t count, bool batch, struct allocation **out_allocation)
 {
@@ -176,15 +179,27 @@ static int begin_wait(struct allocation *allocation, char out_text[CHARGE_TEXT_M
 	return admission_left(admission) ? 0 : -ENOMEM;
 }
 
-/* A quota stops it. 0: it waits for room there. -ENOMEM, -EDQUOT: it does not. */
-static int wait_for_account(struct allocation *allocation, const struct account_obstacle *obstacle,
+/*
+ * A quota stops it. 0: it waits for room there; with `more` it makes some itself, and so waits for a moment even if it was not told to. -ENOMEM,
+ * -EDQUOT: it does not.
+ */
+static int wait_for_account(struct allocation *allocation, const struct account_obstacle *obstacle, bool more,
                             char out_text[CHARGE_TEXT_MAX])
 {
-	if (obstacle->never || !allocation->wait_ms)
+	struct account_lines *lines = &allocation->slot.session->pool->accounts.lines;
+	int result;
+
+	if (obstacle->never || (!allocation->wait_ms && !more))
 		return -ENOMEM;
-	int result = begin_wait(allocation, out_text);
-	if (result == 0)
-		result = admission_wait(&allocation->admission, obstacle);
+	if (allocation->wait_ms) {
+		result = begin_wait(allocation, out_text);
+		if (result == 0)
+			result = admission_wait(&allocation->admission, obstacle);
+	} else {
+		result = account_line_join(lines, obstacle->line, &allocation->admission.waiter, MAKE_ROOM_MS);
+	}
+	if (result == 0 && more)
+		account_line_wake(lines, obstacle->line);
 	return result == -ETIMEDOUT ? -ENOMEM : result;
 }
 
@@ -213,8 +228,11 @@ static int look_for_memory(struct allocation *allocation, char out_text[CHARGE_T
 	struct wait_queue *queue = &allocation->slot.session->pool->wait_queue;
 	struct account_obstacle obstacle;
 
-	if (allocation_is_stopped(allocation, true, &obstacle) && !allocation_make_room(allocation, &obstacle))
-		return wait_for_account(allocation, &obstacle, out_text);
+	if (allocation_is_stopped(allocation, true, &obstacle)) {
+		enum eviction_result made = allocation_make_room(allocation, &obstacle, true);
+		if (made != EVICTION_ENOUGH)
+			return wait_for_account(allocation, &obstacle, made == EVICTION_MORE, out_text);
+	}
 	bool set_aside = wait_queue_is_set_aside(queue);
 	int result = set_aside ? -ENOMEM : allocation_find(allocation);
 
@@ -249,21 +267,36 @@ static void look_again(struct allocation *allocation)
 	finish(allocation, result > 0 ? 0 : result == -ENOSPC ? -ENOSPC : -ENOMEM);
 }
 
-static bool turn(struct account_waiter *waiter)
+static enum account_turn turn(struct account_waiter *waiter)
 {
 	struct allocation *allocation = of_account_waiter(waiter);
 	struct account_obstacle obstacle;
 
-	if (allocation_is_stopped(allocation, false, &obstacle) && obstacle.line == waiter->line)
-		return false;
+	if (allocation_is_stopped(allocation, false, &obstacle) && obstacle.line == waiter->line) {
+		enum eviction_result made = allocation_make_room(allocation, &obstacle, false);
+		if (made == EVICTION_MORE)
+			return ACCOUNT_TURN_AGAIN;
+		if (made == EVICTION_NONE && allocation->wait_ms)
+			return ACCOUNT_TURN_STAYS;
+		if (made == EVICTION_NONE) {
+			account_line_leave(waiter);
+			finish(allocation, -ENOMEM);
+			return ACCOUNT_TURN_LEFT;
+		}
+	}
 	account_line_leave(waiter);
 	look_again(allocation);
-	return true;
+	return ACCOUNT_TURN_LEFT;
 }
 
 static void timed_out(struct account_waiter *waiter)
 {
-	look_again(of_account_waiter(waiter));
+	struct allocation *allocation = of_account_waiter(waiter);
+
+	if (allocation->wait_ms)
+		look_again(allocation);
+	else
+		finish(allocation, -ENOMEM); /* it was only to make room, which has taken too long */
 }
 
 int allocation_start(struct allocation *allocation, char out_text[CHARGE_TEXT_MAX])

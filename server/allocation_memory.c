@@ -183,17 +183,32 @@ static int find_allowed(struct allocation *allocation)
 	return allocation_is_stopped(allocation, false, &obstacle) ? -ENOMEM : find(allocation);
 }
 
+/* What is not there in sum is not looked for: that is asked after each block that goes. */
 static bool is_found(void *context)
 {
-	return find_allowed(context) == 0;
+	const struct pool *pool = ((struct allocation *)context)->slot.session->pool;
+
+	return total_size(context) <= buddy_free_units(&pool->buddy) * pool->unit && find_allowed(context) == 0;
 }
 
-/* Would it do if all idle cache blocks went, wherever they lie? */
+/* Would it do if all idle cache blocks went, wherever they lie? What is guaranteed to others is theirs. */
 static bool may_evict(const struct allocation *allocation)
 {
-	const struct pool *pool = allocation->slot.session->pool;
+	const struct session *session = allocation->slot.session;
+	const struct pool *pool = session->pool;
+	uint64_t bytes = 0;
 
-	return pool->cache.bytes && total_size(allocation) <= pool->cache.bytes + buddy_free_units(&pool->buddy) * pool->unit;
+	for (size_t i = 0; i < allocation->count && pool->cache.bytes; i++) {
+		uint64_t granted = would_grant(pool, allocation->sizes[i]);
+		if (!granted)
+			return false; /* no pool of this size has it */
+		bytes += granted;
+	}
+	if (!bytes)
+		return false;
+	if (pool->accounts.unmet && bytes > accounts_unmet(session->user))
+		bytes += accounts_promised_to_others(&pool->accounts, session->user);
+	return bytes <= pool->cache.bytes + (buddy_free_units(&pool->buddy) + pool->withheld.units) * pool->unit;
 }
 
 int allocation_find(struct allocation *allocation)
@@ -205,37 +220,66 @@ int allocation_find(struct allocation *allocation)
 		result = find_allowed(allocation);
 	if (result == 0 || !may_evict(allocation))
 		return result;
-	enum eviction_result evicted = eviction_run(pool, CACHE_ANYBODY, is_found, allocation);
+	uint64_t left = pool->cache.blocks;
+	enum eviction_result evicted = eviction_run(pool, CACHE_ANYBODY, &left, is_found, allocation);
 	if (evicted == EVICTION_ENOUGH)
 		return 0;
 	return evicted == EVICTION_MORE ? -EAGAIN : -ENOMEM;
 }
 
+/* Somebody who is stopped, or was. */
+struct stopped {
+	struct allocation *allocation;
+	bool newcomer;
+};
+
 static bool is_let_in(void *context)
 {
+	const struct stopped *stopped = context;
 	struct account_obstacle obstacle;
 
-	return !allocation_is_stopped(context, true, &obstacle);
+	return !allocation_is_stopped(stopped->allocation, stopped->newcomer, &obstacle);
 }
 
-bool allocation_make_room(struct allocation *allocation, const struct account_obstacle *obstacle)
+/* Would it do if all of the cache blocks went that may? Else they would go in vain. */
+static bool would_do(const struct allocation *allocation, const struct account_obstacle *obstacle)
 {
-	struct session *session = allocation->slot.session;
+	const struct session *session = allocation->slot.session;
 	const struct allocation_refusal *refusal = &allocation->refusal;
-	uint64_t idle = cache_bytes(&session->pool->cache, session->user->uid), missing = refusal->granted;
+	const struct pool *pool = session->pool;
+	uint64_t own = cache_bytes(&pool->cache, session->user->uid);
 
 	if (obstacle->never || obstacle->set_aside || obstacle->limit == ACCOUNT_OF_SESSION)
 		return false;
-	/* Not in vain: what is missing is that much. */
 	if (obstacle->limit == ACCOUNT_OF_OTHERS)
-		missing += refusal->quota - buddy_free_units(&session->pool->buddy) * session->pool->unit;
-	else if (obstacle->kind == QUOTA_BYTES)
-		missing += refusal->used - refusal->quota;
-	else
-		missing = 1;
-	if (idle == 0 || (int64_t)missing > (int64_t)idle)
-		return false;
-	return eviction_run(session->pool, session->user->uid, is_let_in, allocation) == EVICTION_ENOUGH;
+		return refusal->quota + refusal->granted <=
+		       pool->cache.bytes + (buddy_free_units(&pool->buddy) + pool->withheld.units) * pool->unit;
+	return obstacle->kind == QUOTA_BYTES ? refusal->used + refusal->granted <= refusal->quota + own : own > 0;
+}
+
+/* Each is tried once: those that were idle when it came, and those that have become so since. */
+static void count_candidates(struct allocation *allocation)
+{
+	const struct cache *cache = &allocation->slot.session->pool->cache;
+
+	allocation->evict_left += allocation->evicts ? cache->appearances - allocation->evict_seen : cache->blocks;
+	if (allocation->evict_left > cache->blocks)
+		allocation->evict_left = cache->blocks;
+	allocation->evict_seen = cache->appearances;
+	allocation->evicts = true;
+}
+
+enum eviction_result allocation_make_room(struct allocation *allocation, const struct account_obstacle *obstacle,
+                                          bool newcomer)
+{
+	struct session *session = allocation->slot.session;
+	struct stopped stopped = {allocation, newcomer};
+
+	if (!would_do(allocation, obstacle))
+		return EVICTION_NONE;
+	count_candidates(allocation);
+	return eviction_run(session->pool, obstacle->limit == ACCOUNT_OF_OTHERS ? CACHE_ANYBODY : session->user->uid,
+	                    &allocation->evict_left, is_let_in, &stopped);
 }
 
 bool allocation_count_demand(struct allocation *allocation)

@@ -6,6 +6,7 @@
 #include <stdbool.h>
 
 #include "allocation.h"
+#include "eviction.h"
 
 /*
  * Finds memory for all blocks, if need be what is free but for a look at the hold pages, or when idle cache blocks have gone. 0, -ENOMEM, or
@@ -19,8 +20,12 @@ void allocation_release(struct allocation *allocation);
 /* What of its quotas stands in its way. False: nothing. The refusal says it, should it come to that. `newcomer`: it does not wait yet. */
 bool allocation_is_stopped(struct allocation *allocation, bool newcomer, struct account_obstacle *out_obstacle);
 
-/* Has the user's own cache blocks go, that are charged to the same account. False: that would not do, or not enough went. */
-bool allocation_make_room(struct allocation *allocation, const struct account_obstacle *obstacle);
+/*
+ * Has cache blocks go that are charged to the same account, or, where what is guaranteed to others is in the way, anybody's. EVICTION_MORE: to be
+ * gone on with; EVICTION_NONE: that would not do. `newcomer` as above.
+ */
+enum eviction_result allocation_make_room(struct allocation *allocation, const struct account_obstacle *obstacle,
+                                          bool newcomer);
 
 /* Counts what it asks for, for the line of those who wait. False: an empty pool would not have room for it either; the refusal says so. */
 bool allocation_count_demand(struct allocation *allocation);

@@ -134,8 +134,9 @@ static void take_out(struct cache *cache, struct cache_user *user, uint32_t bloc
 static void add(struct cache *cache, uint32_t block)
 {
 	cache_give_back(cache, block, cache_tick(cache));
+	cache->appearances++;
 	if (cache->appeared)
-		cache->appeared(cache->pool);
+		cache->appeared(cache->pool, block);
 }
 
 void cache_settle(struct pool *pool, uint32_t block)

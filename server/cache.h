@@ -26,12 +26,13 @@ struct cache_user {
 
 struct cache {
 	struct pool *pool;
-	uint32_t *places;                    /* of all heaps: a block is in one at most */
-	uint32_t capacity;                   /* records of blocks */
-	struct cache_user *users;            /* who have any, in no order */
-	uint64_t blocks, bytes;              /* of all users */
-	uint64_t clock;                      /* of the last use */
-	void (*appeared)(struct pool *pool); /* a block has become idle; NULL: nobody wants to know */
+	uint32_t *places;                                    /* of all heaps: a block is in one at most */
+	uint32_t capacity;                                   /* records of blocks */
+	struct cache_user *users;                            /* who have any, in no order */
+	uint64_t blocks, bytes;                              /* of all users */
+	uint64_t clock;                                      /* of the last use */
+	uint64_t appearances;                                /* how often a block became idle */
+	void (*appeared)(struct pool *pool, uint32_t block); /* a block has become idle; NULL: nobody wants to know */
 };
 
 /* -ENOMEM. */

@@ -40,9 +40,11 @@
 /* Blocks and names that go in one call or turn: some hundred microseconds. */
 #define SLICE 256
 
-/* Where there are more hold pages than this, reading them all is dear: nanoseconds until the trails are read again. */
+/* Where there are more hold pages than this, reading them all is dear. */
 #define MANY_PAGES 64
-#define FOLLOW_NS 10000000
+
+/* The trails are not read again for this many times as long as that took. */
+#define FOLLOW_SHARE 9
 
 /* Milliseconds until what hold pages had is tried again, while somebody waits. */
 #define AGAIN_MS 100
@@ -64,21 +66,22 @@ struct batch {
 
 /* ---- The hold pages --------------------------------------------------------------------------------------------- */
 
-/* Of very many pages the trails are read now and then only: what is used meanwhile shows a moment later. */
+/* A tenth of the loop's time at most: what is used meanwhile shows a moment later. */
 static void follow_trails(struct pool *pool)
 {
+	struct eviction *eviction = &pool->eviction;
 	uint64_t trail[HOLD_TRAIL], now = uv_hrtime();
 	const struct session *session;
 
-	if (pool->dying.pages > MANY_PAGES && now < pool->eviction.followed_ns + FOLLOW_NS)
+	if (now < eviction->follow_ns)
 		return;
-	pool->eviction.followed_ns = now;
 	for (uint32_t number = 1; pool->dying.pages && (session = sessions_from(&pool->sessions, number));
 	     number = session->number + 1) {
 		if (session->hold_page != HOLD_PAGE_NONE && hold_page_read_trail(session->hold_page, trail) == 0)
 			cache_follow(&pool->cache, trail, HOLD_TRAIL);
 	}
-	dying_have_read(pool, pool->dying.pages);
+	uint64_t end = uv_hrtime();
+	eviction->follow_ns = end + FOLLOW_SHARE * (end - now);
 }
 
 /* Ids come in rows. */
@@ -197,21 +200,21 @@ static bool settle(struct batch *batch, bool (*enough)(void *context), void *con
 	return done;
 }
 
-/* Up to `left` blocks are tried, each once: those that are held stay, and come last. */
-static enum eviction_result run(struct pool *pool, uint64_t uid, uint64_t *left, bool (*enough)(void *context),
-                                void *context)
+/* Those that are held stay, and come last. */
+enum eviction_result eviction_run(struct pool *pool, uint64_t uid, uint64_t *left, bool (*enough)(void *context),
+                                  void *context)
 {
 	struct batch batch = {.pool = pool};
 	unsigned budget = SLICE, most = 1 + pool->dying.pages / MANY_PAGES;
 
-	if (cache_bytes(&pool->cache, uid) == 0)
+	if (pool->eviction.stopped || cache_bytes(&pool->cache, uid) == 0 || *left == 0)
 		return EVICTION_NONE;
 	if (dying_read_wait_ms(pool))
 		return EVICTION_MORE;
 	if (most > BATCH)
 		most = BATCH;
 	follow_trails(pool);
-	while (budget && *left) {
+	while (budget && *left && !dying_read_wait_ms(pool)) {
 		gather(&batch, uid, most < *left ? most : (unsigned)*left);
 		if (!batch.count)
 			return EVICTION_NONE;
@@ -222,13 +225,6 @@ static enum eviction_result run(struct pool *pool, uint64_t uid, uint64_t *left,
 		most = most < BATCH ? 2 * most : BATCH; /* where one does, the others need not be touched */
 	}
 	return *left ? EVICTION_MORE : EVICTION_NONE;
-}
-
-enum eviction_result eviction_run(struct pool *pool, uint64_t uid, bool (*enough)(void *context), void *context)
-{
-	uint64_t left = pool->cache.blocks;
-
-	return pool->eviction.stopped ? EVICTION_NONE : run(pool, uid, &left, enough, context);
 }
 
 /* ---- For those who wait ----------------------------------------------------------------------------------------- */
@@ -269,7 +265,7 @@ static void go_on(uv_idle_t *idle)
 		uv_timer_start(&eviction->again, try_again, wait, 0);
 		return;
 	}
-	if (run(eviction->pool, CACHE_ANYBODY, &eviction->left, can_serve, queue) == EVICTION_NONE)
+	if (eviction_run(eviction->pool, CACHE_ANYBODY, &eviction->left, can_serve, queue) == EVICTION_NONE)
 		end(eviction);
 	pool_publish_counters(eviction->pool);
 }
@@ -280,15 +276,29 @@ void eviction_begin(struct pool *pool)
 
 	if (eviction->stopped)
 		return;
-	eviction->left = pool->cache.blocks; /* those that have come meanwhile, too */
+	if (!pool->wait_queue.evicting)
+		eviction->left = pool->cache.blocks;
 	uv_idle_start(&eviction->slices, go_on);
 	wait_queue_expect_eviction(&pool->wait_queue, true);
 }
 
-static void appeared(struct pool *pool)
+/* Somebody waits in the pool's line. */
+static void look_for_more(struct pool *pool)
 {
 	if (wait_queue_has_waiters(&pool->wait_queue))
 		eviction_begin(pool);
+}
+
+/* It is tried for whoever waits for memory, or for a quota that it is charged to. */
+static void appeared(struct pool *pool, uint32_t block)
+{
+	struct accounts *accounts = &pool->accounts;
+	struct user *user = payer_of(pool, block);
+
+	pool->eviction.left += pool->wait_queue.evicting;
+	look_for_more(pool);
+	account_line_wake(&accounts->lines, &user->account.line);
+	account_line_wake(&accounts->lines, &accounts->promised);
 }
 
 /* Those that hold pages had may be idle by now: nobody says so. */
@@ -299,7 +309,7 @@ static void try_again(uv_timer_t *timer)
 	if (eviction->left)
 		uv_idle_start(&eviction->slices, go_on); /* it was only put off */
 	else
-		appeared(eviction->pool);
+		look_for_more(eviction->pool);
 }
 
 /* ---- Life ------------------------------------------------------------------------------------------------------- */

@@ -14,12 +14,12 @@ struct pool;
 
 struct eviction {
 	struct pool *pool;
-	uv_idle_t slices;     /* runs while somebody waits for what it frees */
-	uv_timer_t again;     /* until it is tried once more for them */
-	uv_loop_t *loop;      /* NULL: not initialised */
-	uint64_t followed_ns; /* uv_hrtime(), when the trails were read */
-	uint64_t left;        /* blocks that are still to be tried for them */
-	bool stopped;         /* the daemon ends */
+	uv_idle_t slices;   /* runs while somebody waits for what it frees */
+	uv_timer_t again;   /* until it is tried once more for them */
+	uv_loop_t *loop;    /* NULL: not initialised */
+	uint64_t follow_ns; /* uv_hrtime(), before which the trails are not read again */
+	uint64_t left;      /* blocks that are still to be tried for them */
+	bool stopped;       /* the daemon ends */
 };
 
 int eviction_init(struct eviction *eviction, struct pool *pool);
@@ -38,9 +38,10 @@ enum eviction_result {
 
 /*
  * Evicts idle cache blocks of the user `uid`, or with CACHE_ANYBODY of everybody, one after the other until enough(context), which is asked
- * after each. Takes some hundred microseconds at most.
+ * after each. Takes some hundred microseconds at most. `left`: so many blocks are tried at most, less those that were: some are held.
  */
-enum eviction_result eviction_run(struct pool *pool, uint64_t uid, bool (*enough)(void *context), void *context);
+enum eviction_result eviction_run(struct pool *pool, uint64_t uid, uint64_t *left, bool (*enough)(void *context),
+                                  void *context);
 
 /* Somebody waits for memory (wait_queue.h), and something can be evicted: that is done, in turns of the loop of its own, until nobody does. */
 void eviction_begin(struct pool *pool);

@@ -238,7 +238,9 @@ static bool is_over(const struct wait_queue *queue, const struct waiter *impatie
 	bool owed = queue->owed && queue->paid == impatient->paid;
 	bool collecting = queue->collecting && impatient->arrival > queue->collected;
 
-	return !comes && !owed && !collecting && !queue->evicting;
+	bool evicting = queue->evicting && queue->evictions == impatient->evictions;
+
+	return !comes && !owed && !collecting && !evicting;
 }
 
 /* One waiter. Its blocks; 0: nobody's turn has come. */
@@ -293,6 +295,7 @@ void wait_queue_expect(struct wait_queue *queue, uint64_t coming, uint64_t retur
 
 void wait_queue_expect_eviction(struct wait_queue *queue, bool evicting)
 {
+	queue->evictions += queue->evicting && !evicting;
 	queue->evicting = evicting;
 	if (!evicting && queue->impatient.first && is_over(queue, queue->impatient.first))
 		wait_queue_wake(queue);
@@ -339,6 +342,7 @@ int wait_queue_join(struct wait_queue *queue, struct waiter *waiter, uint32_t wa
 		return -EDQUOT;
 	waiter->until = queue->returned + buddy_units(queue->buddy);
 	waiter->paid = queue->paid;
+	waiter->evictions = queue->evictions;
 	waiter->timeout.passed = timed_out;
 	enter(queue, waiter);
 	if (waiter->patient)

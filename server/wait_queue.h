@@ -52,7 +52,8 @@ struct waiter {
 	uint64_t arrival;         /* rises from one to the next */
 	uint64_t overtakings;     /* of the queue, when it came */
 	uint64_t paid;            /* of the queue, when it came */
-	uint64_t until; /* of one without a time: when so much has come back, it has waited for all that was on its way */
+	uint64_t until;     /* of one without a time: when so much has come back, it has waited for all that was on its way */
+	uint64_t evictions; /* of the queue, when it came */
 	struct timeout timeout; /* of one with a time */
 	bool patient;           /* it has one */
 	struct waiter *next[WAITER_LISTS], *previous[WAITER_LISTS];
@@ -70,6 +71,7 @@ struct wait_queue {
 	bool owed;                                 /* see wait_queue_owe; */
 	uint64_t paid;                             /* how often that was paid */
 	bool evicting;                             /* more is on its way, as much as can be */
+	uint64_t evictions;                        /* how often that came to an end */
 	bool collecting;                           /* circles of links are looked for, that may free some: collector.h */
 	uint64_t collected;                        /* whoever arrived so early waits for that no more */
 	uv_idle_t looking;                         /* runs while it is to be seen who can be served */
@@ -102,7 +104,10 @@ void wait_queue_expect(struct wait_queue *queue, uint64_t coming, uint64_t retur
  */
 void wait_queue_owe(struct wait_queue *queue, bool owed);
 
-/* Whether memory is being made free for those who wait: as long as it is, nobody leaves because nothing else is on its way. */
+/*
+ * Whether memory is being made free for those who wait: who has come before the end of that does not leave because nothing else is on its way,
+ * and does not wait for the next time.
+ */
 void wait_queue_expect_eviction(struct wait_queue *queue, bool evicting);
 
 /* Garbage is looked for: who comes from now on may wait for the end of that, and so may who waits already. */

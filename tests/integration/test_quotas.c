@@ -735,14 +735,101 @@ static void test_refused_starts(void **state)
 
 #define TEST(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
 
+/* ---- Cache blocks ----------------------------------------------------------------------------------------------- */
+
+static void fill_cache(shmb_session *session, unsigned count, uint64_t size)
+{
+	shmb_block block;
+
+	for (unsigned i = 0; i < count; i++) {
+		assert_ok(shmb_alloc(session, size, NULL, &block));
+		assert_ok(shmb_cache(session, block.handle));
+		assert_ok(shmb_free(session, block.handle));
+	}
+}
+
+/* Whom his quota stops has his own cache blocks go, as many as it takes, and nobody else's. */
+static void test_own_cache_makes_room(void **state)
+{
+	shmb_block block;
+
+	(void)state;
+	daemon_fixture_start(&fixture, "--size", "16M", "--quota", "user:1001:bytes=2M", NULL);
+	open_to_all();
+	shmb_session *alice = connect_as(ALICE), *bob = connect_as(BOB);
+	fill_cache(bob, 16, 64 << 10);
+	fill_cache(alice, 2048, 1 << 10); /* more than go in one turn of the loop */
+	assert_ok(shmb_alloc(alice, 1 << 20, NULL, &block));
+	assert_int_equal(pool_session_status(bob).evictions, 1024);
+	assert_int_equal(info_of(BOB).bytes.used, 16 * (64 << 10));
+	assert_ok(shmb_free(alice, block.handle));
+	fill_cache(alice, 1024, 1 << 10);
+	assert_ok(shmb_alloc(alice, 2 << 20, &(shmb_alloc_options){.wait_ms = 600000}, &block));
+	assert_int_equal(info_of(ALICE).blocks.used, 1);
+	/* What he holds does not go, and then nothing does. */
+	refuse(alice, 64, SHMB_OOM_USER);
+	assert_int_equal(pool_session_status(bob).idle_blocks, 16);
+}
+
+/* Who waits for his quota gets what becomes idle meanwhile. */
+static void test_own_cache_becomes_idle(void **state)
+{
+	struct waiting waiting;
+	shmb_block block;
+
+	(void)state;
+	daemon_fixture_start(&fixture, "--size", "1M", "--quota", "user:1001:bytes=128K", NULL);
+	open_to_all();
+	shmb_session *alice = connect_as(ALICE);
+	assert_ok(shmb_alloc(alice, 128 << 10, NULL, &block));
+	assert_ok(shmb_cache(alice, block.handle));
+	begin(&waiting, alice, 128 << 10, 600000);
+	await_waiters(ALICE, 1);
+	assert_ok(shmb_free(alice, block.handle));
+	end(&waiting);
+	assert_int_equal(waiting.result, 0);
+	assert_int_equal(pool_session_status(alice).evictions, 1);
+}
+
+/* What is kept free for a user does not keep cache blocks: they go for others as where nothing is kept. */
+static void test_guarantee_and_cache(void **state)
+{
+	shmb_block block;
+
+	(void)state;
+	daemon_fixture_start(&fixture, "--size", "1M", "--guarantee", "user:1002=512K", NULL);
+	open_to_all();
+	shmb_session *alice = connect_as(ALICE), *carol = connect_as(BOB + 1);
+	fill_cache(carol, 4, 128 << 10);
+	refuse(alice, (512 << 10) + 1, SHMB_OOM_SEGMENT);
+	assert_int_equal(pool_session_status(alice).idle_blocks, 4); /* all of them would not do */
+	assert_ok(shmb_alloc(alice, 256 << 10, NULL, &block));
+	assert_int_equal(pool_session_status(alice).evictions, 2);
+	assert_ok(shmb_alloc(connect_as(BOB), 512 << 10, NULL, &block));
+	assert_int_equal(pool_session_status(alice).evictions, 2);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_at_once),      TEST(test_bytes_of_a_user), TEST(test_session),
-		TEST(test_charge_moves), TEST(test_orphan),          TEST(test_guarantee),
-		TEST(test_other_kinds),  TEST(test_clone),           TEST(test_waiting),
-		TEST(test_steps_aside),  TEST(test_overtaken),       TEST(test_dies_in_line),
-		TEST(test_restart),      TEST(test_refused_starts),  TEST(test_shrinks_for_who_waits),
+		TEST(test_at_once),
+		TEST(test_bytes_of_a_user),
+		TEST(test_session),
+		TEST(test_charge_moves),
+		TEST(test_orphan),
+		TEST(test_guarantee),
+		TEST(test_other_kinds),
+		TEST(test_clone),
+		TEST(test_waiting),
+		TEST(test_steps_aside),
+		TEST(test_overtaken),
+		TEST(test_dies_in_line),
+		TEST(test_restart),
+		TEST(test_refused_starts),
+		TEST(test_shrinks_for_who_waits),
+		TEST(test_own_cache_makes_room),
+		TEST(test_own_cache_becomes_idle),
+		TEST(test_guarantee_and_cache),
 	};
 
 	if (geteuid() != 0) {

@@ -26,6 +26,7 @@ struct customer {
 	struct account_waiter waiter;  /* first */
 	struct shop *shop, *next_shop; /* goes to the next one after the first */
 	unsigned served, timed_out, order;
+	unsigned makes_room; /* in so many of its turns; then there is a unit more */
 };
 
 static uv_loop_t loop;
@@ -41,13 +42,17 @@ static void join(struct customer *customer, struct shop *shop, uint32_t ms)
 	assert_int_equal(account_line_join(&lines, &shop->line, &customer->waiter, ms), 0);
 }
 
-static bool turn(struct account_waiter *waiter)
+static enum account_turn turn(struct account_waiter *waiter)
 {
 	struct customer *customer = (struct customer *)waiter;
 
 	assert_ptr_equal(customer->shop->line.first, waiter);
+	if (customer->makes_room) {
+		customer->shop->units += --customer->makes_room == 0;
+		return ACCOUNT_TURN_AGAIN;
+	}
 	if (!customer->shop->units)
-		return false;
+		return ACCOUNT_TURN_STAYS;
 	customer->shop->units--;
 	assert_true(account_line_leave(waiter));
 	customer->served++;
@@ -55,7 +60,7 @@ static bool turn(struct account_waiter *waiter)
 	if (customer->next_shop)
 		join(customer, customer->next_shop, 100000);
 	customer->next_shop = NULL;
-	return true;
+	return ACCOUNT_TURN_LEFT;
 }
 
 static void timed_out(struct account_waiter *waiter)
@@ -116,6 +121,27 @@ static void test_order(void **state)
 	for (size_t i = 0; i < CUSTOMERS; i++)
 		assert_int_equal(customers[i].order, i + 1);
 	assert_int_equal(shops[0].units, 3);
+	assert_int_equal(lines.count, 0);
+}
+
+/* Who makes room himself has a turn of the loop for each piece of that, and keeps nobody of another line waiting for all of them. */
+static void test_makes_room(void **state)
+{
+	(void)state;
+	customers[0].makes_room = 3;
+	join(&customers[0], &shops[0], 100000);
+	join(&customers[1], &shops[1], 100000);
+	shops[1].units = 1;
+	account_line_wake(&lines, &shops[1].line);
+	account_line_wake(&lines, &shops[0].line); /* it is looked at first */
+	uv_run(&loop, UV_RUN_NOWAIT);
+	assert_int_equal(customers[0].makes_room, 2);
+	assert_int_equal(served, 0);
+	uv_run(&loop, UV_RUN_NOWAIT);
+	assert_int_equal(customers[1].order, 1);
+	while (lines.due)
+		uv_run(&loop, UV_RUN_NOWAIT);
+	assert_int_equal(customers[0].order, 2);
 	assert_int_equal(lines.count, 0);
 }
 
@@ -229,8 +255,8 @@ static void test_full(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_order), TEST(test_leave), TEST(test_two_lines), TEST(test_set_aside),
-		TEST(test_time),  TEST(test_close), TEST(test_full),
+		TEST(test_order),     TEST(test_makes_room), TEST(test_leave), TEST(test_two_lines),
+		TEST(test_set_aside), TEST(test_time),       TEST(test_close), TEST(test_full),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

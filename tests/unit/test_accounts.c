@@ -234,10 +234,10 @@ static void test_limits(void **state)
 	accounts_uncharge_memory(&accounts, user, 1901, 10);
 }
 
-static bool never(struct account_waiter *waiter)
+static enum account_turn never(struct account_waiter *waiter)
 {
 	(void)waiter;
-	return false;
+	return ACCOUNT_TURN_STAYS;
 }
 
 static void test_set_aside(void **state)

@@ -176,7 +176,8 @@ static bool after(void *context)
 
 static enum eviction_result evict(uint64_t uid, unsigned count)
 {
-	enum eviction_result result = eviction_run(pool, uid, after, &count);
+	uint64_t left = pool->cache.blocks;
+	enum eviction_result result = eviction_run(pool, uid, &left, after, &count);
 
 	assert_true(cache_is_valid(&pool->cache));
 	return result;
@@ -364,7 +365,9 @@ static void test_waiters(void **state)
 	make_cached(busy);
 	served = 0;
 	assert_int_equal(demand_add(&waiter.demand, blocks / 2, 1), 0);
-	assert_int_equal(eviction_run(pool, CACHE_ANYBODY, after, &much), EVICTION_MORE);
+	uint64_t left = pool->cache.blocks;
+	assert_int_equal(eviction_run(pool, CACHE_ANYBODY, &left, after, &much), EVICTION_MORE);
+	assert_in_range(left, 1, blocks); /* what was tried counts */
 	eviction_begin(pool);
 	assert_int_equal(wait_queue_join(&pool->wait_queue, &waiter, 0), 0);
 	for (unsigned turns = 0; !served; turns++) {
