@@ -22,6 +22,7 @@
  */
 #include "eviction.h"
 
+#include <assert.h>
 #include <stddef.h>
 #include <string.h>
 
@@ -170,6 +171,7 @@ static void gather(struct batch *batch, uint64_t uid, unsigned most)
 {
 	struct victim *victim = batch->victims;
 
+	assert(most <= BATCH);
 	batch->count = 0;
 	batch->unknown = false;
 	while (batch->count < most && cache_take(&batch->pool->cache, uid, &victim->block, &victim->used)) {
@@ -222,7 +224,7 @@ enum eviction_result eviction_run(struct pool *pool, uint64_t uid, uint64_t *lef
 		look(&batch);
 		if (settle(&batch, enough, context, &budget))
 			return EVICTION_ENOUGH;
-		most = most < BATCH ? 2 * most : BATCH; /* where one does, the others need not be touched */
+		most = most < BATCH / 2 ? 2 * most : BATCH; /* where one does, the others need not be touched */
 	}
 	return *left ? EVICTION_MORE : EVICTION_NONE;
 }

@@ -320,6 +320,26 @@ static void test_trails(void **state)
 	assert_true(!is_there(a) && is_there(c));
 }
 
+/* The more pages there are, the more blocks are tried with one reading of them; never more than there is room for. */
+static void test_many_pages(void **state)
+{
+	(void)state;
+	open_page(1);
+	for (uint32_t pages = 1; pages < 4096; pages += 1 + pages / 3) {
+		unsigned blocks = 0;
+		for (; blocks < 200; blocks++)
+			make_idle(1, 0);
+		pool->dying.pages += pages - 1; /* so it is told; there is one to be read */
+		for (unsigned tries = 0; pool->cache.blocks; tries++) {
+			assert_in_range(tries, 0, blocks);
+			allowance_init(&pool->dying.for_memory, uv_hrtime());
+			evict(CACHE_ANYBODY, blocks);
+		}
+		pool->dying.pages -= pages - 1;
+		assert_int_equal(pool->block_count, 0);
+	}
+}
+
 static void test_clock(void **state)
 {
 	(void)state;
@@ -518,6 +538,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_what_is_held_stays, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_fair, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_trails, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_many_pages, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_clock, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_waiters, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_against_model, setup, teardown),
