@@ -60,6 +60,8 @@ struct mail *actor_perform(struct actor *actor, puppet_call *call)
 	}
 	puppet_await(&actor->puppet);
 	adrift_hear(actor->puppet.mail);
+	if (model.allocating)
+		adrift_look_for_evicted();
 	return actor->puppet.mail;
 }
 

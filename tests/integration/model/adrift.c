@@ -42,6 +42,17 @@ void adrift_look(void)
 		}
 }
 
+void adrift_look_for_evicted(void)
+{
+	for (int i = 0; i < KNOWN_BLOCKS; i++) {
+		if (!known_block_is_idle(&model.blocks[i]) || !is_gone(&model.blocks[i]))
+			continue;
+		MODEL_CHECK(model.allocating);
+		known_block_evict(&model.blocks[i]);
+		i = -1; /* another, which it held, may be idle by that, and gone as well */
+	}
+}
+
 void adrift_hear(const struct mail *mail)
 {
 	struct known_block *block = known_block_find(mail->handle.id), *to = known_block_find(mail->to.id);

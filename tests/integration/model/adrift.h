@@ -22,6 +22,12 @@ void adrift_look(void);
 /* Takes notice of what the answer to a call says: it may have come upon one that is gone. */
 void adrift_hear(const struct mail *mail);
 
+/*
+ * Takes notice of idle cache blocks that have gone: fails where that was not for an allocation. After that the names tell what they stand for now.
+ * Only where the model is alone are there cache blocks.
+ */
+void adrift_look_for_evicted(void);
+
 /* A collection has been made that began when all of this was known: they are gone, and its report fits. */
 void adrift_judge(const shmb_collection *collection);
 

@@ -28,6 +28,7 @@ static void compare_block(const struct known_block *block, const shmb_block_info
 	MODEL_EQUAL(info->owner, owner ? owner->session : 0);
 	MODEL_CHECK(strcmp(info->tag, block->tag) == 0);
 	MODEL_EQUAL(info->sealed, block->sealed);
+	MODEL_EQUAL(info->cached, block->cached);
 	known_block_check_metadata(block);
 }
 
@@ -165,6 +166,7 @@ static void compare_free(void)
 	} while (status.longest_free != expected && pool_session_now_ns() - started < PATIENCE_NS);
 	MODEL_EQUAL(status.longest_free, expected);
 	MODEL_EQUAL(status.free, MODEL_POOL - known_block_used());
+	MODEL_EQUAL(status.evictions, model.evicted);
 	MODEL_EQUAL(status.allocations - status.frees, known_block_count());
 }
 

@@ -105,7 +105,8 @@ static void end(struct known_block *block)
 
 void known_block_settle(struct known_block *block)
 {
-	if (!block->live || known_block_is_held(block) || block->names || block->tickets || block->links_to || block->ttl_ms)
+	if (!block->live || known_block_is_held(block) || block->names || block->tickets || block->links_to || block->ttl_ms ||
+	    block->cached)
 		return;
 	end(block);
 	known_link_drop_from(block);
@@ -126,6 +127,32 @@ void known_block_expire(struct known_block *block)
 	known_name_drop_all(block);
 	expected_events_add_block(SHMB_EVENT_BLOCK_EXPIRED, block);
 	block->ttl_ms = 0;
+	block->cached = false;
+	known_block_settle(block);
+}
+
+bool known_block_is_idle(const struct known_block *block)
+{
+	return block->live && block->cached && !known_block_is_held(block) && !block->tickets && !block->links_to;
+}
+
+unsigned known_block_count_cached(void)
+{
+	unsigned cached = 0;
+
+	for (int i = 0; i < KNOWN_BLOCKS; i++)
+		cached += model.blocks[i].live && model.blocks[i].cached;
+	return cached;
+}
+
+void known_block_evict(struct known_block *block)
+{
+	MODEL_CHECK(known_block_is_idle(block));
+	model.evicted++;
+	expected_events_add_block(SHMB_EVENT_BLOCK_EVICTED, block);
+	known_name_drop_all(block);
+	block->ttl_ms = 0;
+	block->cached = false;
 	known_block_settle(block);
 }
 

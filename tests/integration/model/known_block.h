@@ -18,7 +18,7 @@ struct known_block {
 	shmb_block block; /* of the last that was here, whether it lives or not; id 0: none was */
 	bool live;
 	char tag[SHMB_TAG_MAX + 1];
-	bool sealed;
+	bool sealed, cached;
 	size_t metadata_size;
 	uint8_t metadata[SHMB_METADATA_MAX];
 	uid_t uid;                   /* who allocated it */
@@ -58,7 +58,14 @@ void known_block_settle(struct known_block *block);
 /* The daemon has taken it away, with whatever holds it: only circles did. What only it held ends too. */
 void known_block_lose(struct known_block *block);
 
-/* Its time to live has passed: its names go. */
+/* Is it a cache block that nobody holds, and may go when memory is needed? */
+bool known_block_is_idle(const struct known_block *block);
+unsigned known_block_count_cached(void);
+
+/* So it has gone, with its names and its time to live. */
+void known_block_evict(struct known_block *block);
+
+/* Its time to live has passed: its names go, and nothing keeps it as a cache block. */
 void known_block_expire(struct known_block *block);
 
 /* Fails unless its metadata are what they should be. */

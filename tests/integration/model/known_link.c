@@ -82,7 +82,8 @@ void known_link_mark(bool out_reached[])
 
 	for (int i = 0; i < KNOWN_BLOCKS; i++) {
 		const struct known_block *block = &model.blocks[i];
-		out_reached[i] = block->live && (known_block_is_held(block) || block->names || block->tickets || block->ttl_ms);
+		out_reached[i] =
+			block->live && (known_block_is_held(block) || block->names || block->tickets || block->ttl_ms || block->cached);
 	}
 	while (more) {
 		more = false;

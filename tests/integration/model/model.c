@@ -65,6 +65,29 @@ void model_open(const struct model_script *script, int control)
 		actor_open(&model.actors[i]);
 }
 
+/* Cache blocks, the links of which go first. By the watcher, who may. */
+static void drop_cached(void)
+{
+	shmb_block held;
+
+	for (struct known_link *link; (link = known_link_any());) {
+		shmb_handle from = link->from->block.handle;
+		MODEL_CHECK(shmb_acquire(model.watcher, from, &held) == 0);
+		MODEL_CHECK(shmb_unlink(model.watcher, from, link->to->block.handle) == 0);
+		MODEL_CHECK(shmb_free(model.watcher, from) == 0);
+		known_link_drop(link);
+		rest_await();
+	}
+	for (int i = 0; i < KNOWN_BLOCKS; i++) {
+		if (!model.blocks[i].live || !model.blocks[i].cached)
+			continue;
+		MODEL_CHECK(shmb_remove(model.watcher, model.blocks[i].block.handle.id) == 0);
+		model.blocks[i].cached = false;
+		known_block_settle(&model.blocks[i]);
+	}
+	rest_await();
+}
+
 /* What lives without a session: names, tickets, times, and circles of links. By the watcher, who may. */
 static void take_apart(void)
 {
@@ -93,6 +116,7 @@ static void take_apart(void)
 	rest_await();
 	adrift_collect();
 	rest_await();
+	drop_cached();
 }
 
 void model_close(void)
@@ -133,9 +157,9 @@ void model_run(int control, const void *argument)
 			comparison_make();
 	}
 	printf("model %s: %u steps, %u done and %u refused, %u for want of memory; %" PRIu64 " blocks at once at most, %" PRIu64
-	       " and %" PRIu64 " collected, by itself and on request; %u daemons killed\n",
+	       " and %" PRIu64 " collected, by itself and on request, %" PRIu64 " evicted; %u daemons killed\n",
 	       model.script.prefix, model.script.steps, model.answers[0], model.answers[1] + model.refusals, model.refusals,
-	       model.most, model.collected[0], model.collected[1], model.deaths);
+	       model.most, model.collected[0], model.collected[1], model.evicted, model.deaths);
 	fflush(stdout);
 	model_close();
 }

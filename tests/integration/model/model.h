@@ -63,6 +63,8 @@ struct model {
 	struct known_link links[KNOWN_LINKS];
 	struct known_ticket tickets[KNOWN_TICKETS];
 
+	bool allocating;           /* the step wants memory: idle cache blocks may go */
+	uint64_t evicted;          /* so many have */
 	bool killing;              /* the daemon dies during the step, and another takes over */
 	unsigned step;             /* number */
 	const char *doing;         /* name of the step */

@@ -77,6 +77,7 @@ void rest_await(void)
 	for (;;) {
 		waits_hear();
 		adrift_look();
+		adrift_look_for_evicted();
 		MODEL_CHECK(shmb_get_status(model.watcher, &status) == 0);
 		if (model.script.alone ? counters_are_right(&status) && status.leases == leased() && !waits_are_due(&status)
 		                       : all_have_ended())

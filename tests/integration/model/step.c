@@ -55,6 +55,7 @@ void step_draw(void)
 		left -= weight;
 	}
 	model.doing = steps[i].name;
+	model.allocating = false;
 	MODEL_CHECK(actor);
 	steps[i].perform(actor);
 }

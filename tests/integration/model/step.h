@@ -10,6 +10,7 @@
 #include <stdbool.h>
 
 #include "shmbuddy.h"
+#include "tests/integration/model/puppet.h"
 
 struct actor;
 struct known_block;
@@ -33,6 +34,7 @@ struct mail;
 	X(abandon, 5, false)                                                                                                    \
 	X(collect, 3, true)                                                                                                     \
 	X(seal, 4, true)                                                                                                        \
+	X(cache, 8, true)                                                                                                       \
 	X(set_metadata, 6, true)                                                                                                \
 	X(resize, 16, true)                                                                                                     \
 	X(share, 10, true)                                                                                                      \
@@ -80,6 +82,9 @@ void step_check_refusal(const struct mail *mail);
 
 /* A buddy is a power of two of units, and lies at a multiple of its own size. */
 void step_check_place(const shmb_block *block, uint64_t alignment);
+
+/* Has the actor make a call that wants memory. A daemon that dies in the middle of an eviction may have taken some of the names only: it does not. */
+void step_allocate(struct actor *actor, puppet_call *call);
 
 /* A call of an allocation as the mail says. */
 void step_call_alloc(shmb_session **session, struct mail *mail);

@@ -40,6 +40,14 @@ void step_check_refusal(const struct mail *mail)
 	}
 }
 
+void step_allocate(struct actor *actor, puppet_call *call)
+{
+	for (int i = 0; i < KNOWN_BLOCKS; i++)
+		model.killing = model.killing && !(model.blocks[i].live && model.blocks[i].cached);
+	model.allocating = true;
+	actor_perform(actor, call);
+}
+
 void step_call_alloc(shmb_session **session, struct mail *mail)
 {
 	mail->alloc.name = mail->named ? mail->name : NULL;
@@ -106,7 +114,7 @@ void step_alloc(struct actor *actor)
 	mail->named = name;
 	if (name)
 		known_name_text(name, mail->name);
-	actor_perform(actor, step_call_alloc);
+	step_allocate(actor, step_call_alloc);
 	step_take_allocated(actor, name);
 }
 
@@ -128,7 +136,7 @@ void step_alloc_batch(struct actor *actor)
 	for (size_t i = 0; i < mail->count; i++)
 		mail->sizes[i] = draw_size();
 	snprintf(mail->tag, sizeof mail->tag, "batch");
-	actor_perform(actor, call_alloc_batch);
+	step_allocate(actor, call_alloc_batch);
 	if (actor->read_only) {
 		step_judge(mail, -SHMB_E_READ_ONLY);
 		return;

@@ -100,7 +100,7 @@ void step_race(struct actor *actor)
 	struct actor *other = actor_idle();
 
 	if (!block || !block->live || other == actor || known_block_holds(block, actor) != 1 || block->names || block->tickets ||
-	    block->links_to || block->ttl_ms || known_link_begins(block))
+	    block->links_to || block->ttl_ms || block->cached || known_link_begins(block))
 		return;
 	for (int i = 0; i < ACTORS; i++)
 		if (&model.actors[i] != actor && known_block_holds(block, &model.actors[i]))
@@ -136,7 +136,7 @@ static int judge_removal(const struct known_block *block, const struct actor *ac
 		return -SHMB_E_READ_ONLY;
 	if (known_block_is_held(block) || block->links_to || block->tickets)
 		return -SHMB_E_IN_USE;
-	if (block->ttl_ms && !model_may(actor, block->uid))
+	if ((block->ttl_ms || block->cached) && !model_may(actor, block->uid))
 		return -SHMB_E_DENIED;
 	for (int i = 0; i < KNOWN_NAMES; i++)
 		if (model.names[i].block == block && !model_may(actor, model.names[i].uid))
@@ -161,5 +161,6 @@ void step_remove(struct actor *actor)
 		return;
 	known_name_drop_all(block);
 	block->ttl_ms = 0;
+	block->cached = false;
 	known_block_settle(block);
 }

@@ -4,7 +4,11 @@
 
 #include "tests/integration/model/model.h"
 #include "tests/integration/model/step.h"
+#include "tests/integration/model/waits.h"
 #include "tests/support/pattern.h"
+
+/* So long there are cache blocks, and then nobody makes any, so that others can wait for memory. */
+#define CACHE_STEPS 4000
 
 static int judge_change(const struct known_block *block, const struct actor *actor)
 {
@@ -31,6 +35,31 @@ void step_seal(struct actor *actor)
 	step_judge(mail, expected == -SHMB_E_SEALED ? 0 : expected); /* as it is wanted */
 	if (!expected)
 		block->sealed = true;
+}
+
+static void call_cache(shmb_session **session, struct mail *mail)
+{
+	mail->result = shmb_cache(*session, mail->handle);
+}
+
+/* Not while somebody waits for memory: whatever is idle would go then, at any time. */
+void step_cache(struct actor *actor)
+{
+	struct known_block *block = model_one_in(8) ? known_block_any() : known_block_of(actor);
+	struct mail *mail = actor_mail(actor);
+
+	if (!block || waits_for_memory_is_there() || !model.script.alone || model.step / CACHE_STEPS % 2)
+		return;
+	mail->handle = block->block.handle;
+	actor_perform(actor, call_cache);
+	int expected = judge_change(block, actor);
+	if (expected == -SHMB_E_SEALED)
+		expected = 0;
+	if (!expected && !model_may(actor, block->uid))
+		expected = -SHMB_E_DENIED;
+	step_judge(mail, expected);
+	if (!expected)
+		block->sealed = block->cached = true;
 }
 
 static void call_set_metadata(shmb_session **session, struct mail *mail)
@@ -141,7 +170,7 @@ void step_resize(struct actor *actor)
 	mail->size = 1 + model_below(model_one_in(2) ? block->block.size : 3 * block->block.size);
 	if (block->live)
 		step_expect_bytes(mail, block);
-	actor_perform(actor, call_resize);
+	step_allocate(actor, call_resize);
 	int expected = judge_change(block, actor);
 	if (!expected && mail->size < block->block.size && !may_shrink(block, actor, mail->size))
 		expected = -SHMB_E_IN_USE;

@@ -159,7 +159,7 @@ void step_wait_for_memory(struct actor *actor)
 	struct mail *mail = actor_mail(actor);
 
 	if (!waits_has_room() || waits_for_memory_is_there() || !model.script.alone ||
-	    known_block_count() + ACTORS > KNOWN_BLOCKS)
+	    known_block_count() + ACTORS > KNOWN_BLOCKS || known_block_count_cached())
 		return;
 	if (model_one_in(3))
 		name = &model.names[KNOWN_NAMES_AWAITED + model_below(KNOWN_NAMES - KNOWN_NAMES_AWAITED)];
