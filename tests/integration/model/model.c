@@ -70,6 +70,8 @@ static void drop_cached(void)
 {
 	shmb_block held;
 
+	adrift_collect(); /* circles would go by themselves meanwhile */
+	rest_await();
 	for (struct known_link *link; (link = known_link_any());) {
 		shmb_handle from = link->from->block.handle;
 		MODEL_CHECK(shmb_acquire(model.watcher, from, &held) == 0);

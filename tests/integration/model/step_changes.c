@@ -57,6 +57,8 @@ void step_cache(struct actor *actor)
 		expected = 0;
 	if (!expected && !model_may(actor, block->uid))
 		expected = -SHMB_E_DENIED;
+	if (!expected && known_link_begins(block))
+		expected = -SHMB_E_IN_USE;
 	step_judge(mail, expected);
 	if (!expected)
 		block->sealed = block->cached = true;

@@ -29,6 +29,8 @@ void step_link(struct actor *actor)
 	                                : step_judge_hold(from, actor);
 	if (!expected)
 		expected = step_judge_hold(to, actor);
+	if (!expected && from->cached)
+		expected = -SHMB_E_SEALED;
 	step_judge(mail, expected);
 	if (!expected && !known_link_find(from, to))
 		MODEL_CHECK(known_link_add(from, to));
@@ -85,8 +87,8 @@ void step_abandon(struct actor *actor)
 	struct known_block *one = known_block_of(actor), *other = known_block_of(actor);
 	struct mail *mail = actor_mail(actor);
 
-	if (actor->read_only || !one || !other || one == other || known_link_count() + 2 > KNOWN_LINKS ||
-	    !known_block_holds(one, actor) || !known_block_holds(other, actor))
+	if (actor->read_only || !one || !other || one == other || one->cached || other->cached ||
+	    known_link_count() + 2 > KNOWN_LINKS || !known_block_holds(one, actor) || !known_block_holds(other, actor))
 		return;
 	mail->handle = one->block.handle;
 	mail->to = other->block.handle;
