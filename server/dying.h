@@ -55,9 +55,6 @@ void dying_deinit(struct dying *dying);
  */
 void dying_begin(struct pool *pool, uint32_t block);
 
-/* The end of a block that nobody holds, for certain: one store, and its memory is there for the next. It is in no list. */
-void dying_free(struct pool *pool, uint32_t block);
-
 /*
  * A DYING block that a session asks for, now: it is an orphan from now on if it is held, or if there is no allowance to find out; else it is
  * freed. The session's own page is read first.

@@ -41,9 +41,10 @@ static int check(struct request *request, const Shmbuddy__V1__Handle *from, cons
 	if (!from || !to || from->id == to->id)
 		return ERROR_INVALID_ARGUMENT;
 	const struct handle ends[] = {handle_of(from), handle_of(to)};
-	int error = lifetime_check_held(request->slot.session, &ends[0]);
+	struct session *session = request->slot.session;
+	int error = lifetime_check_held(session, &ends[0]);
 	if (!error)
-		error = both ? lifetime_check_held(request->slot.session, &ends[1]) : lifetime_find_block(request->pool, &ends[1]);
+		error = both ? lifetime_check_held(session, &ends[1]) : lifetime_find_to_acquire(session, &ends[1]);
 	return error;
 }
 

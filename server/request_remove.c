@@ -20,7 +20,7 @@ static int check(const struct request *request, const struct handle *handle)
 	struct pool *pool = request->pool;
 	uint32_t uid = request->slot.session->record->uid;
 
-	int error = lifetime_find_block(pool, handle);
+	int error = lifetime_find_to_acquire(request->slot.session, handle);
 
 	if (error)
 		return error == ERROR_STALE_HANDLE ? ERROR_NO_SUCH_BLOCK : error;

@@ -272,6 +272,54 @@ static void test_through_restarts(void **state)
 	finish_all();
 }
 
+static void get_page(shmb_session *session, shmb_handle handle)
+{
+	shmb_block block;
+
+	for (unsigned i = 0; i < BEFORE_A_PAGE; i++) {
+		assert_ok(shmb_acquire(session, handle, &block));
+		assert_ok(shmb_free(session, handle));
+	}
+}
+
+/* A block that is dying, and perhaps looked at just now, though a page holds it: whatever is asked about it, it is there. */
+static void test_asked_while_dying(void **state)
+{
+	shmb_session *owner = pool_session_open(&fixture), *reader = pool_session_open(&fixture), *others[60];
+	shmb_block mine, block, held;
+	shmb_holder_info *holders;
+	size_t count;
+
+	(void)state;
+	assert_ok(shmb_alloc(reader, 100, NULL, &mine));
+	/* The more pages there are, the longer a look takes, and the rarer it is. */
+	for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
+		others[i] = pool_session_open(&fixture);
+		get_page(others[i], mine.handle);
+	}
+	for (unsigned i = 0; i < 300; i++) {
+		assert_ok(shmb_alloc(owner, 100, &(shmb_alloc_options){.name = "dying"}, &block));
+		assert_ok(shmb_lookup(reader, "dying", &held));
+		assert_ok(shmb_free(owner, block.handle));
+		assert_ok(shmb_unpublish(owner, "dying"));
+		if (i % 3 == 0) {
+			assert_refused(shmb_unlink(reader, mine.handle, held.handle), NO_SUCH_LINK);
+		} else if (i % 3 == 1) {
+			assert_refused(shmb_remove(owner, held.handle.id), IN_USE);
+		} else {
+			assert_ok(shmb_list_holders(owner, held.handle.id, &holders, &count));
+			free(holders);
+			/* By a lookup's request at first, and by the page then. */
+			assert_int_equal(count, 1);
+		}
+		assert_ok(shmb_free(reader, held.handle));
+	}
+	for (size_t i = 0; i < sizeof others / sizeof others[0]; i++)
+		shmb_close(others[i]);
+	shmb_close(owner);
+	shmb_close(reader);
+}
+
 /* A block that nobody is known to hold but a page. */
 static void test_orphan(void **state)
 {
@@ -521,9 +569,16 @@ static void test_not_told(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_at_random), TEST(test_through_restarts), TEST(test_orphan),
-		TEST(test_death),     TEST(test_full_page),        TEST(test_pages_go_with_the_pool),
-		TEST(test_lost_page), TEST(test_strays),           TEST(test_not_told),
+		TEST(test_at_random),
+		TEST(test_through_restarts),
+		TEST(test_orphan),
+		TEST(test_asked_while_dying),
+		TEST(test_death),
+		TEST(test_full_page),
+		TEST(test_pages_go_with_the_pool),
+		TEST(test_lost_page),
+		TEST(test_strays),
+		TEST(test_not_told),
 	};
 
 	return cmocka_run_group_tests_name("holds", tests, NULL, NULL);
