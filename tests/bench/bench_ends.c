@@ -21,6 +21,7 @@
 #include "tests/support/client_process.h"
 #include "tests/support/daemon_fixture.h"
 #include "tests/support/pool_session.h"
+#include "tests/support/raw_request.h"
 #include "tests/support/raw_session.h"
 
 #define OK SHMBUDDY__V1__STATUS__OK
@@ -119,7 +120,7 @@ static Shmbuddy__V1__Request *acquire(unsigned n)
 	static Shmbuddy__V1__Handle handle;
 
 	handle = wire(blocks[n].handle);
-	return raw_session_acquire_request(&handle);
+	return raw_request_acquire(&handle);
 }
 
 static Shmbuddy__V1__Request *publish(unsigned n)
@@ -129,7 +130,7 @@ static Shmbuddy__V1__Request *publish(unsigned n)
 
 	handle = wire(blocks[0].handle);
 	snprintf(name, sizeof name, "name %u", n);
-	return raw_session_publish_request(&handle, name);
+	return raw_request_publish(&handle, name);
 }
 
 static Shmbuddy__V1__Request *link_chain(unsigned n)
@@ -138,7 +139,7 @@ static Shmbuddy__V1__Request *link_chain(unsigned n)
 
 	from = wire(blocks[n].handle);
 	to = wire(blocks[n + 1].handle);
-	return raw_session_link_request(&from, &to);
+	return raw_request_link(&from, &to);
 }
 
 static Shmbuddy__V1__Request *link_star(unsigned n)
@@ -147,7 +148,7 @@ static Shmbuddy__V1__Request *link_star(unsigned n)
 
 	from = wire(blocks[0].handle);
 	to = wire(blocks[n + 1].handle);
-	return raw_session_link_request(&from, &to);
+	return raw_request_link(&from, &to);
 }
 
 static void hold_references(int control, const void *argument)
@@ -218,14 +219,10 @@ static void names(bool expire)
 		assert_ok(shmb_renew(session, blocks[0].handle, 1));
 	} else {
 		/* Who asks waits until it is done; so its ping comes behind. */
-		Shmbuddy__V1__Request request = SHMBUDDY__V1__REQUEST__INIT;
-		Shmbuddy__V1__Remove body = SHMBUDDY__V1__REMOVE__INIT;
-		body.handle = (Shmbuddy__V1__Handle *)(uintptr_t)&handle;
-		request.operation_case = SHMBUDDY__V1__REQUEST__OPERATION_REMOVE;
-		request.remove = &body;
-		request.slot = 0;
-		request.sequence = ++filler.sequence;
-		assert_int_equal(raw_client_send_request(&filler.client, &request), 0);
+		Shmbuddy__V1__Request *request = raw_request_remove(&handle);
+		request->slot = 0;
+		request->sequence = ++filler.sequence;
+		assert_int_equal(raw_client_send_request(&filler.client, request), 0);
 	}
 	ping(expire ? "a block with as many names has expired" : "a block with as many names is removed", is_empty);
 	raw_session_close(&filler);

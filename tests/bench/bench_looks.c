@@ -21,6 +21,7 @@
 #include "tests/bench/samples.h"
 #include "tests/support/client_process.h"
 #include "tests/support/daemon_fixture.h"
+#include "tests/support/raw_request.h"
 #include "tests/support/raw_session.h"
 
 #define SESSIONS 1000
@@ -37,7 +38,7 @@ static struct client_process attacker = {.control = -1};
 
 static Shmbuddy__V1__Request *take_and_let_go(unsigned n)
 {
-	return n % 2 ? raw_session_free_request(&block) : raw_session_acquire_request(&block);
+	return n % 2 ? raw_request_free(&block) : raw_request_acquire(&block);
 }
 
 static Shmbuddy__V1__Request *list_holders(unsigned n)
@@ -57,7 +58,7 @@ static Shmbuddy__V1__Request *list_holders(unsigned n)
 static Shmbuddy__V1__Request *allocate_in_vain(unsigned n)
 {
 	(void)n;
-	return raw_session_allocate_request(2 * PART, NULL); /* all of it */
+	return raw_request_allocate(2 * PART, NULL); /* all of it */
 }
 
 static const struct attack {

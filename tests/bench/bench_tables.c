@@ -17,6 +17,7 @@
 #include "tests/bench/samples.h"
 #include "tests/support/daemon_fixture.h"
 #include "tests/support/pattern.h"
+#include "tests/support/raw_request.h"
 #include "tests/support/raw_session.h"
 
 #define OK SHMBUDDY__V1__STATUS__OK
@@ -41,13 +42,13 @@ static Shmbuddy__V1__Request *publish(unsigned n)
 	static char name[32];
 
 	snprintf(name, sizeof name, "camera/left/%u", n);
-	return raw_session_publish_request(&blocks[n % FEW], name);
+	return raw_request_publish(&blocks[n % FEW], name);
 }
 
 /* Of a ring: each block holds the next. */
 static Shmbuddy__V1__Request *link_next(unsigned n)
 {
-	return raw_session_link_request(&blocks[n], &blocks[n + 1]);
+	return raw_request_link(&blocks[n], &blocks[n + 1]);
 }
 
 static void name_pair(unsigned there)
@@ -63,8 +64,8 @@ static void link_pair(unsigned there)
 {
 	unsigned n = (unsigned)pattern_below(&random_state, there);
 
-	assert_int_equal(raw_session_call(&raw, raw_session_unlink_request(&blocks[n], &blocks[n + 1])), OK);
-	assert_int_equal(raw_session_call(&raw, raw_session_link_request(&blocks[n], &blocks[n + 1])), OK);
+	assert_int_equal(raw_session_call(&raw, raw_request_unlink(&blocks[n], &blocks[n + 1])), OK);
+	assert_int_equal(raw_session_call(&raw, raw_request_link(&blocks[n], &blocks[n + 1])), OK);
 }
 
 static struct cost measure_pairs(void (*pair)(unsigned there), unsigned there)

@@ -17,6 +17,7 @@
 #include "tests/bench/daemon_cost.h"
 #include "tests/bench/samples.h"
 #include "tests/support/daemon_fixture.h"
+#include "tests/support/raw_request.h"
 #include "tests/support/raw_session.h"
 
 #define OK SHMBUDDY__V1__STATUS__OK
@@ -49,7 +50,7 @@ static void post_all(uint64_t sequence, Shmbuddy__V1__Request *(*request)(unsign
 
 static Shmbuddy__V1__Request *want_all(unsigned n)
 {
-	Shmbuddy__V1__Request *request = raw_session_allocate_request(POOL, NULL);
+	Shmbuddy__V1__Request *request = raw_request_allocate(POOL, NULL);
 
 	(void)n;
 	request->allocate->wait_ms = WAIT_MS;
@@ -58,7 +59,7 @@ static Shmbuddy__V1__Request *want_all(unsigned n)
 
 static Shmbuddy__V1__Request *want_name(const char *name)
 {
-	Shmbuddy__V1__Request *request = raw_session_lookup_request(name);
+	Shmbuddy__V1__Request *request = raw_request_lookup(name);
 
 	request->lookup->wait_ms = WAIT_MS;
 	return request;

@@ -28,6 +28,7 @@
 #include "tests/support/daemon_fixture.h"
 #include "tests/support/pattern.h"
 #include "tests/support/pool_session.h"
+#include "tests/support/raw_request.h"
 #include "tests/support/raw_session.h"
 #include "tests/support/recount.h"
 
@@ -634,43 +635,7 @@ static void test_in_use(void **state)
 
 /* ---- Word by word ----------------------------------------------------------------------------------------------- */
 
-#define REQUEST(field, NAME, message)                                                                                       \
-	static Shmbuddy__V1__Request request;                                                                                   \
-	request = (Shmbuddy__V1__Request)SHMBUDDY__V1__REQUEST__INIT;                                                           \
-	request.operation_case = SHMBUDDY__V1__REQUEST__OPERATION_##NAME;                                                       \
-	request.field = &(message)
-
-static Shmbuddy__V1__Request *seal_request(Shmbuddy__V1__Handle *handle)
-{
-	static Shmbuddy__V1__Seal seal;
-	REQUEST(seal, SEAL, seal);
-	seal = (Shmbuddy__V1__Seal)SHMBUDDY__V1__SEAL__INIT;
-	seal.handle = handle;
-	return &request;
-}
-
-static Shmbuddy__V1__Request *resize_request(Shmbuddy__V1__Handle *handle, uint64_t size)
-{
-	static Shmbuddy__V1__Resize resizes[2];
-	static unsigned next;
-	Shmbuddy__V1__Resize *resize_one = &resizes[next++ % 2];
-	REQUEST(resize, RESIZE, *resize_one);
-	*resize_one = (Shmbuddy__V1__Resize)SHMBUDDY__V1__RESIZE__INIT;
-	resize_one->handle = handle;
-	resize_one->size = size;
-	return &request;
-}
-
-static Shmbuddy__V1__Request *metadata_request(Shmbuddy__V1__Handle *handle, size_t size)
-{
-	static uint8_t bytes[2 * SHMB_METADATA_MAX];
-	static Shmbuddy__V1__SetMetadata set;
-	REQUEST(set_metadata, SET_METADATA, set);
-	set = (Shmbuddy__V1__SetMetadata)SHMBUDDY__V1__SET_METADATA__INIT;
-	set.handle = handle;
-	set.metadata = (ProtobufCBinaryData){size, bytes};
-	return &request;
-}
+static const uint8_t metadata_bytes[SHMB_METADATA_MAX + 1];
 
 static void open_raw(void)
 {
@@ -686,21 +651,22 @@ static void test_bad_requests(void **state)
 	(void)state;
 	start();
 	open_raw();
-	assert_int_equal(raw_session_call(&raw, seal_request(NULL)), SHMB_E_INVALID_ARGUMENT);
-	assert_int_equal(raw_session_call(&raw, metadata_request(NULL, 5)), SHMB_E_INVALID_ARGUMENT);
-	assert_int_equal(raw_session_call(&raw, metadata_request(&raw_block, SHMB_METADATA_MAX + 1)), SHMB_E_INVALID_ARGUMENT);
-	assert_int_equal(raw_session_call(&raw, resize_request(NULL, 5)), SHMB_E_INVALID_ARGUMENT);
-	assert_int_equal(raw_session_call(&raw, resize_request(&raw_block, 0)), SHMB_E_INVALID_ARGUMENT);
-	assert_int_equal(raw_session_call(&raw, resize_request(&raw_block, UINT64_MAX)), SHMB_E_OUT_OF_MEMORY);
-	request = raw_session_allocate_request(64, NULL);
-	request->allocate->metadata = metadata_request(NULL, SHMB_METADATA_MAX + 1)->set_metadata->metadata;
+	assert_int_equal(raw_session_call(&raw, raw_request_seal(NULL)), SHMB_E_INVALID_ARGUMENT);
+	assert_int_equal(raw_session_call(&raw, raw_request_set_metadata(NULL, metadata_bytes, 5)), SHMB_E_INVALID_ARGUMENT);
+	assert_int_equal(raw_session_call(&raw, raw_request_set_metadata(&raw_block, metadata_bytes, sizeof metadata_bytes)),
+	                 SHMB_E_INVALID_ARGUMENT);
+	assert_int_equal(raw_session_call(&raw, raw_request_resize(NULL, 5)), SHMB_E_INVALID_ARGUMENT);
+	assert_int_equal(raw_session_call(&raw, raw_request_resize(&raw_block, 0)), SHMB_E_INVALID_ARGUMENT);
+	assert_int_equal(raw_session_call(&raw, raw_request_resize(&raw_block, UINT64_MAX)), SHMB_E_OUT_OF_MEMORY);
+	request = raw_request_allocate(64, NULL);
+	request->allocate->metadata = (ProtobufCBinaryData){sizeof metadata_bytes, (uint8_t *)(uintptr_t)metadata_bytes};
 	assert_int_equal(raw_session_call(&raw, request), SHMB_E_INVALID_ARGUMENT);
 	Shmbuddy__V1__Handle wrong = raw_block;
 	wrong.index = UINT32_MAX;
-	assert_int_equal(raw_session_call(&raw, seal_request(&wrong)), SHMB_E_STALE_HANDLE);
+	assert_int_equal(raw_session_call(&raw, raw_request_seal(&wrong)), SHMB_E_STALE_HANDLE);
 	wrong = raw_block;
 	wrong.incarnation++;
-	assert_int_equal(raw_session_call(&raw, resize_request(&wrong, 5)), SHMB_E_OTHER_POOL);
+	assert_int_equal(raw_session_call(&raw, raw_request_resize(&wrong, 5)), SHMB_E_OTHER_POOL);
 	recount();
 	raw_session_close(&raw);
 }
@@ -713,10 +679,10 @@ static void test_what_a_reply_says(void **state)
 	(void)state;
 	start();
 	open_raw();
-	assert_int_equal(raw_session_call(&raw, metadata_request(&raw_block, 77)), 0);
-	assert_int_equal(raw_session_call(&raw, seal_request(&raw_block)), 0);
+	assert_int_equal(raw_session_call(&raw, raw_request_set_metadata(&raw_block, metadata_bytes, 77)), 0);
+	assert_int_equal(raw_session_call(&raw, raw_request_seal(&raw_block)), 0);
 	for (int again = 0; again < 2; again++) {
-		reply = raw_session_send(&raw, 3, 1, raw_session_acquire_request(&raw_block));
+		reply = raw_session_send(&raw, 3, 1, raw_request_acquire(&raw_block));
 		assert_int_equal(reply->result_case, SHMBUDDY__V1__REPLY__RESULT_BLOCK);
 		assert_true(reply->block->sealed && reply->block->metadata.len == 77);
 		shmbuddy__v1__reply__free_unpacked(reply, NULL);
@@ -738,7 +704,7 @@ static void grow_while(Shmbuddy__V1__Request *meanwhile, Shmbuddy__V1__Reply **o
 {
 	uint8_t frames[1024];
 	Shmbuddy__V1__Reply *reply;
-	size_t size = add_frame(frames, 0, 5, resize_request(&raw_block, POOL / 2));
+	size_t size = add_frame(frames, 0, 5, raw_request_resize(&raw_block, POOL / 2));
 
 	size = add_frame(frames, size, 6, meanwhile);
 	assert_int_equal(raw_client_send_bytes(&raw.client, frames, size), 0);
@@ -755,19 +721,23 @@ enum { GONE, SEALED, SMALLER, LARGER, WITHIN, CASES };
 static void test_changes_while_committing(void **state)
 {
 	static const int expected[CASES] = {SHMB_E_STALE_HANDLE, SHMB_E_SEALED};
+	static const uint64_t sizes[CASES] = {[SMALLER] = 100, [LARGER] = 100000, [WITHIN] = 65535};
 
 	(void)state;
 	for (int i = 0; i < CASES; i++) {
 		Shmbuddy__V1__Reply *reply;
 		start();
 		open_raw();
-		Shmbuddy__V1__Request *meanwhile[CASES] = {raw_session_free_request(&raw_block), seal_request(&raw_block)};
+		Shmbuddy__V1__Request meanwhile = i == GONE     ? *raw_request_free(&raw_block)
+		                                  : i == SEALED ? *raw_request_seal(&raw_block)
+		                                                : *raw_request_resize(&raw_block, sizes[i]);
+		Shmbuddy__V1__Resize resize;
 		if (i >= SMALLER) {
-			static const uint64_t sizes[CASES] = {[SMALLER] = 100, [LARGER] = 100000, [WITHIN] = 65535};
-			meanwhile[i] = resize_request(&raw_block, sizes[i]);
+			/* The growth is a resize too. */
+			resize = *meanwhile.resize;
+			meanwhile.resize = &resize;
 		}
-		Shmbuddy__V1__Request copy = *meanwhile[i];
-		grow_while(&copy, &reply);
+		grow_while(&meanwhile, &reply);
 		assert_int_equal(reply->status, expected[i]);
 		if (!expected[i]) {
 			assert_int_equal(reply->resized->block->size, POOL / 2);
@@ -792,7 +762,7 @@ static void test_death_while_growing(void **state)
 	start();
 	for (int i = 0; i < 10; i++) {
 		open_raw();
-		request = resize_request(&raw_block, POOL);
+		request = raw_request_resize(&raw_block, POOL);
 		request->slot = 5;
 		request->sequence = 1;
 		assert_int_equal(raw_client_send_request(&raw.client, request), 0);
@@ -810,14 +780,14 @@ static void test_kill_while_growing(void **state)
 	(void)state;
 	start();
 	open_raw();
-	Shmbuddy__V1__Request *request = resize_request(&raw_block, POOL);
+	Shmbuddy__V1__Request *request = raw_request_resize(&raw_block, POOL);
 	request->slot = 5;
 	request->sequence = 1;
 	assert_int_equal(raw_client_send_request(&raw.client, request), 0);
 	restart();
 	assert_int_equal(raw_session_resume(&raw, fixture.socket_path), 0);
 	for (int again = 0; again < 2; again++) {
-		reply = raw_session_send(&raw, 5, 1, resize_request(&raw_block, POOL));
+		reply = raw_session_send(&raw, 5, 1, raw_request_resize(&raw_block, POOL));
 		assert_int_equal(reply->result_case, SHMBUDDY__V1__REPLY__RESULT_RESIZED);
 		assert_true(reply->resized->block->size == POOL && !reply->resized->moved);
 		shmbuddy__v1__reply__free_unpacked(reply, NULL);

@@ -23,6 +23,7 @@
 #include "tests/support/daemon_fixture.h"
 #include "tests/support/pattern.h"
 #include "tests/support/pool_session.h"
+#include "tests/support/raw_request.h"
 #include "tests/support/raw_session.h"
 
 #define POOL (UINT64_C(16) << 20)
@@ -517,27 +518,9 @@ static int tear_down_raw(void **state)
 	return tear_down(state);
 }
 
-static Shmbuddy__V1__Request *request_clone(uint64_t *ids, size_t id_count, uint32_t *indexes, size_t index_count,
-                                            uint32_t incarnation)
-{
-	static Shmbuddy__V1__Clone message;
-	static Shmbuddy__V1__Request request;
-
-	message = (Shmbuddy__V1__Clone)SHMBUDDY__V1__CLONE__INIT;
-	message.id = ids;
-	message.n_id = id_count;
-	message.index = indexes;
-	message.n_index = index_count;
-	message.incarnation = incarnation;
-	request = (Shmbuddy__V1__Request)SHMBUDDY__V1__REQUEST__INIT;
-	request.operation_case = SHMBUDDY__V1__REQUEST__OPERATION_CLONE;
-	request.clone = &message;
-	return &request;
-}
-
 static void clone_raw(uint64_t sequence)
 {
-	Shmbuddy__V1__Reply *reply = raw_session_send(&raw_parent, 1, sequence, request_clone(NULL, 0, NULL, 0, 0));
+	Shmbuddy__V1__Reply *reply = raw_session_send(&raw_parent, 1, sequence, raw_request_clone(0, NULL, 0, NULL, 0));
 
 	assert_int_equal(reply->status, OK);
 	raw_child.number = reply->clone_token->session;
@@ -617,17 +600,15 @@ static void test_requests(void **state)
 {
 	uint64_t ids[505] = {0};
 	uint32_t indexes[505] = {0};
-	Shmbuddy__V1__EndSession end = SHMBUDDY__V1__END_SESSION__INIT;
-	Shmbuddy__V1__Request request = SHMBUDDY__V1__REQUEST__INIT;
 	uint8_t token[sizeof raw_child.token];
 
 	(void)state;
 	raw_session_open(&raw_parent, fixture.socket_path, SHMBUDDY__V1__ACCESS__ACCESS_READ_WRITE);
-	assert_int_equal(raw_session_call(&raw_parent, request_clone(ids, 2, indexes, 1, raw_parent.incarnation)),
+	assert_int_equal(raw_session_call(&raw_parent, raw_request_clone(raw_parent.incarnation, ids, 2, indexes, 1)),
 	                 SHMBUDDY__V1__STATUS__INVALID_ARGUMENT);
-	assert_int_equal(raw_session_call(&raw_parent, request_clone(ids, 505, indexes, 505, raw_parent.incarnation)),
+	assert_int_equal(raw_session_call(&raw_parent, raw_request_clone(raw_parent.incarnation, ids, 505, indexes, 505)),
 	                 SHMBUDDY__V1__STATUS__INVALID_ARGUMENT);
-	assert_int_equal(raw_session_call(&raw_parent, request_clone(ids, 1, indexes, 1, raw_parent.incarnation + 1)),
+	assert_int_equal(raw_session_call(&raw_parent, raw_request_clone(raw_parent.incarnation + 1, ids, 1, indexes, 1)),
 	                 SHMBUDDY__V1__STATUS__OTHER_POOL);
 	assert_int_equal(pool_session_status(session).clients, 2);
 	/* Sent again it makes no other clone; and once that has ended it says so. */
@@ -640,11 +621,8 @@ static void test_requests(void **state)
 	assert_int_equal(raw_session_resume(&raw_parent, fixture.socket_path), OK);
 	clone_raw(1);
 	assert_memory_equal(token, raw_child.token, sizeof token);
-	end.session = raw_child.number;
-	request.operation_case = SHMBUDDY__V1__REQUEST__OPERATION_END_SESSION;
-	request.end_session = &end;
-	assert_int_equal(raw_session_call(&raw_parent, &request), OK);
-	Shmbuddy__V1__Reply *reply = raw_session_send(&raw_parent, 1, 1, request_clone(NULL, 0, NULL, 0, 0));
+	assert_int_equal(raw_session_call(&raw_parent, raw_request_end_session(raw_child.number)), OK);
+	Shmbuddy__V1__Reply *reply = raw_session_send(&raw_parent, 1, 1, raw_request_clone(0, NULL, 0, NULL, 0));
 	assert_int_equal(reply->status, SHMBUDDY__V1__STATUS__LIMIT);
 	shmbuddy__v1__reply__free_unpacked(reply, NULL);
 	pool_session_await_clients(session, 2);

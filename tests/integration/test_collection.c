@@ -25,6 +25,7 @@
 #include "tests/support/daemon_fixture.h"
 #include "tests/support/pattern.h"
 #include "tests/support/pool_session.h"
+#include "tests/support/raw_request.h"
 #include "tests/support/raw_session.h"
 
 #define POOL (UINT64_C(1) << 20)
@@ -565,14 +566,11 @@ static void test_races(void **state)
 
 static void ask(struct raw_session *raw, unsigned slot, uint64_t sequence)
 {
-	Shmbuddy__V1__Collect message = SHMBUDDY__V1__COLLECT__INIT;
-	Shmbuddy__V1__Request request = SHMBUDDY__V1__REQUEST__INIT;
+	Shmbuddy__V1__Request *request = raw_request_collect();
 
-	request.operation_case = SHMBUDDY__V1__REQUEST__OPERATION_COLLECT;
-	request.collect = &message;
-	request.slot = slot;
-	request.sequence = sequence;
-	assert_int_equal(raw_client_send_request(&raw->client, &request), 0);
+	request->slot = slot;
+	request->sequence = sequence;
+	assert_int_equal(raw_client_send_request(&raw->client, request), 0);
 }
 
 /* Each is answered once, whatever is sent again meanwhile. */

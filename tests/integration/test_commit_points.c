@@ -31,6 +31,7 @@
 #include "shmbuddy.h"
 #include "tests/support/accounting.h"
 #include "tests/support/daemon_fixture.h"
+#include "tests/support/raw_request.h"
 #include "tests/support/raw_session.h"
 #include "tests/support/recount.h"
 #include "view_layout.h"
@@ -174,14 +175,14 @@ static void prepare_name_alone_and_other(void)
 static void prepare_range(void)
 {
 	allocate(&other, 0, 5000, NULL);
-	assert_int_equal(raw_session_call(&other, raw_session_publish_range_request(&block[0], "theirs", false, 1000, 0)), OK);
+	assert_int_equal(raw_session_call(&other, raw_request_publish_range(&block[0], "theirs", false, 1000, 0)), OK);
 }
 
 /* Of this session's own block, from byte 1000 to its end. */
 static void prepare_own_range(void)
 {
 	allocate(&mine, 0, 5000, NULL);
-	assert_int_equal(raw_session_call(&mine, raw_session_publish_range_request(&block[0], "own", false, 1000, 0)), OK);
+	assert_int_equal(raw_session_call(&mine, raw_request_publish_range(&block[0], "own", false, 1000, 0)), OK);
 }
 
 static void prepare_range_looked_up(void)
@@ -192,7 +193,7 @@ static void prepare_range_looked_up(void)
 
 static void link_blocks(unsigned from, unsigned to)
 {
-	assert_int_equal(raw_session_call(&mine, raw_session_link_request(&block[from], &block[to])), OK);
+	assert_int_equal(raw_session_call(&mine, raw_request_link(&block[from], &block[to])), OK);
 }
 
 static void prepare_two(void)
@@ -271,22 +272,22 @@ static void prepare_with_pages(void)
 
 static Shmbuddy__V1__Request *request_allocate(void)
 {
-	return raw_session_allocate_request(5000, NULL);
+	return raw_request_allocate(5000, NULL);
 }
 
 static Shmbuddy__V1__Request *request_allocate_much(void)
 {
-	return raw_session_allocate_request(300000, NULL);
+	return raw_request_allocate(300000, NULL);
 }
 
 static Shmbuddy__V1__Request *request_allocate_named(void)
 {
-	return raw_session_allocate_request(5000, "new");
+	return raw_request_allocate(5000, "new");
 }
 
 static Shmbuddy__V1__Request *request_allocate_taken(void)
 {
-	return raw_session_allocate_request(5000, "kept");
+	return raw_request_allocate(5000, "kept");
 }
 
 static Shmbuddy__V1__Request *request_allocate_batch(void)
@@ -306,7 +307,7 @@ static Shmbuddy__V1__Request *request_allocate_batch(void)
 
 static Shmbuddy__V1__Request *request_free(void)
 {
-	return raw_session_free_request(&block[0]);
+	return raw_request_free(&block[0]);
 }
 
 static Shmbuddy__V1__Request *free_batch(const unsigned *which, size_t count)
@@ -344,32 +345,32 @@ static Shmbuddy__V1__Request *request_free_batch_refused(void)
 
 static Shmbuddy__V1__Request *request_publish(void)
 {
-	return raw_session_publish_request(&block[0], "published");
+	return raw_request_publish(&block[0], "published");
 }
 
 static Shmbuddy__V1__Request *request_publish_range(void)
 {
-	return raw_session_publish_range_request(&block[0], "published", true, 100, 200);
+	return raw_request_publish_range(&block[0], "published", true, 100, 200);
 }
 
 static Shmbuddy__V1__Request *request_replace(void)
 {
-	return raw_session_publish_range_request(&block[1], "kept", true, 0, 0);
+	return raw_request_publish_range(&block[1], "kept", true, 0, 0);
 }
 
 static Shmbuddy__V1__Request *request_replace_by_range(void)
 {
-	return raw_session_publish_range_request(&block[0], "kept", true, 4000, 1000);
+	return raw_request_publish_range(&block[0], "kept", true, 4000, 1000);
 }
 
 static Shmbuddy__V1__Request *request_publish_beyond(void)
 {
-	return raw_session_publish_range_request(&block[0], "published", false, 4000, 1001);
+	return raw_request_publish_range(&block[0], "published", false, 4000, 1001);
 }
 
 static Shmbuddy__V1__Request *request_allocate_replacing(void)
 {
-	Shmbuddy__V1__Request *request = raw_session_allocate_request(300, "kept");
+	Shmbuddy__V1__Request *request = raw_request_allocate(300, "kept");
 
 	request->allocate->replace = true;
 	return request;
@@ -395,12 +396,12 @@ static Shmbuddy__V1__Request *request_unpublish(void)
 
 static Shmbuddy__V1__Request *request_lookup(void)
 {
-	return raw_session_lookup_request("theirs");
+	return raw_request_lookup("theirs");
 }
 
 static Shmbuddy__V1__Request *request_acquire(void)
 {
-	return raw_session_acquire_request(&block[0]);
+	return raw_request_acquire(&block[0]);
 }
 
 static Shmbuddy__V1__Request *request_clone(void)
@@ -426,12 +427,12 @@ static Shmbuddy__V1__Request *request_clone(void)
 
 static Shmbuddy__V1__Request *request_link(void)
 {
-	return raw_session_link_request(&block[0], &block[1]);
+	return raw_request_link(&block[0], &block[1]);
 }
 
 static Shmbuddy__V1__Request *request_unlink(void)
 {
-	return raw_session_unlink_request(&block[0], &block[1]);
+	return raw_request_unlink(&block[0], &block[1]);
 }
 
 static Shmbuddy__V1__Request *request_remove(void)
@@ -524,7 +525,7 @@ static Shmbuddy__V1__Request *request_revoke(void)
 
 static Shmbuddy__V1__Request *request_allocate_for(uint64_t ttl_ms, const char *name)
 {
-	Shmbuddy__V1__Request *request = raw_session_allocate_request(5000, name);
+	Shmbuddy__V1__Request *request = raw_request_allocate(5000, name);
 
 	request->allocate->ttl_ms = ttl_ms;
 	return request;
@@ -679,7 +680,7 @@ static bool wait_for_expiry(void)
 	for (int waited = 0; waited < RAW_CLIENT_PATIENCE_MS; waited++) {
 		struct view_counters counters;
 		Shmbuddy__V1__Reply *reply;
-		Shmbuddy__V1__Request *ping = raw_session_ping_request();
+		Shmbuddy__V1__Request *ping = raw_request_ping();
 
 		/* The daemon must answer: the counters may be those of one that died. */
 		ping->sequence = ++other.sequence;
@@ -717,7 +718,7 @@ static bool act_expiry(bool again)
 	(void)again;
 	request->share->handle = &block[2];
 	request->share->ttl_ms = 1;
-	if (!tell(request) || !tell(raw_session_free_request(&block[2])))
+	if (!tell(request) || !tell(raw_request_free(&block[2])))
 		return false;
 	for (unsigned i = 0; i < 2; i++) {
 		if (!tell(renew(&block[i], 1)))
@@ -779,7 +780,7 @@ static Shmbuddy__V1__Request *request_no_metadata(void)
 
 static Shmbuddy__V1__Request *request_allocate_with_metadata(void)
 {
-	Shmbuddy__V1__Request *request = raw_session_allocate_request(5000, "new");
+	Shmbuddy__V1__Request *request = raw_request_allocate(5000, "new");
 
 	request->allocate->metadata = (ProtobufCBinaryData){7, (uint8_t *)(uintptr_t) "a shape"};
 	return request;
@@ -918,7 +919,7 @@ static uint64_t links_counted(void)
 /* What the block held goes after the answer, a link at a time. */
 static bool act_free_diamond(bool again)
 {
-	Shmbuddy__V1__Request *request = raw_session_free_request(&block[0]);
+	Shmbuddy__V1__Request *request = raw_request_free(&block[0]);
 	Shmbuddy__V1__Reply *reply;
 
 	(void)again;
@@ -956,7 +957,7 @@ static void expect_whole_or_gone(void)
 	unsigned there = 0;
 
 	for (unsigned i = 0; i < 4; i++) {
-		Shmbuddy__V1__Status status = raw_session_call(&other, raw_session_acquire_request(&block[i]));
+		Shmbuddy__V1__Status status = raw_session_call(&other, raw_request_acquire(&block[i]));
 		assert_true(status == OK || status == SHMBUDDY__V1__STATUS__STALE_HANDLE);
 		there += status == OK;
 	}
@@ -1071,7 +1072,7 @@ static void prepare_held_by_page(void)
 	Shmbuddy__V1__Status status;
 
 	allocate(&other, 0, 5000, NULL);
-	assert_int_equal(raw_session_call(&mine, raw_session_acquire_request(&block[0])), OK);
+	assert_int_equal(raw_session_call(&mine, raw_request_acquire(&block[0])), OK);
 	assert_int_equal(raw_session_free(&mine, &block[0]), OK);
 	become(MINE);
 	assert_int_equal(raw_session_open_holds(&mine, fixture.socket_path, &status), 0);
@@ -1088,7 +1089,7 @@ static bool wait_for_state(enum record_state wanted)
 
 	assert_int_equal(pread(other.view, &header, sizeof header, 0), sizeof header);
 	for (int waited = 0; waited < RAW_CLIENT_PATIENCE_MS; waited++) {
-		if (!tell(raw_session_ping_request()))
+		if (!tell(raw_request_ping()))
 			return false;
 		off_t at = (off_t)(header.blocks_at + block[0].index * sizeof(struct block_record));
 		assert_int_equal(pread(other.view, &word, sizeof word, at), sizeof word);
@@ -1107,7 +1108,7 @@ static bool act_hold_of_page(bool again)
 	Shmbuddy__V1__Request request = SHMBUDDY__V1__REQUEST__INIT;
 
 	(void)again;
-	if (!tell(raw_session_free_request(&block[0])) || !wait_for_state(RECORD_ORPHAN))
+	if (!tell(raw_request_free(&block[0])) || !wait_for_state(RECORD_ORPHAN))
 		return false;
 	set_hold(0);
 	message.handle = &block[0];
@@ -1147,7 +1148,7 @@ static bool act_adopt(bool again)
 		return false;
 	assert_int_equal(status, OK);
 	clone.sequence++;
-	Shmbuddy__V1__Request *ping = raw_session_ping_request();
+	Shmbuddy__V1__Request *ping = raw_request_ping();
 	Shmbuddy__V1__Reply *reply;
 	ping->sequence = clone.sequence;
 	if (raw_client_call(&clone.client, ping, &reply) < 0)
@@ -1177,7 +1178,7 @@ static bool hear(uint32_t slot, bool *out_answered)
 /* `mine` asks for what it waits for, and `other` does what that is. */
 static bool wait_for(Shmbuddy__V1__Request *wanted, Shmbuddy__V1__Request *(*deed)(void))
 {
-	Shmbuddy__V1__Request *ping = raw_session_ping_request();
+	Shmbuddy__V1__Request *ping = raw_request_ping();
 	Shmbuddy__V1__Reply *reply;
 	bool answered = false;
 
@@ -1210,7 +1211,7 @@ static void prepare_all_theirs(void)
 
 static bool act_waiting_lookup(bool again)
 {
-	Shmbuddy__V1__Request *request = raw_session_lookup_request("published");
+	Shmbuddy__V1__Request *request = raw_request_lookup("published");
 
 	(void)again;
 	request->lookup->wait_ms = 60000;
@@ -1219,7 +1220,7 @@ static bool act_waiting_lookup(bool again)
 
 static bool act_waiting_allocation(bool again)
 {
-	Shmbuddy__V1__Request *request = raw_session_allocate_request(5000, "waited for");
+	Shmbuddy__V1__Request *request = raw_request_allocate(5000, "waited for");
 
 	(void)again;
 	request->allocate->wait_ms = 60000;
@@ -1228,7 +1229,7 @@ static bool act_waiting_allocation(bool again)
 
 static bool act_waiting_shrink(bool again)
 {
-	Shmbuddy__V1__Request *request = raw_session_allocate_request(5000, "waited for");
+	Shmbuddy__V1__Request *request = raw_request_allocate(5000, "waited for");
 
 	(void)again;
 	request->allocate->wait_ms = 60000;

@@ -24,6 +24,7 @@
 #include "frame.h"
 #include "tests/support/daemon_fixture.h"
 #include "tests/support/descriptor_leaks.h"
+#include "tests/support/raw_request.h"
 #include "tests/support/raw_session.h"
 
 #define OK SHMBUDDY__V1__STATUS__OK
@@ -198,7 +199,7 @@ static void test_half_a_frame(void **state)
 {
 	(void)state;
 	raw_session_open(&session, fixture.socket_path, SHMBUDDY__V1__ACCESS__ACCESS_READ_WRITE);
-	Shmbuddy__V1__Request *ping = raw_session_ping_request();
+	Shmbuddy__V1__Request *ping = raw_request_ping();
 	uint8_t frame[64];
 	ping->sequence = 1;
 	size_t size = FRAME_HEADER + shmbuddy__v1__request__pack(ping, frame + FRAME_HEADER);
@@ -315,7 +316,7 @@ static void test_slow_reader(void **state)
 	(void)state;
 	raw_session_open(&session, fixture.socket_path, SHMBUDDY__V1__ACCESS__ACCESS_READ_WRITE);
 	uint8_t frame[64];
-	Shmbuddy__V1__Request *ping = raw_session_ping_request();
+	Shmbuddy__V1__Request *ping = raw_request_ping();
 	ping->sequence = 1;
 	size_t size = FRAME_HEADER + shmbuddy__v1__request__pack(ping, frame + FRAME_HEADER);
 	frame_put_header((uint32_t)(size - FRAME_HEADER), frame);

@@ -23,6 +23,7 @@
 
 #include "cleanup.h"
 #include "tests/support/daemon_fixture.h"
+#include "tests/support/raw_request.h"
 #include "tests/support/raw_session.h"
 
 #define OK SHMBUDDY__V1__STATUS__OK
@@ -384,7 +385,7 @@ static void test_end_while_committing(void **state)
 	(void)state;
 	daemon_fixture_start(&first, "--size", "256M", NULL);
 	raw_session_open(&session, first.socket_path, SHMBUDDY__V1__ACCESS__ACCESS_READ_WRITE);
-	Shmbuddy__V1__Request *request = raw_session_allocate_request(200 << 20, NULL);
+	Shmbuddy__V1__Request *request = raw_request_allocate(200 << 20, NULL);
 	request->sequence = 1;
 	assert_int_equal(raw_client_send_request(&session.client, request), 0);
 	assert_int_equal(kill(first.pid, SIGTERM), 0);

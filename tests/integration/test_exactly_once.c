@@ -17,6 +17,7 @@
 #include "cleanup.h"
 #include "frame.h"
 #include "tests/support/daemon_fixture.h"
+#include "tests/support/raw_request.h"
 #include "tests/support/raw_session.h"
 
 #define OK SHMBUDDY__V1__STATUS__OK
@@ -102,9 +103,9 @@ static void repeat_all(bool lost)
 	Shmbuddy__V1__Handle block;
 
 	session.sequence = 1000; /* slot 0 is for looking */
-	assert_int_equal(twice(1, 1, raw_session_allocate_request(1000, NULL), lost), OK);
+	assert_int_equal(twice(1, 1, raw_request_allocate(1000, NULL), lost), OK);
 	expect_blocks(1);
-	assert_int_equal(twice(1, 2, raw_session_allocate_request(1 << 20, "named"), lost), OK);
+	assert_int_equal(twice(1, 2, raw_request_allocate(1 << 20, "named"), lost), OK);
 	expect_blocks(2);
 	for (size_t i = 0; i < 100; i++)
 		sizes[i] = i + 1;
@@ -116,22 +117,22 @@ static void repeat_all(bool lost)
 	expect_blocks(102);
 
 	assert_int_equal(raw_session_allocate(&session, 100, NULL, &block), OK);
-	assert_int_equal(twice(2, 1, raw_session_publish_request(&block, "published"), lost), OK);
-	assert_int_equal(twice(2, 2, raw_session_lookup_request("published"), lost), OK);
+	assert_int_equal(twice(2, 1, raw_request_publish(&block, "published"), lost), OK);
+	assert_int_equal(twice(2, 2, raw_request_lookup("published"), lost), OK);
 	expect_blocks(103); /* allocated and looked up: held twice, one block */
-	assert_int_equal(twice(2, 3, raw_session_free_request(&block), lost), OK);
+	assert_int_equal(twice(2, 3, raw_request_free(&block), lost), OK);
 	expect_blocks(103);
-	assert_int_equal(twice(2, 4, raw_session_free_request(&block), lost), OK);
+	assert_int_equal(twice(2, 4, raw_request_free(&block), lost), OK);
 	expect_blocks(102);
-	assert_int_equal(twice(2, 5, raw_session_free_request(&block), lost), SHMBUDDY__V1__STATUS__NOT_HELD);
+	assert_int_equal(twice(2, 5, raw_request_free(&block), lost), SHMBUDDY__V1__STATUS__NOT_HELD);
 
 	/* A refusal is an outcome as well, even when the reason has gone. */
-	assert_int_equal(twice(3, 1, raw_session_allocate_request(64, "published"), lost), SHMBUDDY__V1__STATUS__NAME_TAKEN);
-	assert_int_equal(twice(3, 2, raw_session_lookup_request("later"), lost), SHMBUDDY__V1__STATUS__NO_SUCH_NAME);
+	assert_int_equal(twice(3, 1, raw_request_allocate(64, "published"), lost), SHMBUDDY__V1__STATUS__NAME_TAKEN);
+	assert_int_equal(twice(3, 2, raw_request_lookup("later"), lost), SHMBUDDY__V1__STATUS__NO_SUCH_NAME);
 	assert_int_equal(raw_session_unpublish(&session, "published"), OK);
 	assert_int_equal(raw_session_allocate(&session, 64, "later", NULL), OK);
-	assert_int_equal(status_in(3, 2, raw_session_lookup_request("later")), SHMBUDDY__V1__STATUS__NO_SUCH_NAME);
-	assert_int_equal(status_in(3, 3, raw_session_lookup_request("later")), OK);
+	assert_int_equal(status_in(3, 2, raw_request_lookup("later")), SHMBUDDY__V1__STATUS__NO_SUCH_NAME);
+	assert_int_equal(status_in(3, 3, raw_request_lookup("later")), OK);
 	assert_int_equal(raw_session_unpublish(&session, "later"), OK);
 }
 
@@ -150,16 +151,16 @@ static void test_repeated_on_a_new_connection(void **state)
 /* The outcome of an allocation whose block has been freed since: no block is made up. */
 static void test_outcome_that_is_stale(void **state)
 {
-	Shmbuddy__V1__Reply *reply = send_in(1, 1, raw_session_allocate_request(64, NULL));
+	Shmbuddy__V1__Reply *reply = send_in(1, 1, raw_request_allocate(64, NULL));
 	Shmbuddy__V1__Handle handle = *reply->block->handle;
 
 	(void)state;
 	shmbuddy__v1__reply__free_unpacked(reply, NULL);
-	assert_int_equal(status_in(2, 1, raw_session_free_request(&handle)), OK);
-	assert_int_equal(status_in(1, 1, raw_session_allocate_request(64, NULL)), SHMBUDDY__V1__STATUS__STALE_HANDLE);
+	assert_int_equal(status_in(2, 1, raw_request_free(&handle)), OK);
+	assert_int_equal(status_in(1, 1, raw_request_allocate(64, NULL)), SHMBUDDY__V1__STATUS__STALE_HANDLE);
 	/* Nor does its record's next tenant pass for it. */
 	assert_int_equal(raw_session_allocate(&session, 64, NULL, NULL), OK);
-	assert_int_equal(status_in(1, 1, raw_session_allocate_request(64, NULL)), SHMBUDDY__V1__STATUS__STALE_HANDLE);
+	assert_int_equal(status_in(1, 1, raw_request_allocate(64, NULL)), SHMBUDDY__V1__STATUS__STALE_HANDLE);
 	expect_blocks(1);
 }
 
@@ -167,7 +168,7 @@ static void test_outcome_that_is_stale(void **state)
 static void test_lost_while_under_way(void **state)
 {
 	(void)state;
-	Shmbuddy__V1__Request *request = raw_session_allocate_request(128 << 20, NULL);
+	Shmbuddy__V1__Request *request = raw_request_allocate(128 << 20, NULL);
 	request->slot = 1;
 	request->sequence = 1;
 	assert_int_equal(raw_client_send_request(&session.client, request), 0);
@@ -197,15 +198,15 @@ static void test_lower_sequence(void **state)
 {
 	(void)state;
 	session.sequence = 1000;
-	assert_int_equal(status_in(1, 10, raw_session_allocate_request(64, NULL)), OK);
-	expect_wrong(1, 9, raw_session_allocate_request(64, NULL));
-	expect_wrong(1, 0, raw_session_allocate_request(64, NULL));
+	assert_int_equal(status_in(1, 10, raw_request_allocate(64, NULL)), OK);
+	expect_wrong(1, 9, raw_request_allocate(64, NULL));
+	expect_wrong(1, 0, raw_request_allocate(64, NULL));
 	expect_blocks(1);
 	/* What has no consequence counts as well. */
-	assert_int_equal(status_in(1, 20, raw_session_ping_request()), OK);
-	expect_wrong(1, 19, raw_session_allocate_request(64, NULL));
+	assert_int_equal(status_in(1, 20, raw_request_ping()), OK);
+	expect_wrong(1, 19, raw_request_allocate(64, NULL));
 	expect_blocks(1);
-	assert_int_equal(status_in(1, 21, raw_session_allocate_request(64, NULL)), OK);
+	assert_int_equal(status_in(1, 21, raw_request_allocate(64, NULL)), OK);
 	expect_blocks(2);
 }
 
@@ -217,12 +218,12 @@ static void test_wild_slots(void **state)
 	session.sequence = 1000;
 	for (size_t i = 0; i < sizeof slots / sizeof slots[0]; i++) {
 		/* A sequence lower, and one higher, than what may lie where that slot would be. */
-		expect_wrong(slots[i], 1, raw_session_allocate_request(64, NULL));
-		expect_wrong(slots[i], UINT64_C(1) << 50, raw_session_allocate_request(64, NULL));
+		expect_wrong(slots[i], 1, raw_request_allocate(64, NULL));
+		expect_wrong(slots[i], UINT64_C(1) << 50, raw_request_allocate(64, NULL));
 	}
-	expect_wrong(1, UINT64_MAX, raw_session_allocate_request(64, NULL));
+	expect_wrong(1, UINT64_MAX, raw_request_allocate(64, NULL));
 	expect_blocks(0);
-	assert_int_equal(status_in(session.slots - 1, 1, raw_session_allocate_request(64, NULL)), OK);
+	assert_int_equal(status_in(session.slots - 1, 1, raw_request_allocate(64, NULL)), OK);
 }
 
 /* Puts a request behind the others in `bytes`. */
@@ -243,8 +244,8 @@ static void test_busy_slot(void **state)
 
 	(void)state;
 	session.sequence = 1000;
-	size_t size = add_frame(bytes, 0, raw_session_allocate_request(128 << 20, NULL), 1, 1);
-	size = add_frame(bytes, size, raw_session_allocate_request(64, NULL), 1, 2);
+	size_t size = add_frame(bytes, 0, raw_request_allocate(128 << 20, NULL), 1, 1);
+	size = add_frame(bytes, size, raw_request_allocate(64, NULL), 1, 2);
 	assert_int_equal(raw_client_send_bytes(&session.client, bytes, size), 0);
 	assert_int_equal(raw_client_receive_reply(&session.client, &reply), 0);
 	assert_int_equal(reply->status, PROTOCOL);
@@ -253,7 +254,7 @@ static void test_busy_slot(void **state)
 	assert_int_equal(raw_client_wait_for_end(&session.client), 0);
 	/* The first is done all the same, and once. */
 	assert_int_equal(raw_session_resume(&session, fixture.socket_path), OK);
-	assert_int_equal(status_in(1, 1, raw_session_allocate_request(128 << 20, NULL)), OK);
+	assert_int_equal(status_in(1, 1, raw_request_allocate(128 << 20, NULL)), OK);
 	expect_blocks(1);
 }
 
@@ -265,8 +266,8 @@ static void test_repeated_as_something_else(void **state)
 
 	(void)state;
 	session.sequence = 1000;
-	assert_int_equal(status_in(1, 1, raw_session_allocate_request(1000, NULL)), OK);
-	assert_int_equal(status_in(1, 1, raw_session_free_request(&block)), SHMBUDDY__V1__STATUS__PROTOCOL);
+	assert_int_equal(status_in(1, 1, raw_request_allocate(1000, NULL)), OK);
+	assert_int_equal(status_in(1, 1, raw_request_free(&block)), SHMBUDDY__V1__STATUS__PROTOCOL);
 	assert_int_equal(raw_session_resume(&session, fixture.socket_path), OK);
 	expect_blocks(1);
 }
@@ -278,9 +279,9 @@ static void test_repeated_while_under_way(void **state)
 
 	(void)state;
 	session.sequence = 1000;
-	size_t size = add_frame(bytes, 0, raw_session_allocate_request(128 << 20, NULL), 1, 1);
-	size = add_frame(bytes, size, raw_session_allocate_request(128 << 20, NULL), 1, 1);
-	size = add_frame(bytes, size, raw_session_ping_request(), 2, 1);
+	size_t size = add_frame(bytes, 0, raw_request_allocate(128 << 20, NULL), 1, 1);
+	size = add_frame(bytes, size, raw_request_allocate(128 << 20, NULL), 1, 1);
+	size = add_frame(bytes, size, raw_request_ping(), 2, 1);
 	assert_int_equal(raw_client_send_bytes(&session.client, bytes, size), 0);
 	assert_int_equal(raw_client_receive_reply(&session.client, &reply), 0);
 	assert_int_equal(reply->slot, 2);

@@ -25,6 +25,7 @@
 #include "shmbuddy.h"
 #include "tests/support/daemon_fixture.h"
 #include "tests/support/pool_session.h"
+#include "tests/support/raw_request.h"
 #include "tests/support/raw_session.h"
 #include "tests/support/recount.h"
 #include "view.h"
@@ -151,7 +152,7 @@ static void expect_size(uint64_t size)
 /* A named block of `mine`, full of `byte`, written through the mapping that it made at the start. */
 static void make_block(uint64_t size, const char *name, uint8_t byte, uint64_t *out_offset)
 {
-	Shmbuddy__V1__Reply *reply = raw_session_send(&mine, 0, ++mine.sequence, raw_session_allocate_request(size, name));
+	Shmbuddy__V1__Reply *reply = raw_session_send(&mine, 0, ++mine.sequence, raw_request_allocate(size, name));
 
 	assert_int_equal(reply->status, OK);
 	*out_offset = reply->block->offset;
@@ -245,7 +246,7 @@ static uint64_t fill(void)
 	uint64_t count = 0;
 
 	for (;; count++) {
-		Shmbuddy__V1__Reply *reply = raw_session_send(&mine, 0, ++mine.sequence, raw_session_allocate_request(64, NULL));
+		Shmbuddy__V1__Reply *reply = raw_session_send(&mine, 0, ++mine.sequence, raw_request_allocate(64, NULL));
 		bool more = reply->status == OK;
 		if (more)
 			memset(mapped + reply->block->offset, 'f', 64);

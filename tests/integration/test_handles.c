@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "tests/support/daemon_fixture.h"
+#include "tests/support/raw_request.h"
 #include "tests/support/raw_session.h"
 
 #define OK SHMBUDDY__V1__STATUS__OK
@@ -91,17 +92,6 @@ static Shmbuddy__V1__Status list_holders(const Shmbuddy__V1__Handle *handle)
 	return raw_session_call(&session, &request);
 }
 
-static Shmbuddy__V1__Status remove_block(const Shmbuddy__V1__Handle *handle)
-{
-	Shmbuddy__V1__Remove remove = SHMBUDDY__V1__REMOVE__INIT;
-	Shmbuddy__V1__Request request = SHMBUDDY__V1__REQUEST__INIT;
-
-	remove.handle = (Shmbuddy__V1__Handle *)(uintptr_t)handle;
-	request.operation_case = SHMBUDDY__V1__REQUEST__OPERATION_REMOVE;
-	request.remove = &remove;
-	return raw_session_call(&session, &request);
-}
-
 /* Every operation that takes a handle. */
 static void expect_refused(const Shmbuddy__V1__Handle *handle, Shmbuddy__V1__Status status)
 {
@@ -111,7 +101,8 @@ static void expect_refused(const Shmbuddy__V1__Handle *handle, Shmbuddy__V1__Sta
 	if (status != NOT_HELD) {
 		assert_int_equal(raw_session_acquire(&session, handle), status);
 		assert_int_equal(list_holders(handle), SHMBUDDY__V1__STATUS__NO_SUCH_BLOCK);
-		assert_int_equal(remove_block(handle), status == STALE ? SHMBUDDY__V1__STATUS__NO_SUCH_BLOCK : status);
+		assert_int_equal(raw_session_call(&session, raw_request_remove(handle)),
+		                 status == STALE ? SHMBUDDY__V1__STATUS__NO_SUCH_BLOCK : status);
 	}
 }
 
@@ -179,7 +170,7 @@ static void test_missing_handle(void **state)
 	request.publish = &publish;
 	assert_int_equal(raw_session_call(&session, &request), INVALID);
 	assert_int_equal(list_holders(NULL), SHMBUDDY__V1__STATUS__NO_SUCH_BLOCK);
-	assert_int_equal(remove_block(NULL), INVALID);
+	assert_int_equal(raw_session_call(&session, raw_request_remove(NULL)), INVALID);
 	Shmbuddy__V1__Acquire acquire = SHMBUDDY__V1__ACQUIRE__INIT;
 	request.operation_case = SHMBUDDY__V1__REQUEST__OPERATION_ACQUIRE;
 	request.acquire = &acquire;
@@ -194,7 +185,7 @@ static void test_block_of_another_session(void **state)
 	assert_int_equal(raw_session_allocate(&other, 1000, NULL, &block), OK);
 	expect_refused(&block, NOT_HELD);
 	assert_int_equal(list_holders(&block), OK);
-	assert_int_equal(remove_block(&block), SHMBUDDY__V1__STATUS__IN_USE);
+	assert_int_equal(raw_session_call(&session, raw_request_remove(&block)), SHMBUDDY__V1__STATUS__IN_USE);
 	assert_int_equal(raw_session_publish(&other, &block, "shared"), OK);
 	assert_int_equal(raw_session_lookup(&session, "shared", &found), OK);
 	assert_int_equal(found.id, block.id);
@@ -388,7 +379,7 @@ static void test_sizes(void **state)
 	assert_int_equal(raw_session_allocate(&session, 0, NULL, NULL), INVALID);
 	for (size_t i = 0; i < sizeof too_large / sizeof too_large[0]; i++) {
 		Shmbuddy__V1__Reply *reply =
-			raw_session_send(&session, 0, ++session.sequence, raw_session_allocate_request(too_large[i], NULL));
+			raw_session_send(&session, 0, ++session.sequence, raw_request_allocate(too_large[i], NULL));
 		assert_int_equal(reply->status, OUT_OF_MEMORY);
 		assert_non_null(reply->out_of_memory);
 		assert_int_equal(reply->out_of_memory->limit, SHMBUDDY__V1__OUT_OF_MEMORY__LIMIT__SEGMENT);
@@ -407,14 +398,14 @@ static void test_alignments(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
-		Shmbuddy__V1__Request *request = raw_session_allocate_request(64, NULL);
+		Shmbuddy__V1__Request *request = raw_request_allocate(64, NULL);
 		request->allocate->alignment = wrong[i];
 		assert_int_equal(raw_session_call(&session, request), INVALID);
 	}
 	/* One block lies in the way at the start of the segment; what is over the segment is a want of memory, not a fault. */
 	assert_int_equal(raw_session_allocate(&session, 64, NULL, NULL), OK);
 	for (uint64_t alignment = 1; alignment <= 1u << 30; alignment *= 2) {
-		Shmbuddy__V1__Request *request = raw_session_allocate_request(64, NULL);
+		Shmbuddy__V1__Request *request = raw_request_allocate(64, NULL);
 		request->allocate->alignment = alignment;
 		Shmbuddy__V1__Reply *reply = raw_session_send(&session, 0, ++session.sequence, request);
 		assert_int_equal(reply->status, alignment < POOL_SIZE ? OK : OUT_OF_MEMORY);
@@ -441,7 +432,7 @@ static void test_read_only_session(void **state)
 	assert_int_equal(allocate_batch(1, (uint64_t[]){64}, &batch), READ_ONLY);
 	assert_int_equal(raw_session_publish(&session, &block, "mine"), READ_ONLY);
 	assert_int_equal(raw_session_unpublish(&session, "given"), READ_ONLY);
-	assert_int_equal(remove_block(&block), READ_ONLY);
+	assert_int_equal(raw_session_call(&session, raw_request_remove(&block)), READ_ONLY);
 	assert_int_equal(raw_session_free(&session, &block), NOT_HELD);
 	expect_holdings(0);
 

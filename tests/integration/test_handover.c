@@ -20,6 +20,7 @@
 #include "tests/support/daemon_fixture.h"
 #include "tests/support/pattern.h"
 #include "tests/support/pool_session.h"
+#include "tests/support/raw_request.h"
 #include "tests/support/raw_session.h"
 #include "tests/support/recount.h"
 
@@ -266,27 +267,12 @@ static void test_as_many_as_there_are(void **state)
 
 static Shmbuddy__V1__Reply *share_in(struct raw_session *raw, uint64_t sequence, Shmbuddy__V1__Handle *handle, uint64_t ttl)
 {
-	static Shmbuddy__V1__Share message;
-	static Shmbuddy__V1__Request request;
-
-	message = (Shmbuddy__V1__Share)SHMBUDDY__V1__SHARE__INIT;
-	message.handle = handle;
-	message.ttl_ms = ttl;
-	request = (Shmbuddy__V1__Request)SHMBUDDY__V1__REQUEST__INIT;
-	request.operation_case = SHMBUDDY__V1__REQUEST__OPERATION_SHARE;
-	request.share = &message;
-	return raw_session_send(raw, 1, sequence, &request);
+	return raw_session_send(raw, 1, sequence, raw_request_share(handle, ttl));
 }
 
 static Shmbuddy__V1__Status redeem(struct raw_session *raw, const uint8_t *token, size_t size)
 {
-	Shmbuddy__V1__Redeem message = SHMBUDDY__V1__REDEEM__INIT;
-	Shmbuddy__V1__Request request = SHMBUDDY__V1__REQUEST__INIT;
-
-	message.token = (ProtobufCBinaryData){size, (uint8_t *)(uintptr_t)token};
-	request.operation_case = SHMBUDDY__V1__REQUEST__OPERATION_REDEEM;
-	request.redeem = &message;
-	return raw_session_call(raw, &request);
+	return raw_session_call(raw, raw_request_redeem(token, size));
 }
 
 /* A repeated request gets the same ticket as long as that lives; never another one, which may have come into its record. */

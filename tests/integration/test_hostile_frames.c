@@ -24,6 +24,7 @@
 #include "frame.h"
 #include "tests/support/daemon_fixture.h"
 #include "tests/support/descriptor_leaks.h"
+#include "tests/support/raw_request.h"
 #include "tests/support/raw_session.h"
 
 #define OK SHMBUDDY__V1__STATUS__OK
@@ -165,7 +166,7 @@ static void test_longest_frame_before_hello(void **state)
 static void test_longest_frame_after_hello(void **state)
 {
 	static const uint32_t too_long[] = {FRAME_MAX + 1, 1u << 31, UINT32_MAX};
-	Shmbuddy__V1__Request *ping = raw_session_ping_request();
+	Shmbuddy__V1__Request *ping = raw_request_ping();
 	uint8_t header[FRAME_HEADER];
 
 	(void)state;
@@ -230,7 +231,7 @@ static void test_swollen_frames(void **state)
 	open_session();
 	assert_int_equal(raw_client_send_request(&session.client, &request), 0);
 	expect_reply(&session.client, SHMBUDDY__V1__STATUS__INVALID_ARGUMENT, "4096");
-	assert_int_equal(raw_session_call(&session, raw_session_ping_request()), PROTOCOL); /* sequence 1 again: recorded */
+	assert_int_equal(raw_session_call(&session, raw_request_ping()), PROTOCOL); /* sequence 1 again: recorded */
 	expect_end(&session.client);
 }
 
@@ -245,7 +246,7 @@ static uint8_t *conversation(uint64_t count, size_t *out_size)
 
 	assert_non_null(bytes);
 	for (uint64_t i = 0; i <= count; i++) {
-		Shmbuddy__V1__Request *request = i ? raw_session_ping_request() : hello_request(&hello);
+		Shmbuddy__V1__Request *request = i ? raw_request_ping() : hello_request(&hello);
 		request->sequence = i ? i : 1;
 		size_t length = shmbuddy__v1__request__pack(request, bytes + size + FRAME_HEADER);
 		frame_put_header((uint32_t)length, bytes + size);
@@ -341,7 +342,7 @@ static void test_mutations(void **state)
 	print_message("seed %u\n", seed);
 	srand(seed);
 	for (int round = 0; round < 200; round++) {
-		Shmbuddy__V1__Request *request = raw_session_allocate_request(1 + (uint64_t)rand() % 1000, NULL);
+		Shmbuddy__V1__Request *request = raw_request_allocate(1 + (uint64_t)rand() % 1000, NULL);
 		uint8_t payload[64];
 
 		request->sequence = 1;
@@ -395,7 +396,7 @@ static void test_first_request_is_not_hello(void **state)
 {
 	(void)state;
 	open_client();
-	assert_int_equal(raw_client_send_request(&client, raw_session_allocate_request(64, NULL)), 0);
+	assert_int_equal(raw_client_send_request(&client, raw_request_allocate(64, NULL)), 0);
 	expect_reply(&client, PROTOCOL, "the first request must be hello");
 	expect_end(&client);
 }
@@ -508,7 +509,7 @@ static void test_tags(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-		Shmbuddy__V1__Request *request = raw_session_allocate_request(64, NULL);
+		Shmbuddy__V1__Request *request = raw_request_allocate(64, NULL);
 		request->allocate->tag = (char *)(uintptr_t)cases[i].tag;
 		assert_int_equal(raw_session_call(&witness, request), cases[i].status);
 	}
@@ -519,7 +520,7 @@ static void test_tags(void **state)
 /* A kernel that can (Linux 6.16) refuses them at the sender; where they arrive, they are dropped. */
 static void send_ping_with(struct raw_session *from, const int *descriptors, size_t count)
 {
-	Shmbuddy__V1__Request *ping = raw_session_ping_request();
+	Shmbuddy__V1__Request *ping = raw_request_ping();
 	uint8_t frame[64];
 
 	ping->sequence = ++from->sequence;
@@ -569,7 +570,7 @@ static void test_lingering_socket(void **state)
 		continue;
 
 	open_session();
-	Shmbuddy__V1__Request *ping = raw_session_ping_request();
+	Shmbuddy__V1__Request *ping = raw_request_ping();
 	uint8_t frame[64];
 	ping->sequence = ++session.sequence;
 	size_t size = shmbuddy__v1__request__pack(ping, frame + FRAME_HEADER);

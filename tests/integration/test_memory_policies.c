@@ -26,6 +26,7 @@
 
 #include "cleanup.h"
 #include "tests/support/daemon_fixture.h"
+#include "tests/support/raw_request.h"
 #include "tests/support/raw_session.h"
 #include "tests/unit/draw.h"
 #include "view_layout.h"
@@ -71,7 +72,7 @@ static void open_session(void)
 
 static Shmbuddy__V1__Status allocate(uint64_t size, const char *name, struct block *out_block)
 {
-	Shmbuddy__V1__Reply *reply = raw_session_send(&session, 0, ++session.sequence, raw_session_allocate_request(size, name));
+	Shmbuddy__V1__Reply *reply = raw_session_send(&session, 0, ++session.sequence, raw_request_allocate(size, name));
 	Shmbuddy__V1__Status status = reply->status;
 
 	*out_block = (struct block){0};
@@ -448,7 +449,7 @@ static void test_secrets(void **state)
 	raw_session_open(&another, fixture.socket_path, READ_WRITE);
 	for (int i = 0; i < 40; i++) {
 		Shmbuddy__V1__Reply *reply =
-			raw_session_send(&another, 0, ++another.sequence, raw_session_allocate_request(1 + draw(MIB), NULL));
+			raw_session_send(&another, 0, ++another.sequence, raw_request_allocate(1 + draw(MIB), NULL));
 		assert_int_equal(reply->status, OK);
 		memset(base + reply->block->offset, 0xa5, (size_t)reply->block->granted);
 		shmbuddy__v1__reply__free_unpacked(reply, NULL);
@@ -524,7 +525,7 @@ static void test_waits_for_what_is_cleaned(void **state)
 	/* Two wait at a time, and there is room for one. */
 	assert_int_equal(allocate(128 * MIB, NULL, &block), OK);
 	give_back(&block);
-	Shmbuddy__V1__Request *request = raw_session_allocate_request(128 * MIB, NULL);
+	Shmbuddy__V1__Request *request = raw_request_allocate(128 * MIB, NULL);
 	Shmbuddy__V1__Reply *replies[2];
 	request->slot = 1;
 	request->sequence = 1;
@@ -551,7 +552,7 @@ static void test_ends_while_waiting(void **state)
 		assert_int_equal(allocate(128 * MIB, NULL, &block), OK);
 		raw_session_open(&another, fixture.socket_path, READ_WRITE);
 		give_back(&block);
-		request = raw_session_allocate_request(128 * MIB, NULL);
+		request = raw_request_allocate(128 * MIB, NULL);
 		request->slot = 1;
 		for (request->sequence = 1; request->slot < 8; request->slot++)
 			assert_int_equal(raw_client_send_request(&another.client, request), 0);

@@ -22,6 +22,7 @@
 #include "tests/support/daemon_fixture.h"
 #include "tests/support/pattern.h"
 #include "tests/support/pool_session.h"
+#include "tests/support/raw_request.h"
 #include "tests/support/raw_session.h"
 
 #define POOL (UINT64_C(1) << 20)
@@ -273,7 +274,7 @@ static void test_repeated_look_up(void **state)
 	raw_session_open(&raw, fixture.socket_path, SHMBUDDY__V1__ACCESS__ACCESS_READ_WRITE);
 	assert_ok(shmb_publish_with(session, block.handle, "range", &(shmb_publish_options){.offset = 1000, .length = 50}));
 	for (int i = 0; i < 4; i++) {
-		Shmbuddy__V1__Reply *reply = raw_session_send(&raw, 3, 7, raw_session_lookup_request("range"));
+		Shmbuddy__V1__Reply *reply = raw_session_send(&raw, 3, 7, raw_request_lookup("range"));
 		assert_int_equal(reply->status, SHMBUDDY__V1__STATUS__OK);
 		assert_int_equal(reply->block->offset, offset);
 		assert_int_equal(reply->block->size, 50);

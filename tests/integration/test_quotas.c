@@ -22,6 +22,7 @@
 #include "tests/support/client_process.h"
 #include "tests/support/daemon_fixture.h"
 #include "tests/support/pool_session.h"
+#include "tests/support/raw_request.h"
 #include "tests/support/raw_session.h"
 
 #define ALICE 1001
@@ -188,7 +189,7 @@ static void test_at_once(void **state)
 	raw_session_open(&alice, fixture.socket_path, SHMBUDDY__V1__ACCESS__ACCESS_READ_WRITE);
 	be(0);
 	for (uint32_t slot = 1; slot <= 4; slot++) {
-		Shmbuddy__V1__Request *request = raw_session_allocate_request(8 << 20, NULL);
+		Shmbuddy__V1__Request *request = raw_request_allocate(8 << 20, NULL);
 		request->slot = slot;
 		request->sequence = 1;
 		assert_int_equal(raw_client_send_request(&alice.client, request), 0);

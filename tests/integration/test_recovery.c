@@ -26,6 +26,7 @@
 #include "server/state_header.h"
 #include "server/state_layout.h"
 #include "tests/support/daemon_fixture.h"
+#include "tests/support/raw_request.h"
 #include "tests/support/raw_session.h"
 #include "tests/support/recount.h"
 #include "view.h"
@@ -191,7 +192,7 @@ static void expect_bytes(const struct raw_session *session, uint64_t offset, cha
 /* A block of 1000 bytes with a name. */
 static Shmbuddy__V1__Handle make_named(const char *name, char byte, uint64_t *out_offset)
 {
-	Shmbuddy__V1__Reply *reply = raw_session_send(&mine, 0, ++mine.sequence, raw_session_allocate_request(1000, name));
+	Shmbuddy__V1__Reply *reply = raw_session_send(&mine, 0, ++mine.sequence, raw_request_allocate(1000, name));
 
 	assert_int_equal(reply->status, OK);
 	Shmbuddy__V1__Handle handle = *reply->block->handle;
@@ -660,35 +661,19 @@ static void flip_all(const char *suffix, uint64_t at, size_t size, const char *k
 /* The block lives for an hour, and there is a ticket for it. */
 static void share_and_renew(Shmbuddy__V1__Handle *handle)
 {
-	Shmbuddy__V1__Request request = SHMBUDDY__V1__REQUEST__INIT;
-	Shmbuddy__V1__Share share = SHMBUDDY__V1__SHARE__INIT;
-	Shmbuddy__V1__Renew renew = SHMBUDDY__V1__RENEW__INIT;
-
-	share.handle = renew.handle = handle;
-	share.ttl_ms = renew.ttl_ms = 3600000;
-	request.operation_case = SHMBUDDY__V1__REQUEST__OPERATION_SHARE;
-	request.share = &share;
-	assert_int_equal(raw_session_call(&mine, &request), OK);
-	request.operation_case = SHMBUDDY__V1__REQUEST__OPERATION_RENEW;
-	request.renew = &renew;
-	assert_int_equal(raw_session_call(&mine, &request), OK);
+	assert_int_equal(raw_session_call(&mine, raw_request_share(handle, 3600000)), OK);
+	assert_int_equal(raw_session_call(&mine, raw_request_renew(handle, 3600000)), OK);
 }
 
 /* A block that is owned, named, shared by a ticket and leased, and has metadata, one that is named and held by reference, and a slot with an outcome. */
 static void make_records(void)
 {
-	Shmbuddy__V1__SetMetadata set = SHMBUDDY__V1__SET_METADATA__INIT;
-	Shmbuddy__V1__Request request = SHMBUDDY__V1__REQUEST__INIT;
 	Shmbuddy__V1__Handle handle;
 	uint64_t offset;
 
 	handle = make_named("owned", 'o', &offset);
 	share_and_renew(&handle);
-	set.handle = &handle;
-	set.metadata = (ProtobufCBinaryData){7, (uint8_t *)(uintptr_t) "a shape"};
-	request.operation_case = SHMBUDDY__V1__REQUEST__OPERATION_SET_METADATA;
-	request.set_metadata = &set;
-	assert_int_equal(raw_session_call(&mine, &request), OK);
+	assert_int_equal(raw_session_call(&mine, raw_request_set_metadata(&handle, "a shape", 7)), OK);
 	handle = make_named("shared", 's', &offset);
 	assert_int_equal(raw_session_lookup(&mine, "shared", NULL), OK);
 	assert_int_equal(raw_session_free(&mine, &handle), OK);

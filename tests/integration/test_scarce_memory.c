@@ -24,6 +24,7 @@
 
 #include "cleanup.h"
 #include "tests/support/daemon_fixture.h"
+#include "tests/support/raw_request.h"
 #include "tests/support/raw_session.h"
 
 #define OK SHMBUDDY__V1__STATUS__OK
@@ -88,7 +89,7 @@ static void expect_refused_start(const char *figure, const char *remedy)
 /* The allocation is refused by the kernel, with what it had left. */
 static void expect_refused(uint64_t size)
 {
-	Shmbuddy__V1__Reply *reply = raw_session_send(&session, 0, ++session.sequence, raw_session_allocate_request(size, NULL));
+	Shmbuddy__V1__Reply *reply = raw_session_send(&session, 0, ++session.sequence, raw_request_allocate(size, NULL));
 
 	assert_int_equal(reply->status, OUT_OF_MEMORY);
 	assert_non_null(reply->out_of_memory);
@@ -113,7 +114,7 @@ static void write_all(const Shmbuddy__V1__Block *block)
 
 static void allocate_and_write(uint64_t size, Shmbuddy__V1__Handle *out_handle)
 {
-	Shmbuddy__V1__Reply *reply = raw_session_send(&session, 0, ++session.sequence, raw_session_allocate_request(size, NULL));
+	Shmbuddy__V1__Reply *reply = raw_session_send(&session, 0, ++session.sequence, raw_request_allocate(size, NULL));
 
 	assert_int_equal(reply->status, OK);
 	write_all(reply->block);
@@ -361,8 +362,7 @@ static void test_little_left(void **state)
 	raw_session_open(&session, fixture.socket_path, SHMBUDDY__V1__ACCESS__ACCESS_READ_WRITE);
 	for (uint64_t spare = 0; spare <= 128 << 10; spare += 4096) {
 		fill(spare);
-		Shmbuddy__V1__Reply *reply =
-			raw_session_send(&session, 0, ++session.sequence, raw_session_allocate_request(64 << 10, NULL));
+		Shmbuddy__V1__Reply *reply = raw_session_send(&session, 0, ++session.sequence, raw_request_allocate(64 << 10, NULL));
 		assert_true(reply->status == OK || reply->status == OUT_OF_MEMORY);
 		if (reply->status == OK)
 			write_all(reply->block);

@@ -18,6 +18,7 @@
 #include "tests/support/daemon_fixture.h"
 #include "tests/support/pattern.h"
 #include "tests/support/pool_session.h"
+#include "tests/support/raw_request.h"
 #include "tests/support/raw_session.h"
 #include "tests/support/recount.h"
 
@@ -238,20 +239,6 @@ static void test_time_to_live(void **state)
 
 /* ---- Word by word ----------------------------------------------------------------------------------------------- */
 
-static Shmbuddy__V1__Request *resize_request(Shmbuddy__V1__Handle *handle, uint64_t size)
-{
-	static Shmbuddy__V1__Resize resize;
-	static Shmbuddy__V1__Request request;
-
-	resize = (Shmbuddy__V1__Resize)SHMBUDDY__V1__RESIZE__INIT;
-	resize.handle = handle;
-	resize.size = size;
-	request = (Shmbuddy__V1__Request)SHMBUDDY__V1__REQUEST__INIT;
-	request.operation_case = SHMBUDDY__V1__REQUEST__OPERATION_RESIZE;
-	request.resize = &resize;
-	return &request;
-}
-
 static void open_raw(struct raw_session *which)
 {
 	raw_session_open(which, fixture.socket_path, SHMBUDDY__V1__ACCESS__ACCESS_READ_WRITE);
@@ -269,12 +256,12 @@ static void test_look_up_again(void **state)
 	(void)state;
 	open_raw(&raw);
 	assert_int_equal(raw_session_allocate(&raw, 4096, NULL, &handle), OK);
-	assert_int_equal(raw_session_call(&raw, raw_session_publish_range_request(&handle, "range", false, 1000, 200)), OK);
-	shmbuddy__v1__reply__free_unpacked(raw_session_send(&raw, 3, 1, raw_session_lookup_request("range")), NULL);
+	assert_int_equal(raw_session_call(&raw, raw_request_publish_range(&handle, "range", false, 1000, 200)), OK);
+	shmbuddy__v1__reply__free_unpacked(raw_session_send(&raw, 3, 1, raw_request_lookup("range")), NULL);
 	assert_int_equal(raw_session_unpublish(&raw, "range"), OK);
 	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-		assert_int_equal(raw_session_call(&raw, resize_request(&handle, cases[i].shrunk)), OK);
-		Shmbuddy__V1__Reply *reply = raw_session_send(&raw, 3, 1, raw_session_lookup_request("range"));
+		assert_int_equal(raw_session_call(&raw, raw_request_resize(&handle, cases[i].shrunk)), OK);
+		Shmbuddy__V1__Reply *reply = raw_session_send(&raw, 3, 1, raw_request_lookup("range"));
 		assert_int_equal(reply->status, cases[i].status);
 		if (!cases[i].status)
 			assert_int_equal(reply->block->size, cases[i].size);
@@ -287,7 +274,7 @@ static void test_look_up_again(void **state)
 
 static void wait_for_memory(uint64_t size)
 {
-	Shmbuddy__V1__Request *request = raw_session_allocate_request(size, NULL);
+	Shmbuddy__V1__Request *request = raw_request_allocate(size, NULL);
 
 	open_raw(&waiter);
 	request->allocate->wait_ms = LONG;
@@ -317,9 +304,9 @@ static void test_shrink_serves_who_waits(void **state)
 	open_raw(&raw);
 	assert_int_equal(raw_session_allocate(&raw, POOL, NULL, &mine), OK);
 	wait_for_memory(POOL / 2);
-	assert_int_equal(raw_session_call(&raw, resize_request(&mine, POOL / 2 + 1)), OK);
+	assert_int_equal(raw_session_call(&raw, raw_request_resize(&mine, POOL / 2 + 1)), OK);
 	assert_int_equal(raw_session_ping(&waiter), OK);
-	assert_int_equal(raw_session_call(&raw, resize_request(&mine, POOL / 4)), OK);
+	assert_int_equal(raw_session_call(&raw, raw_request_resize(&mine, POOL / 4)), OK);
 	expect_served(&theirs);
 	assert_int_equal(raw_session_free(&waiter, &theirs), OK);
 }
@@ -336,14 +323,14 @@ static void test_growth_does_not_overtake(void **state)
 	assert_int_equal(raw_session_allocate(&raw, POOL / 2, NULL, &kept), OK);
 	wait_for_memory(POOL);
 	for (unsigned i = 0; i < SHMB_OVERTAKEN_MAX; i++) {
-		assert_int_equal(raw_session_call(&raw, resize_request(&mine, 8192)), OK);
-		assert_int_equal(raw_session_call(&raw, resize_request(&mine, 64)), OK);
+		assert_int_equal(raw_session_call(&raw, raw_request_resize(&mine, 8192)), OK);
+		assert_int_equal(raw_session_call(&raw, raw_request_resize(&mine, 64)), OK);
 	}
-	Shmbuddy__V1__Reply *reply = raw_session_send(&raw, 5, 1, resize_request(&mine, 8192));
+	Shmbuddy__V1__Reply *reply = raw_session_send(&raw, 5, 1, raw_request_resize(&mine, 8192));
 	assert_int_equal(reply->status, SHMB_E_OUT_OF_MEMORY);
 	assert_non_null(strstr(reply->text, "it is set aside for a request that came before and waits"));
 	shmbuddy__v1__reply__free_unpacked(reply, NULL);
-	assert_int_equal(raw_session_call(&raw, resize_request(&mine, 60)), OK); /* takes nothing */
+	assert_int_equal(raw_session_call(&raw, raw_request_resize(&mine, 60)), OK); /* takes nothing */
 	assert_int_equal(raw_session_free(&raw, &kept), OK);
 	assert_int_equal(raw_session_free(&raw, &mine), OK);
 	expect_served(&theirs);

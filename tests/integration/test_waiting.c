@@ -20,6 +20,7 @@
 #include "tests/support/daemon_fixture.h"
 #include "tests/support/pattern.h"
 #include "tests/support/pool_session.h"
+#include "tests/support/raw_request.h"
 #include "tests/support/raw_session.h"
 
 #define OK SHMBUDDY__V1__STATUS__OK
@@ -82,7 +83,7 @@ static int teardown(void **state)
 
 static Shmbuddy__V1__Request *waiting_allocation(uint64_t size, uint32_t wait_ms)
 {
-	Shmbuddy__V1__Request *request = raw_session_allocate_request(size, NULL);
+	Shmbuddy__V1__Request *request = raw_request_allocate(size, NULL);
 
 	request->allocate->wait_ms = wait_ms;
 	return request;
@@ -90,7 +91,7 @@ static Shmbuddy__V1__Request *waiting_allocation(uint64_t size, uint32_t wait_ms
 
 static Shmbuddy__V1__Request *waiting_lookup(const char *name, uint32_t wait_ms)
 {
-	Shmbuddy__V1__Request *request = raw_session_lookup_request(name);
+	Shmbuddy__V1__Request *request = raw_request_lookup(name);
 
 	request->lookup->wait_ms = wait_ms;
 	return request;
@@ -263,7 +264,7 @@ static void test_set_aside(void **state)
 		assert_int_equal(raw_session_allocate(&other, 64, NULL, &small), OK);
 		assert_int_equal(raw_session_free(&other, &small), OK);
 	}
-	post(&other, 1, 1, raw_session_allocate_request(64, NULL));
+	post(&other, 1, 1, raw_request_allocate(64, NULL));
 	expect_text(&other, OUT_OF_MEMORY, "it is set aside for a request that came before and waits: free blocks, or wait too");
 	post(&other, 2, 1, waiting_allocation(64, 20));
 	expect_text(&other, OUT_OF_MEMORY, "and waits, and that has not changed within 20 ms");
@@ -326,20 +327,15 @@ static void test_published(void **state)
 /* Published and taken away in one breath: who waited was there in between. */
 static void test_published_for_a_moment(void **state)
 {
-	Shmbuddy__V1__Unpublish unpublish = SHMBUDDY__V1__UNPUBLISH__INIT;
-	Shmbuddy__V1__Request removal = SHMBUDDY__V1__REQUEST__INIT;
 	Shmbuddy__V1__Handle block;
 
 	(void)state;
 	assert_int_equal(raw_session_allocate(&other, 100, NULL, &block), OK);
-	unpublish.name = (char *)(uintptr_t) "brief";
-	removal.operation_case = SHMBUDDY__V1__REQUEST__OPERATION_UNPUBLISH;
-	removal.unpublish = &unpublish;
 	for (uint64_t turn = 1; turn <= 50; turn++) {
 		post(&session, 1, turn, waiting_lookup("brief", LONG));
 		expect_silence(&session);
-		post(&other, 1, turn, raw_session_publish_request(&block, "brief"));
-		post(&other, 2, turn, &removal);
+		post(&other, 1, turn, raw_request_publish(&block, "brief"));
+		post(&other, 2, turn, raw_request_unpublish("brief"));
 		expect(&other, 1, OK);
 		expect(&other, 2, OK);
 		assert_int_equal(expect(&session, 1, OK).id, block.id);
@@ -352,7 +348,7 @@ static void test_waits_for_who_waits(void **state)
 	(void)state;
 	fill_pool();
 	post(&session, 1, 1, waiting_lookup("late", LONG));
-	Shmbuddy__V1__Request *request = raw_session_allocate_request(1000, "late");
+	Shmbuddy__V1__Request *request = raw_request_allocate(1000, "late");
 	request->allocate->wait_ms = LONG;
 	post(&session, 2, 1, request);
 	expect_silence(&session);

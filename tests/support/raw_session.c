@@ -13,115 +13,13 @@
 #include <string.h>
 #include <unistd.h>
 
-/* Protobuf-c wants strings that may be written to, and does not write to what it packs. */
-static char *text_of(const char *text)
-{
-	return (char *)(uintptr_t)(text ? text : "");
-}
+#include "tests/support/raw_request.h"
 
-/* A request that stays where it is: a caller may fill in slot and sequence later. */
+/* A request of a kind that only this file sends. */
 #define REQUEST(field, NAME, message)                                                                                       \
-	static Shmbuddy__V1__Request request;                                                                                   \
-	request = (Shmbuddy__V1__Request)SHMBUDDY__V1__REQUEST__INIT;                                                           \
+	Shmbuddy__V1__Request request = SHMBUDDY__V1__REQUEST__INIT;                                                            \
 	request.operation_case = SHMBUDDY__V1__REQUEST__OPERATION_##NAME;                                                       \
 	request.field = &(message)
-
-Shmbuddy__V1__Request *raw_session_ping_request(void)
-{
-	static Shmbuddy__V1__Ping ping = SHMBUDDY__V1__PING__INIT;
-	REQUEST(ping, PING, ping);
-	return &request;
-}
-
-Shmbuddy__V1__Request *raw_session_allocate_request(uint64_t size, const char *name)
-{
-	static Shmbuddy__V1__Allocate allocate;
-	REQUEST(allocate, ALLOCATE, allocate);
-	allocate = (Shmbuddy__V1__Allocate)SHMBUDDY__V1__ALLOCATE__INIT;
-	allocate.size = size;
-	allocate.name = text_of(name);
-	return &request;
-}
-
-Shmbuddy__V1__Request *raw_session_free_request(const Shmbuddy__V1__Handle *handle)
-{
-	static Shmbuddy__V1__Free message;
-	static Shmbuddy__V1__Handle copy;
-	REQUEST(free, FREE, message);
-	message = (Shmbuddy__V1__Free)SHMBUDDY__V1__FREE__INIT;
-	copy = *handle;
-	message.handle = &copy;
-	return &request;
-}
-
-Shmbuddy__V1__Request *raw_session_lookup_request(const char *name)
-{
-	static Shmbuddy__V1__Lookup lookup;
-	REQUEST(lookup, LOOKUP, lookup);
-	lookup = (Shmbuddy__V1__Lookup)SHMBUDDY__V1__LOOKUP__INIT;
-	lookup.name = text_of(name);
-	return &request;
-}
-
-Shmbuddy__V1__Request *raw_session_acquire_request(const Shmbuddy__V1__Handle *handle)
-{
-	static Shmbuddy__V1__Acquire acquire;
-	static Shmbuddy__V1__Handle copy;
-	REQUEST(acquire, ACQUIRE, acquire);
-	acquire = (Shmbuddy__V1__Acquire)SHMBUDDY__V1__ACQUIRE__INIT;
-	copy = *handle;
-	acquire.handle = &copy;
-	return &request;
-}
-
-Shmbuddy__V1__Request *raw_session_link_request(const Shmbuddy__V1__Handle *from, const Shmbuddy__V1__Handle *to)
-{
-	static Shmbuddy__V1__Link link;
-	static Shmbuddy__V1__Handle ends[2];
-	REQUEST(link, LINK, link);
-	link = (Shmbuddy__V1__Link)SHMBUDDY__V1__LINK__INIT;
-	ends[0] = *from;
-	ends[1] = *to;
-	link.from = &ends[0];
-	link.to = &ends[1];
-	return &request;
-}
-
-Shmbuddy__V1__Request *raw_session_unlink_request(const Shmbuddy__V1__Handle *from, const Shmbuddy__V1__Handle *to)
-{
-	static Shmbuddy__V1__Unlink unlink;
-	static Shmbuddy__V1__Handle ends[2];
-	REQUEST(unlink, UNLINK, unlink);
-	unlink = (Shmbuddy__V1__Unlink)SHMBUDDY__V1__UNLINK__INIT;
-	ends[0] = *from;
-	ends[1] = *to;
-	unlink.from = &ends[0];
-	unlink.to = &ends[1];
-	return &request;
-}
-
-Shmbuddy__V1__Request *raw_session_publish_request(const Shmbuddy__V1__Handle *handle, const char *name)
-{
-	static Shmbuddy__V1__Publish publish;
-	static Shmbuddy__V1__Handle copy;
-	REQUEST(publish, PUBLISH, publish);
-	publish = (Shmbuddy__V1__Publish)SHMBUDDY__V1__PUBLISH__INIT;
-	copy = *handle;
-	publish.handle = &copy;
-	publish.name = text_of(name);
-	return &request;
-}
-
-Shmbuddy__V1__Request *raw_session_publish_range_request(const Shmbuddy__V1__Handle *handle, const char *name, bool replace,
-                                                         uint64_t offset, uint64_t length)
-{
-	Shmbuddy__V1__Request *request = raw_session_publish_request(handle, name);
-
-	request->publish->replace = replace;
-	request->publish->offset = offset;
-	request->publish->length = length;
-	return request;
-}
 
 /* ---- Opening and closing ---------------------------------------------------------------------------------------- */
 
@@ -158,7 +56,7 @@ static int try_hello(struct raw_session *session, Shmbuddy__V1__Access access, e
 	Shmbuddy__V1__Reply *reply;
 
 	message.protocol_version = 1;
-	message.program = text_of("raw_session");
+	message.program = (char *)(uintptr_t) "raw_session";
 	message.access = access;
 	message.adopt = way == ADOPTING;
 	if (way != OPENING)
@@ -211,13 +109,11 @@ int raw_session_adopt(struct raw_session *session, const char *socket_path, Shmb
 int raw_session_open_holds(const struct raw_session *session, const char *socket_path, Shmbuddy__V1__Status *out_status)
 {
 	Shmbuddy__V1__OpenHolds message = SHMBUDDY__V1__OPEN_HOLDS__INIT;
-	Shmbuddy__V1__Request request = SHMBUDDY__V1__REQUEST__INIT;
+	REQUEST(open_holds, OPEN_HOLDS, message);
 	struct raw_client client;
 	Shmbuddy__V1__Reply *reply;
 
 	message.token = (ProtobufCBinaryData){sizeof session->token, (uint8_t *)(uintptr_t)session->token};
-	request.operation_case = SHMBUDDY__V1__REQUEST__OPERATION_OPEN_HOLDS;
-	request.open_holds = &message;
 	request.sequence = 1;
 	assert_int_equal(raw_client_open(&client, socket_path), 0);
 	int result = raw_client_call(&client, &request, &reply);
@@ -285,7 +181,7 @@ Shmbuddy__V1__Status raw_session_call(struct raw_session *session, Shmbuddy__V1_
 
 Shmbuddy__V1__Status raw_session_ping(struct raw_session *session)
 {
-	return raw_session_call(session, raw_session_ping_request());
+	return raw_session_call(session, raw_request_ping());
 }
 
 Shmbuddy__V1__Status raw_session_allocate(struct raw_session *session, uint64_t size, const char *name,
@@ -293,40 +189,36 @@ Shmbuddy__V1__Status raw_session_allocate(struct raw_session *session, uint64_t 
 {
 	Shmbuddy__V1__Handle ignored;
 
-	return call_for_block(session, raw_session_allocate_request(size, name), out_handle ? out_handle : &ignored);
+	return call_for_block(session, raw_request_allocate(size, name), out_handle ? out_handle : &ignored);
 }
 
 Shmbuddy__V1__Status raw_session_free(struct raw_session *session, const Shmbuddy__V1__Handle *handle)
 {
-	return raw_session_call(session, raw_session_free_request(handle));
+	return raw_session_call(session, raw_request_free(handle));
 }
 
 Shmbuddy__V1__Status raw_session_publish(struct raw_session *session, const Shmbuddy__V1__Handle *handle, const char *name)
 {
-	return raw_session_call(session, raw_session_publish_request(handle, name));
+	return raw_session_call(session, raw_request_publish(handle, name));
 }
 
 Shmbuddy__V1__Status raw_session_unpublish(struct raw_session *session, const char *name)
 {
-	Shmbuddy__V1__Unpublish unpublish = SHMBUDDY__V1__UNPUBLISH__INIT;
-	REQUEST(unpublish, UNPUBLISH, unpublish);
-
-	unpublish.name = text_of(name);
-	return raw_session_call(session, &request);
+	return raw_session_call(session, raw_request_unpublish(name));
 }
 
 Shmbuddy__V1__Status raw_session_acquire(struct raw_session *session, const Shmbuddy__V1__Handle *handle)
 {
 	Shmbuddy__V1__Handle found;
 
-	return call_for_block(session, raw_session_acquire_request(handle), &found);
+	return call_for_block(session, raw_request_acquire(handle), &found);
 }
 
 Shmbuddy__V1__Status raw_session_lookup(struct raw_session *session, const char *name, Shmbuddy__V1__Handle *out_handle)
 {
 	Shmbuddy__V1__Handle ignored;
 
-	return call_for_block(session, raw_session_lookup_request(name), out_handle ? out_handle : &ignored);
+	return call_for_block(session, raw_request_lookup(name), out_handle ? out_handle : &ignored);
 }
 
 Shmbuddy__V1__Status raw_session_subscribe(struct raw_session *session, uint32_t kinds, const char *prefix)
@@ -335,7 +227,7 @@ Shmbuddy__V1__Status raw_session_subscribe(struct raw_session *session, uint32_t
 	REQUEST(subscribe, SUBSCRIBE, message);
 
 	message.kinds = kinds;
-	message.prefix = text_of(prefix);
+	message.prefix = (char *)(uintptr_t)prefix;
 	request.sequence = ++session->sequence;
 	assert_int_equal(raw_client_send_request(&session->client, &request), 0);
 	for (;;) {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * raw_session: a raw_client that has said hello, and says the protocol's requests word by word. A test chooses slots and
+ * raw_session: a raw_client that has said hello, and says requests word by word (raw_request.h). A test chooses slots and
  * sequences itself where it wants to (raw_session_send); the named calls use slot 0 and the next sequence. What cannot be
  * sent or received fails the running test; what the daemon answers is the test's to judge. Owned by the test; one thread.
  */
@@ -78,17 +78,5 @@ void raw_session_holdings(struct raw_session *session, struct raw_session_holdin
 
 /* Waits until the pool has `count` sessions, this one included: what dies is cleaned up a moment later. */
 void raw_session_wait_for_sessions(struct raw_session *session, size_t count);
-
-/* Requests to be sent as they are, valid until the next of their kind is made. */
-Shmbuddy__V1__Request *raw_session_ping_request(void);
-Shmbuddy__V1__Request *raw_session_allocate_request(uint64_t size, const char *name);
-Shmbuddy__V1__Request *raw_session_free_request(const Shmbuddy__V1__Handle *handle);
-Shmbuddy__V1__Request *raw_session_lookup_request(const char *name);
-Shmbuddy__V1__Request *raw_session_acquire_request(const Shmbuddy__V1__Handle *handle);
-Shmbuddy__V1__Request *raw_session_link_request(const Shmbuddy__V1__Handle *from, const Shmbuddy__V1__Handle *to);
-Shmbuddy__V1__Request *raw_session_unlink_request(const Shmbuddy__V1__Handle *from, const Shmbuddy__V1__Handle *to);
-Shmbuddy__V1__Request *raw_session_publish_request(const Shmbuddy__V1__Handle *handle, const char *name);
-Shmbuddy__V1__Request *raw_session_publish_range_request(const Shmbuddy__V1__Handle *handle, const char *name, bool replace,
-                                                         uint64_t offset, uint64_t length);
 
 #endif
