@@ -196,6 +196,14 @@ Shmbuddy__V1__Request *raw_request_seal(const Shmbuddy__V1__Handle *handle)
 	return &request;
 }
 
+Shmbuddy__V1__Request *raw_request_cache(const Shmbuddy__V1__Handle *handle)
+{
+	Shmbuddy__V1__Request *request = raw_request_seal(handle);
+
+	request->seal->cached = true;
+	return request;
+}
+
 Shmbuddy__V1__Request *raw_request_set_metadata(const Shmbuddy__V1__Handle *handle, const void *metadata, size_t size)
 {
 	static Shmbuddy__V1__SetMetadata message;

@@ -35,6 +35,7 @@ Shmbuddy__V1__Request *raw_request_revoke(const uint8_t *token, size_t size);
 Shmbuddy__V1__Request *raw_request_renew(const Shmbuddy__V1__Handle *handle, uint64_t ttl_ms);
 
 Shmbuddy__V1__Request *raw_request_seal(const Shmbuddy__V1__Handle *handle);
+Shmbuddy__V1__Request *raw_request_cache(const Shmbuddy__V1__Handle *handle); /* seals it too */
 Shmbuddy__V1__Request *raw_request_set_metadata(const Shmbuddy__V1__Handle *handle, const void *metadata, size_t size);
 Shmbuddy__V1__Request *raw_request_resize(const Shmbuddy__V1__Handle *handle, uint64_t size);
 
