@@ -15,35 +15,21 @@
 #include <fcntl.h>
 #include <stdbool.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include "errors.h"
 #include "server/cascade.h"
 #include "server/collector.h"
-#include "server/hold_page.h"
-#include "server/lifetime.h"
-#include "server/log.h"
-#include "server/reclaim.h"
 #include "tests/unit/draw.h"
+#include "tests/unit/pool_fixture.h"
 
 #define SESSIONS 3
-#define UNIT 64
 #define POOL_SIZE (UINT64_C(1) << 20)
 #define BLOCKS 96
 #define GROUP 6
 #define SLOTS 3 /* of each page that are used */
 #define ROUNDS 100
 #define ACTIONS 4000 /* of a round */
-
-struct fixture {
-	uv_loop_t loop;
-	struct pool pool;
-	struct reclaim reclaim;
-	struct session sessions[SESSIONS]; /* number 1 on */
-	struct hold_page *pages[SESSIONS]; /* as the client has it */
-};
-static struct fixture fixture;
 
 /* A block as its clients know it. */
 struct known {
@@ -56,51 +42,21 @@ static struct known known[BLOCKS];
 
 static int setup(void **state)
 {
-	char name[32];
-	struct pool_options options = {.name = name, .size = POOL_SIZE, .unit = UNIT, .ephemeral = true};
+	static const uint32_t uids[SESSIONS];
 
 	(void)state;
-	snprintf(name, sizeof name, "unit-collector-%d", (int)getpid());
-	log_open(LOG_LEVEL_ERROR);
-	memset(&fixture, 0, sizeof fixture);
 	memset(known, 0, sizeof known);
-	if (uv_loop_init(&fixture.loop) < 0 || pool_open(&fixture.loop, &options, &fixture.pool) < 0 ||
-	    reclaim_init(&fixture.reclaim, &fixture.pool) < 0)
+	if (pool_fixture_open("collector", POOL_SIZE, uids, SESSIONS) < 0)
 		return -1;
-	for (uint32_t i = 0; i < SESSIONS; i++) {
-		struct session *session = &fixture.sessions[i];
-		uint32_t number;
-		uint64_t inode;
-		int fd;
-		*session = (struct session){.pool = &fixture.pool,
-		                            .number = i + 1,
-		                            .hold_page = HOLD_PAGE_NONE,
-		                            .user = accounts_user(&fixture.pool.accounts, 0)};
-		assert_int_equal(table_take(&fixture.pool.sessions.table, &number), 0);
-		accounts_charge(session->user, QUOTA_SESSIONS);
-		assert_int_equal(number, i + 1);
-		fixture.pool.sessions.by_number[number] = session;
-		assert_int_equal(hold_page_create(fixture.pool.name, i + 1, &fd, &inode), 0);
-		fixture.pages[i] = mmap(NULL, HOLD_PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-		assert_true(fixture.pages[i] != MAP_FAILED);
-		dying_add_page(session, fd);
-	}
+	for (uint32_t i = 0; i < SESSIONS; i++)
+		pool_fixture_open_page(i);
 	return 0;
 }
 
 static int teardown(void **state)
 {
 	(void)state;
-	for (uint32_t i = 0; i < SESSIONS; i++) {
-		dying_drop_page(&fixture.sessions[i]);
-		munmap(fixture.pages[i], HOLD_PAGE_SIZE);
-		fixture.pool.sessions.by_number[i + 1] = NULL;
-	}
-	dying_stop(&fixture.pool.dying);
-	collector_stop(&fixture.pool.collector);
-	reclaim_deinit(&fixture.reclaim);
-	pool_close(&fixture.pool);
-	return uv_loop_close(&fixture.loop);
+	return pool_fixture_close();
 }
 
 static bool is_there(uint32_t i)
@@ -163,25 +119,13 @@ static uint32_t pick(uint32_t below)
 
 static void allocate(uint32_t i, uint32_t s)
 {
-	struct pool *pool = &fixture.pool;
-	uint64_t offset, granted, id = pool_take_ids(pool, 1);
-	uint32_t index;
+	uint32_t index = pool_fixture_allocate(&fixture.sessions[s], 1 + pick(4), false);
 
-	assert_int_equal(buddy_allocate(&pool->buddy, 1 + pick(4), 1, &offset, &granted), 0);
-	assert_int_equal(table_take(&pool->blocks.table, &index), 0);
-	blocks_write(&pool->blocks, index,
-	             &(struct block_content){.id = id,
-	                                     .offset = offset * UNIT,
-	                                     .size = granted * UNIT,
-	                                     .granted = granted * UNIT,
-	                                     .owner = s + 1,
-	                                     .tag = ""});
-	lifetime_add_owner(&fixture.sessions[s], index);
 	memset(&known[i], 0, sizeof known[i]);
 	for (uint32_t k = 0; k < BLOCKS; k++)
 		known[k].linked[i] = false;
 	known[i].exists = true;
-	known[i].handle = (struct handle){id, index, pool->incarnation};
+	known[i].handle = (struct handle){pool_fixture_id(index), index, fixture.pool.incarnation};
 	known[i].owned[s] = true;
 }
 
@@ -190,7 +134,6 @@ static bool acquire(uint32_t i, uint32_t s)
 {
 	struct pool *pool = &fixture.pool;
 	struct session *session = &fixture.sessions[s];
-	uint32_t reference;
 	bool set[BLOCKS];
 
 	mark_all(set);
@@ -202,9 +145,7 @@ static bool acquire(uint32_t i, uint32_t s)
 	if (lifetime_find_reference(session, known[i].handle.index))
 		return true;
 	blocks_share(&pool->blocks, known[i].handle.index);
-	assert_int_equal(table_take(&pool->references.table, &reference), 0);
-	references_write(&pool->references, reference, session->number, known[i].handle.index, known[i].handle.id);
-	lifetime_add_reference(session, reference);
+	pool_fixture_refer(session, known[i].handle.index);
 	known[i].referred[s] = true;
 	check_reachable(); /* all of it, or nothing */
 	return true;
@@ -261,15 +202,12 @@ static bool holds(uint32_t i, uint32_t s)
 static void link_blocks(uint32_t i, uint32_t k, uint32_t s)
 {
 	struct pool *pool = &fixture.pool;
-	uint32_t from = known[i].handle.index, to = known[k].handle.index, link;
+	uint32_t from = known[i].handle.index, to = known[k].handle.index;
 
 	if (i == k || !holds(i, s) || !holds(k, s) || lifetime_find_link(pool, from, to))
 		return;
 	blocks_share(&pool->blocks, to);
-	assert_int_equal(table_take(&pool->links.table, &link), 0);
-	links_write(&pool->links, link,
-	            &(struct link_record){.from = from, .to = to, .from_id = known[i].handle.id, .to_id = known[k].handle.id});
-	lifetime_add_link(pool, link);
+	pool_fixture_link(from, to);
 	known[i].linked[k] = true;
 }
 
@@ -424,7 +362,7 @@ static void test_random(void **state)
 	check_rest();
 	assert_int_equal(fixture.pool.block_count, 0);
 	assert_int_equal(fixture.pool.link_count, 0);
-	assert_int_equal(buddy_free_units(&fixture.pool.buddy), POOL_SIZE / UNIT);
+	assert_int_equal(buddy_free_units(&fixture.pool.buddy), POOL_SIZE / POOL_FIXTURE_UNIT);
 	print_message("%llu runs freed %llu blocks, and %llu met what pages held\n", (unsigned long long)runs,
 	              (unsigned long long)freed, (unsigned long long)held_by_page);
 	assert_true(runs > 300 && freed > 300 && held_by_page > 10); /* how many there are depends on the machine */

@@ -13,103 +13,38 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include "server/cache.h"
 #include "server/cascade.h"
-#include "server/dying.h"
 #include "server/eviction.h"
-#include "server/hold_page.h"
-#include "server/lifetime.h"
-#include "server/log.h"
-#include "server/reclaim.h"
 #include "tests/unit/draw.h"
+#include "tests/unit/pool_fixture.h"
 
 #define SESSIONS 3
-#define UNIT 64
 #define POOL_SIZE (UINT64_C(1) << 20)
 
-struct fixture {
-	uv_loop_t loop;
-	struct pool pool;
-	struct reclaim reclaim;
-	struct session sessions[SESSIONS]; /* number 1 on; the first one's uid is 0, and so on */
-	struct hold_page *pages[SESSIONS]; /* as the client has it */
-};
-static struct fixture fixture;
 static struct pool *const pool = &fixture.pool;
 
+/* Session number i + 1 is of user i. */
 static int setup(void **state)
 {
-	char name[32];
-	struct pool_options options = {.name = name, .size = POOL_SIZE, .unit = UNIT, .ephemeral = true};
+	static const uint32_t uids[SESSIONS] = {0, 1, 2};
 
 	(void)state;
-	snprintf(name, sizeof name, "unit-eviction-%d", (int)getpid());
-	log_open(LOG_LEVEL_ERROR);
-	memset(&fixture, 0, sizeof fixture);
-	if (uv_loop_init(&fixture.loop) < 0 || pool_open(&fixture.loop, &options, pool) < 0 ||
-	    reclaim_init(&fixture.reclaim, pool) < 0)
-		return -1;
-	for (uint32_t i = 0; i < SESSIONS; i++) {
-		uint32_t number;
-		fixture.sessions[i] = (struct session){
-			.pool = pool, .number = i + 1, .hold_page = HOLD_PAGE_NONE, .user = accounts_user(&pool->accounts, i)};
-		assert_int_equal(table_take(&pool->sessions.table, &number), 0);
-		accounts_charge(fixture.sessions[i].user, QUOTA_SESSIONS);
-		pool->sessions.by_number[number] = &fixture.sessions[i];
-	}
-	return 0;
-}
-
-static void open_page(uint32_t i)
-{
-	uint64_t inode;
-	int fd;
-
-	assert_int_equal(hold_page_create(pool->name, i + 1, &fd, &inode), 0);
-	fixture.pages[i] = mmap(NULL, HOLD_PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	assert_true(fixture.pages[i] != MAP_FAILED);
-	dying_add_page(&fixture.sessions[i], fd);
+	return pool_fixture_open("eviction", POOL_SIZE, uids, SESSIONS);
 }
 
 static int teardown(void **state)
 {
 	(void)state;
-	for (uint32_t i = 0; i < SESSIONS; i++) {
-		dying_drop_page(&fixture.sessions[i]);
-		if (fixture.pages[i])
-			munmap(fixture.pages[i], HOLD_PAGE_SIZE);
-		pool->sessions.by_number[i + 1] = NULL;
-	}
-	eviction_stop(&pool->eviction);
-	dying_stop(&pool->dying);
-	reclaim_deinit(&fixture.reclaim);
-	pool_close(pool);
-	return uv_loop_close(&fixture.loop);
+	return pool_fixture_close();
 }
 
 /* A block of this user's, owned by its session. */
 static uint32_t allocate(uint64_t units, uint32_t uid)
 {
-	uint64_t offset, granted;
-	uint32_t index;
-
-	assert_int_equal(table_prepare(&pool->blocks.table, 1), 0);
-	assert_int_equal(buddy_allocate(&pool->buddy, units, 1, &offset, &granted), 0);
-	assert_int_equal(table_take(&pool->blocks.table, &index), 0);
-	blocks_write(&pool->blocks, index,
-	             &(struct block_content){.id = pool_take_ids(pool, 1),
-	                                     .offset = offset * UNIT,
-	                                     .size = granted * UNIT,
-	                                     .granted = granted * UNIT,
-	                                     .owner = uid + 1,
-	                                     .uid = uid,
-	                                     .tag = "",
-	                                     .shared = true});
-	lifetime_add_owner(&fixture.sessions[uid], index);
-	return index;
+	return pool_fixture_allocate(&fixture.sessions[uid], units, true);
 }
 
 static void make_cached(uint32_t block)
@@ -140,31 +75,16 @@ static uint32_t add_name(uint32_t block, const char *text)
 	names_write(&pool->names, name,
 	            &(struct name_content){.id = pool_take_ids(pool, 1),
 	                                   .block = block,
-	                                   .block_id = record_id(blocks_word(&pool->blocks, block)),
+	                                   .block_id = pool_fixture_id(block),
 	                                   .name = text,
 	                                   .name_length = strlen(text)});
 	lifetime_add_name(pool, name);
 	return name;
 }
 
-static uint32_t add_reference(uint32_t session, uint32_t block)
-{
-	uint32_t reference;
-
-	assert_int_equal(table_take(&pool->references.table, &reference), 0);
-	references_write_live(&pool->references, reference, session + 1, block, record_id(blocks_word(&pool->blocks, block)));
-	lifetime_add_reference(&fixture.sessions[session], reference);
-	return reference;
-}
-
-static enum record_state state_of(uint32_t block)
-{
-	return record_state(blocks_word(&pool->blocks, block));
-}
-
 static bool is_there(uint32_t block)
 {
-	return state_of(block) == RECORD_LIVE;
+	return pool_fixture_state(block) == RECORD_LIVE;
 }
 
 static bool after(void *context)
@@ -192,7 +112,7 @@ static void test_least_recently_used(void **state)
 	(void)state;
 	assert_int_equal(evict(CACHE_ANYBODY, 1), EVICTION_ENOUGH);
 	assert_true(!is_there(a) && is_there(b) && is_there(c));
-	uint32_t reference = add_reference(1, b);
+	uint32_t reference = pool_fixture_refer(&fixture.sessions[1], b);
 	assert_int_equal(pool->cache.blocks, 1);
 	lifetime_set_reference(&fixture.sessions[1], reference, 0); /* used now */
 	assert_int_equal(pool->cache.blocks, 2);
@@ -213,7 +133,7 @@ static void test_names_and_leases_go_along(void **state)
 	add_name(block, "one");
 	add_name(block, "two");
 	assert_int_equal(table_take(&pool->leases.table, &lease), 0);
-	leases_write(&pool->leases, lease, block, record_id(blocks_word(&pool->blocks, block)), 1000000000);
+	leases_write(&pool->leases, lease, block, pool_fixture_id(block), 1000000000);
 	lifetime_add_lease(pool, lease, 1000000000);
 	for (unsigned i = 0; i <= CACHE_NAMES_MAX; i++) {
 		snprintf(text, sizeof text, "n%u", i);
@@ -239,7 +159,7 @@ static void test_unnamed(void **state)
 	(void)state;
 	lifetime_drop_name(pool, name);
 	lifetime_drop_name(pool, other);
-	lifetime_set_reference(&fixture.sessions[1], add_reference(1, c), 0);
+	lifetime_set_reference(&fixture.sessions[1], pool_fixture_refer(&fixture.sessions[1], c), 0);
 	assert_true(cache_is_valid(&pool->cache));
 	assert_int_equal(evict(CACHE_ANYBODY, 1), EVICTION_ENOUGH);
 	assert_true(is_there(a) && !is_there(b) && is_there(c));
@@ -250,28 +170,21 @@ static void test_unnamed(void **state)
 static void test_what_is_held_stays(void **state)
 {
 	uint32_t owned = allocate(1, 0), referenced = make_idle(1, 0), alone = make_idle(1, 0), linked = make_idle(1, 0),
-			 by_page = make_idle(1, 0), from = allocate(1, 0), link;
+			 by_page = make_idle(1, 0), from = allocate(1, 0);
 
 	(void)state;
-	open_page(1);
+	pool_fixture_open_page(1);
 	make_cached(owned);
-	add_reference(1, referenced);
-	assert_int_equal(table_take(&pool->links.table, &link), 0);
-	links_write(&pool->links, link,
-	            &(struct link_record){.from = from,
-	                                  .to = linked,
-	                                  .from_id = record_id(blocks_word(&pool->blocks, from)),
-	                                  .to_id = record_id(blocks_word(&pool->blocks, linked))});
-	lifetime_add_link(pool, link);
-	fixture.pages[1]->slots[100] = record_id(blocks_word(&pool->blocks, by_page));
+	pool_fixture_refer(&fixture.sessions[1], referenced);
+	pool_fixture_link(from, linked);
+	fixture.pages[1]->slots[100] = pool_fixture_id(by_page);
 	assert_int_equal(evict(CACHE_ANYBODY, 9), EVICTION_NONE);
 	assert_true(is_there(owned) && is_there(referenced) && is_there(linked) && is_there(by_page) && !is_there(alone));
 	fixture.pages[1]->slots[100] = 0;
 	assert_int_equal(evict(CACHE_ANYBODY, 1), EVICTION_ENOUGH);
 	assert_false(is_there(by_page));
 	lifetime_drop_owner(&fixture.sessions[0], from);
-	while (pool->dying.waiting || pool->dying.looking)
-		uv_run(&fixture.loop, UV_RUN_NOWAIT);
+	pool_fixture_rest();
 	assert_true(cascade_step(pool, 10));
 	lifetime_drop_owner(&fixture.sessions[0], owned);
 	assert_int_equal(evict(CACHE_ANYBODY, 9), EVICTION_NONE);
@@ -288,7 +201,7 @@ static void test_fair(void **state)
 		small[i] = make_idle(1, 0);
 	for (unsigned i = 0; i < 4; i++)
 		large[i] = make_idle(2, 1);
-	assert_int_equal(cache_bytes(&pool->cache, 1), 8 * UNIT);
+	assert_int_equal(cache_bytes(&pool->cache, 1), 8 * POOL_FIXTURE_UNIT);
 	assert_int_equal(evict(CACHE_ANYBODY, 2), EVICTION_ENOUGH);
 	assert_true(!is_there(large[0]) && !is_there(large[1]) && is_there(small[0]));
 	assert_int_equal(evict(1, 9), EVICTION_NONE);
@@ -305,8 +218,8 @@ static void test_trails(void **state)
 	uint32_t a = make_idle(1, 0), b = make_idle(1, 0), c = make_idle(1, 0);
 
 	(void)state;
-	open_page(1);
-	open_page(2);
+	pool_fixture_open_page(1);
+	pool_fixture_open_page(2);
 	fixture.pages[1]->trail[7] = hold_trail_entry(a, pool->cache.clock);
 	fixture.pages[2]->trail[0] = hold_trail_entry(b, 1); /* long ago: no news */
 	fixture.pages[2]->trail[1] = hold_trail_entry(4000000, pool->cache.clock);
@@ -324,7 +237,7 @@ static void test_trails(void **state)
 static void test_many_pages(void **state)
 {
 	(void)state;
-	open_page(1);
+	pool_fixture_open_page(1);
 	for (uint32_t pages = 1; pages < 4096; pages += 1 + pages / 3) {
 		unsigned blocks = 0;
 		for (; blocks < 200; blocks++)
@@ -375,7 +288,7 @@ static void count_served(struct waiter *waiter, int result)
 static void test_waiters(void **state)
 {
 	struct waiter waiter = {.take = take_unit, .ended = count_served}, other = waiter;
-	uint32_t blocks = POOL_SIZE / UNIT;
+	uint32_t blocks = POOL_SIZE / POOL_FIXTURE_UNIT;
 	unsigned much = blocks;
 
 	(void)state;
@@ -458,7 +371,7 @@ static void step(uint64_t *clock)
 		model[i].reference = 0;
 		model[i].used = ++*clock;
 	} else if (draw(2)) {
-		model[i].reference = add_reference(1, model[i].block) + 1;
+		model[i].reference = pool_fixture_refer(&fixture.sessions[1], model[i].block) + 1;
 	} else {
 		/* A hold without a request, that is over. No two ticks are the same, for the model's sake. */
 		fixture.pages[1]->trail[draw(HOLD_TRAIL)] = hold_trail_entry(model[i].block, cache_tick(&pool->cache));
@@ -474,7 +387,7 @@ static void test_against_model(void **state)
 	uint64_t clock = 0;
 
 	(void)state;
-	open_page(1);
+	pool_fixture_open_page(1);
 	memset(model, 0, sizeof model);
 	for (unsigned round = 0; round < ROUNDS; round++) {
 		if (draw(4)) {

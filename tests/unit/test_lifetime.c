@@ -12,56 +12,18 @@
 
 #include <stdbool.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #include "errors.h"
 #include "server/lifetime.h"
-#include "server/log.h"
-#include "server/reclaim.h"
 #include "tests/support/charges.h"
 #include "tests/unit/draw.h"
+#include "tests/unit/pool_fixture.h"
 #include "view.h"
 
 #define SESSIONS 4
-#define UNIT 64
 #define POOL_SIZE (UINT64_C(1) << 22)
 
-struct fixture {
-	uv_loop_t loop;
-	struct pool pool;
-	struct reclaim reclaim;
-	struct session sessions[SESSIONS]; /* as far as lifetimes know them; number 1 on */
-	struct view view;
-};
-static struct fixture fixture;
-
-/* Two users, and root, with four sessions. */
-static uint32_t uid_of(size_t session)
-{
-	static const uint32_t uids[SESSIONS] = {1000, 1001, 1000, 0};
-
-	return uids[session];
-}
-
-static void open_session(uint32_t i)
-{
-	struct pool *pool = &fixture.pool;
-	struct session *session = &fixture.sessions[i];
-	uint32_t number;
-
-	assert_int_equal(table_take(&pool->sessions.table, &number), 0);
-	assert_int_equal(number, i + 1);
-	*session = (struct session){.pool = pool,
-	                            .number = number,
-	                            .serial = number + 10,
-	                            .record = &pool->sessions.records[number],
-	                            .user = accounts_user(&pool->accounts, uid_of(i))};
-	session->account.quota = session->user->session_quota;
-	session->record->uid = uid_of(i);
-	atomic_store(&session->record->word, session->serial << 8 | SESSION_LIVE);
-	accounts_charge(session->user, QUOTA_SESSIONS);
-	pool->sessions.by_number[number] = session;
-}
+static struct view view;
 
 /* What is counted of users and sessions, against a count of the tables. */
 static void recount_accounts(void)
@@ -80,73 +42,24 @@ static void recount_accounts(void)
 		assert_memory_equal(fixture.sessions[i].account.used, charges.sessions[i + 1], sizeof charges.sessions[0]);
 }
 
+/* Two users, and root, with four sessions. */
 static int setup(void **state)
 {
-	char name[32];
-	struct pool_options options = {.name = name, .size = POOL_SIZE, .unit = UNIT, .ephemeral = true};
+	static const uint32_t uids[SESSIONS] = {1000, 1001, 1000, 0};
 
-	snprintf(name, sizeof name, "unit-lifetime-%d", (int)getpid());
-	log_open(LOG_LEVEL_ERROR);
-	memset(&fixture, 0, sizeof fixture);
-	if (uv_loop_init(&fixture.loop) < 0 || pool_open(&fixture.loop, &options, &fixture.pool) < 0 ||
-	    reclaim_init(&fixture.reclaim, &fixture.pool) < 0)
+	(void)state;
+	if (pool_fixture_open("lifetime", POOL_SIZE, uids, SESSIONS) < 0)
 		return -1;
-	for (uint32_t i = 0; i < SESSIONS; i++)
-		open_session(i);
-	*state = NULL;
-	return view_open(fixture.pool.view.base, fixture.pool.view.size, &fixture.view);
+	return view_open(fixture.pool.view.base, fixture.pool.view.size, &view);
 }
 
 static int teardown(void **state)
 {
 	(void)state;
-	for (uint32_t i = 0; i < SESSIONS; i++)
-		fixture.pool.sessions.by_number[i + 1] = NULL;
-	reclaim_deinit(&fixture.reclaim);
-	pool_close(&fixture.pool);
-	return uv_loop_close(&fixture.loop);
+	return pool_fixture_close();
 }
 
 /* ---- Operations as the requests do them, without slots ---- */
-
-static int allocate(struct session *session, uint64_t size, uint32_t *out_block)
-{
-	struct pool *pool = &fixture.pool;
-	uint64_t offset, granted;
-	uint32_t index;
-
-	if (table_prepare(&pool->blocks.table, 1) < 0 ||
-	    buddy_allocate(&pool->buddy, (size + UNIT - 1) / UNIT, 1, &offset, &granted) < 0)
-		return -1;
-	assert_int_equal(table_take(&pool->blocks.table, &index), 0);
-	blocks_write(&pool->blocks, index,
-	             &(struct block_content){.id = pool_take_ids(pool, 1),
-	                                     .offset = offset * UNIT,
-	                                     .size = size,
-	                                     .granted = granted * UNIT,
-	                                     .owner = session->number,
-	                                     .uid = session->user->uid,
-	                                     .tag = "",
-	                                     .tag_length = 0});
-	lifetime_add_owner(session, index);
-	*out_block = index;
-	return 0;
-}
-
-static uint64_t id_of(uint32_t block)
-{
-	return record_id(blocks_word(&fixture.pool.blocks, block));
-}
-
-static uint32_t refer(struct session *session, uint32_t block)
-{
-	uint32_t index;
-
-	assert_int_equal(table_take(&fixture.pool.references.table, &index), 0);
-	references_write(&fixture.pool.references, index, session->number, block, id_of(block));
-	lifetime_add_reference(session, index);
-	return index;
-}
 
 static uint32_t publish(uint32_t block, const char *name)
 {
@@ -157,7 +70,7 @@ static uint32_t publish(uint32_t block, const char *name)
 	assert_int_equal(table_take(&names->table, &index), 0);
 	names_write(names, index,
 	            &(struct name_content){.id = pool_take_ids(&fixture.pool, 1),
-	                                   .block_id = id_of(block),
+	                                   .block_id = pool_fixture_id(block),
 	                                   .session = session_key(publisher),
 	                                   .block = block,
 	                                   .uid = publisher->user->uid,
@@ -177,7 +90,7 @@ static uint32_t share(uint32_t block)
 	assert_int_equal(table_take(&tickets->table, &index), 0);
 	tickets_write(tickets, index,
 	              &(struct ticket_content){.id = pool_take_ids(&fixture.pool, 1),
-	                                       .block_id = id_of(block),
+	                                       .block_id = pool_fixture_id(block),
 	                                       .block = block,
 	                                       .deadline = 1000,
 	                                       .session = session_key(&fixture.sessions[1]),
@@ -194,7 +107,7 @@ static uint32_t lease(uint32_t block)
 	uint32_t index;
 
 	assert_int_equal(table_take(&leases->table, &index), 0);
-	leases_write(leases, index, block, id_of(block), 1000);
+	leases_write(leases, index, block, pool_fixture_id(block), 1000);
 	lifetime_add_lease(&fixture.pool, index, 1000);
 	lifetime_renew_lease(&fixture.pool, index, 2000);
 	return index;
@@ -207,7 +120,7 @@ static void replace(uint32_t name, uint32_t block)
 
 	names_write_next(names, name,
 	                 &(struct name_content){.id = pool_take_ids(&fixture.pool, 1),
-	                                        .block_id = id_of(block),
+	                                        .block_id = pool_fixture_id(block),
 	                                        .session = session_key(publisher),
 	                                        .block = block,
 	                                        .uid = publisher->user->uid});
@@ -216,7 +129,7 @@ static void replace(uint32_t name, uint32_t block)
 
 static struct handle handle_of(uint32_t block)
 {
-	return (struct handle){.id = id_of(block), .index = block, .incarnation = fixture.pool.incarnation};
+	return (struct handle){.id = pool_fixture_id(block), .index = block, .incarnation = fixture.pool.incarnation};
 }
 
 static void assert_empty(void)
@@ -231,7 +144,7 @@ static void assert_empty(void)
 	assert_int_equal(pool->requested, 0);
 	assert_int_equal(pool->unowned_blocks, 0);
 	assert_int_equal(pool->unowned_bytes, 0);
-	assert_int_equal(buddy_free_units(&pool->buddy), POOL_SIZE / UNIT);
+	assert_int_equal(buddy_free_units(&pool->buddy), POOL_SIZE / POOL_FIXTURE_UNIT);
 	assert_true(buddy_is_valid(&pool->buddy));
 	for (size_t i = 0; i < SESSIONS; i++) {
 		assert_int_equal(fixture.sessions[i].account.used[QUOTA_BLOCKS], 0);
@@ -290,10 +203,10 @@ static void test_every_order(void **state)
 		struct holds holds = {0};
 		bool owned = true;
 		order_of(i, order);
-		assert_int_equal(allocate(owner, 100, &holds.block), 0);
-		uint64_t id = id_of(holds.block);
+		assert_true(pool_fixture_try_allocate(owner, 100, false, &holds.block));
+		uint64_t id = pool_fixture_id(holds.block);
 		struct handle handle = handle_of(holds.block);
-		holds.reference = refer(user, holds.block);
+		holds.reference = pool_fixture_refer(user, holds.block);
 		holds.name = publish(holds.block, "name");
 		holds.ticket = share(holds.block);
 		holds.lease = lease(holds.block);
@@ -301,7 +214,7 @@ static void test_every_order(void **state)
 		for (size_t k = 0; k < HOLDS; k++) {
 			assert_true(blocks_is_live(&pool->blocks, holds.block, id));
 			assert_int_equal(lifetime_find_block(pool, &handle), 0);
-			assert_int_equal(view_read_block(&fixture.view, holds.block, &seen), 1);
+			assert_int_equal(view_read_block(&view, holds.block, &seen), 1);
 			assert_int_equal(seen.owner, owned ? owner->number : 0);
 			assert_int_equal(pool->unowned_blocks, !owned);
 			assert_int_equal(pool->unowned_bytes, owned ? 0 : 128);
@@ -327,9 +240,9 @@ static void test_replaced_name(void **state)
 	uint32_t first = 0, second = 0;
 
 	(void)state;
-	assert_int_equal(allocate(owner, 1, &first), 0);
-	assert_int_equal(allocate(owner, 2, &second), 0);
-	uint64_t first_id = id_of(first), second_id = id_of(second);
+	assert_true(pool_fixture_try_allocate(owner, 1, false, &first));
+	assert_true(pool_fixture_try_allocate(owner, 2, false, &second));
+	uint64_t first_id = pool_fixture_id(first), second_id = pool_fixture_id(second);
 	uint32_t name = publish(first, "a name");
 	lifetime_drop_owner(owner, first);
 	replace(name, first);
@@ -350,13 +263,13 @@ static void test_seclusion(void **state)
 	uint32_t block = 0;
 
 	(void)state;
-	assert_int_equal(allocate(owner, 100, &block), 0);
+	assert_true(pool_fixture_try_allocate(owner, 100, false, &block));
 	uint64_t word = blocks_word(&fixture.pool.blocks, block);
 	assert_int_equal(lifetime_seclude(owner, block), 0);
 	assert_int_equal(lifetime_seclude(user, block), ERROR_IN_USE);
-	uint32_t own = refer(owner, block);
+	uint32_t own = pool_fixture_refer(owner, block);
 	assert_int_equal(lifetime_seclude(owner, block), 0);
-	uint32_t reference = refer(user, block);
+	uint32_t reference = pool_fixture_refer(user, block);
 	assert_int_equal(lifetime_seclude(owner, block), ERROR_IN_USE);
 	lifetime_drop_owner(owner, block);
 	assert_int_equal(lifetime_seclude(user, block), ERROR_IN_USE);
@@ -396,10 +309,12 @@ static void test_seclusion_of_linked_blocks(void **state)
 	uint32_t from = 0, to = 0, link = 0;
 
 	(void)state;
-	assert_int_equal(allocate(owner, 100, &from), 0);
-	assert_int_equal(allocate(owner, 100, &to), 0);
+	assert_true(pool_fixture_try_allocate(owner, 100, false, &from));
+	assert_true(pool_fixture_try_allocate(owner, 100, false, &to));
 	assert_int_equal(table_take(&links->table, &link), 0);
-	links_write(links, link, &(struct link_record){.from = from, .to = to, .from_id = id_of(from), .to_id = id_of(to)});
+	links_write(
+		links, link,
+		&(struct link_record){.from = from, .to = to, .from_id = pool_fixture_id(from), .to_id = pool_fixture_id(to)});
 	lifetime_add_link(&fixture.pool, link);
 	assert_int_equal(lifetime_seclude(owner, from), 0);
 	assert_int_equal(lifetime_seclude(owner, to), ERROR_IN_USE);
@@ -433,26 +348,26 @@ static void test_change(void **state)
 	pool->sessions.by_number[owner->number] = owner;
 	for (int owned = 1; owned >= 0; owned--) {
 		uint64_t granted;
-		assert_int_equal(allocate(owner, 1000, &block), 0);
-		uint32_t reference = refer(user, block);
+		assert_true(pool_fixture_try_allocate(owner, 1000, false, &block));
+		uint32_t reference = pool_fixture_refer(user, block);
 		if (!owned)
 			lifetime_drop_owner(owner, block);
 		assert_int_equal(table_take(&pool->metadata.table, &metadata), 0);
-		metadata_write(&pool->metadata, metadata, id_of(block), (const uint8_t *)"shape", 5);
+		metadata_write(&pool->metadata, metadata, pool_fixture_id(block), (const uint8_t *)"shape", 5);
 		change(block, 100, 128, metadata + 1);
 		assert_int_equal(pool->requested, 100);
 		assert_int_equal(owner->account.used[QUOTA_BYTES], owned ? 128 : 0);
 		assert_int_equal(pool->unowned_bytes, owned ? 0 : 128);
-		assert_int_equal(buddy_free_units(&pool->buddy), POOL_SIZE / UNIT - 2);
+		assert_int_equal(buddy_free_units(&pool->buddy), POOL_SIZE / POOL_FIXTURE_UNIT - 2);
 		assert_int_equal(pool->metadata.table.free_count, 0);
-		uint64_t offset = pool->blocks.records[block].offset / UNIT;
+		uint64_t offset = pool->blocks.records[block].offset / POOL_FIXTURE_UNIT;
 		assert_int_equal(buddy_grow(&pool->buddy, offset, 2, 64, &granted), 0);
-		change(block, 4000, granted * UNIT, 0);
+		change(block, 4000, granted * POOL_FIXTURE_UNIT, 0);
 		assert_int_equal(pool->requested, 4000);
 		assert_int_equal(owner->account.used[QUOTA_BYTES], owned ? 4096 : 0);
 		assert_int_equal(pool->unowned_bytes, owned ? 0 : 4096);
 		assert_int_equal(pool->metadata.table.free_count, 1);
-		assert_int_equal(view_read_block(&fixture.view, block, &seen), 1);
+		assert_int_equal(view_read_block(&view, block, &seen), 1);
 		assert_true(seen.size == 4000 && seen.granted == 4096 && seen.metadata == 0);
 		/* Its metadata goes with it. */
 		assert_int_equal(table_take(&pool->metadata.table, &metadata), 0);
@@ -473,7 +388,7 @@ static void test_handles(void **state)
 	struct hold hold;
 
 	(void)state;
-	assert_int_equal(allocate(&fixture.sessions[0], 1, &block), 0);
+	assert_true(pool_fixture_try_allocate(&fixture.sessions[0], 1, false, &block));
 	struct handle handle = handle_of(block);
 	assert_int_equal(lifetime_find_block(&fixture.pool, &handle), 0);
 	handle.incarnation++;
@@ -499,13 +414,13 @@ static void test_which_hold_goes(void **state)
 	struct hold hold;
 
 	(void)state;
-	assert_int_equal(allocate(owner, 1, &block), 0);
+	assert_true(pool_fixture_try_allocate(owner, 1, false, &block));
 	struct handle handle = handle_of(block);
 	assert_int_equal(lifetime_find_hold(user, &handle, &hold), ERROR_NOT_HELD);
 	assert_int_equal(lifetime_find_hold(owner, &handle, &hold), 0);
 	assert_int_equal(hold.block, block);
 	assert_int_equal(hold.reference, 0);
-	uint32_t theirs = refer(user, block), own = refer(owner, block);
+	uint32_t theirs = pool_fixture_refer(user, block), own = pool_fixture_refer(owner, block);
 	lifetime_set_reference(owner, own, 2);
 	assert_int_equal(lifetime_find_reference(user, block), theirs + 1);
 	assert_int_equal(lifetime_find_reference(owner, block), own + 1);
@@ -661,11 +576,11 @@ static void one_step(void)
 			return;
 		}
 		uint64_t size = 1 + draw(UINT64_C(1) << draw(15));
-		if (allocate(session, size, &block->index) < 0)
+		if (!pool_fixture_try_allocate(session, size, false, &block->index))
 			return;
 		*block = (struct model_block){
-			.live = true, .id = id_of(block->index), .size = size, .index = block->index, .owner = (int)number};
-		for (block->granted = UNIT; block->granted < size;)
+			.live = true, .id = pool_fixture_id(block->index), .size = size, .index = block->index, .owner = (int)number};
+		for (block->granted = POOL_FIXTURE_UNIT; block->granted < size;)
 			block->granted *= 2;
 		model_allocations++;
 	} else if (what < 250) {
@@ -675,7 +590,7 @@ static void one_step(void)
 		if (link)
 			lifetime_set_reference(session, link - 1, block->references[number]);
 		else
-			refer(session, block->index);
+			pool_fixture_refer(session, block->index);
 	} else if (what < 350 && names[name].block < 0) {
 		name_text(name, text);
 		names[name] = (struct model_name){.block = (int)(block - blocks), .index = publish(block->index, text)};
@@ -695,7 +610,7 @@ static void recount(void)
 	struct pool *pool = &fixture.pool;
 	uint64_t live = 0, requested = 0, granted = 0, unowned = 0, unowned_bytes = 0, published = 0, seen = 0;
 	uint64_t owned[SESSIONS] = {0}, bytes[SESSIONS] = {0}, references[SESSIONS] = {0};
-	static bool used[POOL_SIZE / UNIT];
+	static bool used[POOL_SIZE / POOL_FIXTURE_UNIT];
 
 	memset(used, 0, sizeof used);
 	for (size_t i = 0; i < BLOCKS; i++) {
@@ -706,12 +621,13 @@ static void recount(void)
 		live++;
 		requested += block->size;
 		granted += block->granted;
-		assert_int_equal(view_read_block(&fixture.view, block->index, &there), 1);
+		assert_int_equal(view_read_block(&view, block->index, &there), 1);
 		assert_int_equal(there.id, block->id);
 		assert_int_equal(there.size, block->size);
 		assert_int_equal(there.granted, block->granted);
 		assert_int_equal(there.owner, block->owner + 1);
-		for (uint64_t unit = there.offset / UNIT; unit < (there.offset + there.granted) / UNIT; unit++) {
+		for (uint64_t unit = there.offset / POOL_FIXTURE_UNIT; unit < (there.offset + there.granted) / POOL_FIXTURE_UNIT;
+		     unit++) {
 			assert_false(used[unit]); /* no two overlap */
 			used[unit] = true;
 		}
@@ -736,20 +652,20 @@ static void recount(void)
 		char text[32];
 		uint32_t index;
 		name_text(i, text);
-		int found = view_find_name(&fixture.view, text, strlen(text), &index);
+		int found = view_find_name(&view, text, strlen(text), &index);
 		assert_int_equal(found, names[i].block >= 0);
 		if (!found)
 			continue;
 		struct view_name there;
 		published++;
 		assert_int_equal(index, names[i].index);
-		assert_int_equal(view_read_name(&fixture.view, index, &there), 1);
+		assert_int_equal(view_read_name(&view, index, &there), 1);
 		assert_int_equal(there.block_id, blocks[names[i].block].id);
 		assert_true(blocks[names[i].block].live);
 	}
 	for (uint32_t i = 0; i < pool->blocks.table.used; i++) {
 		struct view_block there;
-		int result = view_read_block(&fixture.view, i, &there);
+		int result = view_read_block(&view, i, &there);
 		assert_true(result >= 0);
 		seen += result == 1;
 	}
@@ -768,7 +684,7 @@ static void recount(void)
 	assert_true(buddy_is_valid(&pool->buddy));
 
 	pool_publish_counters(pool);
-	const struct view_counters *counters = fixture.view.counters;
+	const struct view_counters *counters = view.counters;
 	assert_int_equal(counters->used, granted);
 	assert_int_equal(counters->requested, requested);
 	assert_int_equal(counters->blocks, live);
