@@ -13,7 +13,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "shmbuddy.h"
@@ -141,10 +140,7 @@ static void test_use_without_requests(void **state)
 	(void)state;
 	fill_pool();
 	other = pool_session_open_read_only(&fixture);
-	for (unsigned i = 0; i < 8; i++) { /* until it has its page */
-		assert_ok(shmb_lookup(other, name_of(7), &found));
-		assert_ok(shmb_free(other, found.handle));
-	}
+	pool_session_get_page(other, entries[7]);
 	uint64_t requests = pool_session_status(session).requests;
 	for (unsigned i = 0; i < 6; i++) {
 		assert_ok(shmb_lookup(other, name_of(i), &found));
@@ -207,7 +203,6 @@ static void test_time_to_live(void **state)
 	assert_ok(shmb_alloc(session, ENTRY, &(shmb_alloc_options){.name = "brief", .ttl_ms = 50}, &block));
 	assert_ok(shmb_cache(session, block.handle));
 	assert_ok(shmb_free(session, block.handle));
-	pool_session_await_used(session, 0);
 	pool_session_assert_empty(session, POOL);
 	/* And one with a long time goes before it. */
 	assert_ok(shmb_alloc(session, ENTRY, &(shmb_alloc_options){.name = "long", .ttl_ms = 3600000}, &block));
@@ -243,11 +238,8 @@ static void test_whose_it_is(void **state)
 		skip();
 		return;
 	}
-	assert_int_equal(chmod(fixture.directory, 0711), 0);
-	assert_int_equal(chmod(fixture.socket_path, 0666), 0);
-	assert_int_equal(seteuid(NOBODY), 0);
-	other = pool_session_open(&fixture);
-	assert_int_equal(seteuid(0), 0);
+	daemon_fixture_let_all_in(&fixture);
+	other = pool_session_open_as(&fixture, NOBODY);
 	assert_ok(shmb_alloc(session, ENTRY, &(shmb_alloc_options){.name = "root's"}, &block));
 	assert_ok(shmb_lookup(other, "root's", &found));
 	assert_refused(shmb_cache(other, found.handle), DENIED);
@@ -316,10 +308,7 @@ static void test_held_by_a_page_alone(void **state)
 	pattern_write(block.data, block.size, 1);
 	assert_ok(shmb_publish(session, block.handle, "one"));
 	other = pool_session_open(&fixture);
-	for (unsigned i = 0; i < 8; i++) { /* until it has its page */
-		assert_ok(shmb_lookup(other, "one", &found));
-		assert_ok(shmb_free(other, found.handle));
-	}
+	pool_session_get_page(other, block.handle);
 	uint64_t requests = pool_session_status(session).requests;
 	assert_ok(shmb_lookup(other, "one", &found));
 	assert_int_equal(pool_session_status(session).requests, requests);

@@ -15,7 +15,6 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 
 #include "shmbuddy.h"
@@ -27,7 +26,6 @@
 #include "tests/support/raw_session.h"
 
 #define POOL (UINT64_C(16) << 20)
-#define BEFORE_A_PAGE 4 /* acquisitions by request, client/hold_page.c */
 
 static struct daemon_fixture fixture;
 static shmb_session *session; /* the parent's, which children inherit */
@@ -191,7 +189,7 @@ static void test_all_kinds_of_holds(void **state)
 	assert_ok(shmb_alloc(session, 3000, NULL, &kinds[TWICE]));
 	assert_ok(shmb_alloc(other, 3000, &(shmb_alloc_options){.name = "theirs"}, &kinds[LOOKED_UP]));
 	assert_ok(shmb_lookup(session, "theirs", &kinds[LOOKED_UP]));
-	for (unsigned i = 0; i < BEFORE_A_PAGE; i++)
+	for (unsigned i = 0; i < POOL_SESSION_BEFORE_PAGE; i++)
 		assert_ok(shmb_acquire(session, kinds[TWICE].handle, &kinds[TWICE]));
 	for (unsigned i = BY_PAGE; i <= ORPHAN; i++) {
 		assert_ok(shmb_alloc(other, 3000, &(shmb_alloc_options){.name = "page"}, &kinds[i]));
@@ -208,13 +206,12 @@ static void test_all_kinds_of_holds(void **state)
 	assert_ok(shmb_unpublish(session, "theirs"));
 	for (unsigned i = 0; i < KINDS; i++)
 		assert_ok(shmb_free(session, kinds[i].handle));
-	for (unsigned i = 0; i < BEFORE_A_PAGE; i++)
+	for (unsigned i = 0; i < POOL_SESSION_BEFORE_PAGE; i++)
 		assert_ok(shmb_free(session, kinds[TWICE].handle));
 	assert_ok(shmb_free(session, block.handle));
 	say(&child);
 	assert_int_equal(client_process_reap(&child), 0);
 	pool_session_await_clients(session, 1);
-	pool_session_await_used(session, 0);
 	pool_session_assert_empty(session, POOL);
 }
 
@@ -407,8 +404,7 @@ static void test_another_user(void **state)
 	(void)state;
 	if (geteuid() != 0)
 		skip();
-	assert_int_equal(chmod(fixture.directory, 0755), 0);
-	assert_int_equal(chmod(fixture.socket_path, 0666), 0);
+	daemon_fixture_let_all_in(&fixture);
 	assert_ok(shmb_clone(session, &clone));
 	client_process_start(&child, adopt_as_another_user, &clone);
 	assert_int_equal(client_process_reap(&child), 0);
@@ -706,7 +702,6 @@ static void test_beside_busy_threads(void **state)
 	for (size_t i = 0; i < MANY; i += BATCH)
 		assert_ok(shmb_free_batch(session, many + i, BATCH));
 	assert_ok(shmb_free(session, block.handle));
-	pool_session_await_used(session, 0);
 	pool_session_assert_empty(session, POOL);
 	free(many);
 }

@@ -32,7 +32,6 @@
 #define UNIT 64
 #define RING 1000
 #define ROUNDS 60
-#define BEFORE_A_PAGE 4 /* acquisitions by request, client/hold_page.c */
 
 static struct daemon_fixture fixture;
 static shmb_session *session, *other;
@@ -107,12 +106,6 @@ static void expect_collected(uint64_t freed, uint64_t bytes)
 	assert_true(collection.freed <= freed && collection.slices > 0);
 }
 
-static void expect_empty(void)
-{
-	pool_session_await_used(session, 0);
-	pool_session_assert_empty(session, POOL);
-}
-
 static void test_request(void **state)
 {
 	shmb_collection collection;
@@ -122,7 +115,7 @@ static void test_request(void **state)
 	assert_int_equal(collection.freed, 0);
 	leave_ring(RING, 64);
 	expect_collected(RING, RING * UNIT);
-	expect_empty();
+	pool_session_assert_empty(session, POOL);
 	assert_ok(shmb_collect(session, NULL));
 	shmb_session *reader = pool_session_open_read_only(&fixture);
 	assert_refused(shmb_collect(reader, &collection), READ_ONLY);
@@ -149,7 +142,7 @@ static void test_shapes(void **state)
 		assert_int_equal(pool_session_status(session).blocks, reached);
 		assert_ok(shmb_free(session, blocks[kept].handle));
 		assert_ok(shmb_collect(session, NULL));
-		expect_empty();
+		pool_session_assert_empty(session, POOL);
 	}
 }
 
@@ -157,12 +150,12 @@ static void test_by_itself(void **state)
 {
 	(void)state;
 	leave_ring(RING, 64);
-	expect_empty();
+	pool_session_assert_empty(session, POOL);
 	/* Its last holder dies. */
 	make_ring(RING, 64);
 	shmb_close(session);
 	session = pool_session_open(&fixture);
-	expect_empty();
+	pool_session_assert_empty(session, POOL);
 }
 
 static void test_restart(void **state)
@@ -170,7 +163,7 @@ static void test_restart(void **state)
 	(void)state;
 	leave_ring(RING, 64);
 	restart();
-	expect_empty();
+	pool_session_assert_empty(session, POOL);
 	make_ring(RING, 64);
 	restart();
 	expect_collected(0, 0);
@@ -245,7 +238,7 @@ static void test_contradictions(void **state)
 	daemon_fixture_restart(&fixture, "--size", "1M", "--log-level", "warning", NULL);
 	assert_ok(shmb_unpublish(session, "circle"));
 	assert_ok(shmb_collect(session, NULL));
-	expect_empty();
+	pool_session_assert_empty(session, POOL);
 }
 
 /* ---- What keeps a circle ----------------------------------------------------------------------------------------- */
@@ -314,10 +307,7 @@ static void drop_link(void)
 /* The session has a page after some acquisitions, and holds by it from then on. */
 static void hold_page(void)
 {
-	for (unsigned i = 0; i < BEFORE_A_PAGE; i++) {
-		assert_ok(shmb_acquire(other, blocks[1].handle, &held));
-		assert_ok(shmb_free(other, held.handle));
-	}
+	pool_session_get_page(other, blocks[1].handle);
 	assert_ok(shmb_acquire(other, blocks[1].handle, &held));
 	shmb_holder_info *holders;
 	size_t count, references = 0;
@@ -360,7 +350,7 @@ static void test_keepers(void **state)
 				assert_ok(shmb_free(session, blocks[2].handle));
 			if (!way)
 				assert_ok(shmb_collect(session, NULL));
-			expect_empty();
+			pool_session_assert_empty(session, POOL);
 		}
 		print_message("kept by %s\n", keepers[i].name);
 	}
@@ -387,7 +377,7 @@ static void test_clone(void **state)
 	assert_true(last != number);
 	assert_ok(shmb_end_session(session, last, false));
 	pool_session_await_clients(session, 2);
-	expect_empty();
+	pool_session_assert_empty(session, POOL);
 }
 
 /* ---- Random graphs ----------------------------------------------------------------------------------------------- */
@@ -463,7 +453,7 @@ static void try_graph(uint64_t *random)
 		if (held_still[i])
 			assert_ok(shmb_free(session, blocks[i].handle));
 	assert_ok(shmb_collect(session, NULL));
-	expect_empty();
+	pool_session_assert_empty(session, POOL);
 }
 
 static void test_graphs(void **state)
@@ -490,7 +480,7 @@ static void test_out_of_memory(void **state)
 		leave_ring(16, POOL / 16);
 		assert_ok(shmb_alloc(session, POOL / 2, &(shmb_alloc_options){.wait_ms = 60000}, &block));
 		assert_ok(shmb_free(session, block.handle));
-		expect_empty();
+		pool_session_assert_empty(session, POOL);
 	}
 	/* A circle that is held helps nobody. */
 	make_ring(16, POOL / 16);
@@ -533,7 +523,7 @@ static bool race(shmb_session *taker, uint64_t *random)
 	assert_int_equal((intptr_t)result, 0);
 	if (got < 0) {
 		assert_int_equal(got, -SHMB_E_STALE_HANDLE);
-		expect_empty();
+		pool_session_assert_empty(session, POOL);
 		return false;
 	}
 	for (size_t i = 0; i < RING; i++) {
@@ -544,7 +534,7 @@ static bool race(shmb_session *taker, uint64_t *random)
 	assert_int_equal(pool_session_status(session).blocks, RING);
 	assert_ok(shmb_free(taker, block.handle));
 	expect_collected(RING, RING * UNIT);
-	expect_empty();
+	pool_session_assert_empty(session, POOL);
 	return true;
 }
 

@@ -13,7 +13,6 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -75,8 +74,7 @@ static int setup(void **state)
 	}
 	daemon_place = 0;
 	daemon_fixture_start_lasting(&fixture, NULL);
-	assert_int_equal(chmod(fixture.directory, 0711), 0);
-	assert_int_equal(chmod(fixture.socket_path, 0666), 0);
+	daemon_fixture_let_all_in(&fixture);
 	session = pool_session_open(&fixture);
 	return 0;
 }
@@ -109,7 +107,7 @@ static void daemon_comes(unsigned place, bool own_proc)
 	fixture.pid_namespace = namespaces[place].fd;
 	fixture.own_proc = own_proc && geteuid() == 0;
 	daemon_fixture_restart(&fixture, NULL);
-	assert_int_equal(chmod(fixture.socket_path, 0666), 0);
+	daemon_fixture_let_all_in(&fixture);
 	print_message("the daemon is in place %u, %s\n", place, own_proc ? "with a /proc of its own" : "with the test's /proc");
 }
 

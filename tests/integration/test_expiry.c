@@ -14,7 +14,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "shmbuddy.h"
@@ -82,7 +81,6 @@ static void expect_nothing_left(void)
 {
 	static struct recount recount;
 
-	pool_session_await_used(session, 0);
 	pool_session_assert_empty(session, POOL);
 	recount_pool(fixture.pool, &recount);
 	assert_int_equal(recount.tickets, 0);
@@ -241,11 +239,8 @@ static void test_other_users(void **state)
 		print_message("skipped: only root can become somebody else\n");
 		skip();
 	}
-	assert_int_equal(chmod(fixture.directory, 0711), 0);
-	assert_int_equal(chmod(fixture.socket_path, 0666), 0);
-	assert_int_equal(seteuid(NOBODY), 0);
-	other = pool_session_open(&fixture);
-	assert_int_equal(seteuid(0), 0);
+	daemon_fixture_let_all_in(&fixture);
+	other = pool_session_open_as(&fixture, NOBODY);
 	shmb_block block = allocate(session, 0, "ours");
 	assert_refused(shmb_renew(other, block.handle, LONG_MS), NOT_HELD);
 	assert_ok(shmb_lookup(other, "ours", &found));

@@ -12,7 +12,6 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "shmbuddy.h"
@@ -61,7 +60,6 @@ static void expect_nothing_left(void)
 {
 	static struct recount recount;
 
-	pool_session_await_used(session, 0);
 	pool_session_assert_empty(session, POOL);
 	recount_pool(fixture.pool, &recount);
 	assert_int_equal(recount.tickets, 0);
@@ -207,11 +205,8 @@ static void test_other_users(void **state)
 		print_message("skipped: only root can become somebody else\n");
 		skip();
 	}
-	assert_int_equal(chmod(fixture.directory, 0711), 0);
-	assert_int_equal(chmod(fixture.socket_path, 0666), 0);
-	assert_int_equal(seteuid(NOBODY), 0);
-	other = pool_session_open(&fixture);
-	assert_int_equal(seteuid(0), 0);
+	daemon_fixture_let_all_in(&fixture);
+	other = pool_session_open_as(&fixture, NOBODY);
 	assert_ok(shmb_alloc(session, 5000, NULL, &block));
 	assert_ok(shmb_share(session, block.handle, &for_nobody, &theirs));
 	assert_ok(shmb_share(session, block.handle, &for_root, &ours));
@@ -221,7 +216,7 @@ static void test_other_users(void **state)
 	assert_refused(shmb_revoke(other, theirs), DENIED);
 	assert_refused(shmb_revoke(other, open), DENIED);
 	restart();
-	assert_int_equal(chmod(fixture.socket_path, 0666), 0);
+	daemon_fixture_let_all_in(&fixture);
 	assert_int_equal(seteuid(NOBODY), 0); /* as who it connects again */
 	assert_ok(shmb_ping(other));
 	assert_int_equal(seteuid(0), 0);

@@ -33,7 +33,6 @@
 #define POOL (UINT64_C(1) << 20)
 #define HELD_MAX 24 /* by a reader at a time */
 #define RESTARTS 25
-#define BEFORE_A_PAGE 4 /* acquisitions by request, client/hold_page.c */
 
 /* Where the owner says what there is. A reader that sees the same id before and after has read the index of that id. */
 struct place {
@@ -272,16 +271,6 @@ static void test_through_restarts(void **state)
 	finish_all();
 }
 
-static void get_page(shmb_session *session, shmb_handle handle)
-{
-	shmb_block block;
-
-	for (unsigned i = 0; i < BEFORE_A_PAGE; i++) {
-		assert_ok(shmb_acquire(session, handle, &block));
-		assert_ok(shmb_free(session, handle));
-	}
-}
-
 /* A block that is dying, and perhaps looked at just now, though a page holds it: whatever is asked about it, it is there. */
 static void test_asked_while_dying(void **state)
 {
@@ -295,7 +284,7 @@ static void test_asked_while_dying(void **state)
 	/* The more pages there are, the longer a look takes, and the rarer it is. */
 	for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
 		others[i] = pool_session_open(&fixture);
-		get_page(others[i], mine.handle);
+		pool_session_get_page(others[i], mine.handle);
 	}
 	for (unsigned i = 0; i < 300; i++) {
 		assert_ok(shmb_alloc(owner, 100, &(shmb_alloc_options){.name = "dying"}, &block));
@@ -331,10 +320,7 @@ static void test_orphan(void **state)
 	(void)state;
 	assert_ok(shmb_alloc(owner, 1000, &(shmb_alloc_options){.name = "orphan"}, &block));
 	pattern_write(block.data, block.size, 7);
-	for (unsigned i = 0; i < BEFORE_A_PAGE; i++) {
-		assert_ok(shmb_lookup(reader, "orphan", &held));
-		assert_ok(shmb_free(reader, held.handle));
-	}
+	pool_session_get_page(reader, block.handle);
 	assert_int_equal(daemon_fixture_shared_objects(&fixture), 4); /* the pool's, and one hold page */
 	assert_ok(shmb_lookup(reader, "orphan", &held));
 	assert_ok(shmb_unpublish(owner, "orphan"));
@@ -377,9 +363,9 @@ static void hold_one(int control, const void *argument)
 	char byte = 'h';
 
 	(void)argument;
-	for (unsigned i = 0; i <= BEFORE_A_PAGE; i++) {
+	for (unsigned i = 0; i <= POOL_SESSION_BEFORE_PAGE; i++) {
 		CLIENT_CHECK(shmb_lookup(session, "held", &block) == 0);
-		if (i < BEFORE_A_PAGE)
+		if (i < POOL_SESSION_BEFORE_PAGE)
 			CLIENT_CHECK(shmb_free(session, block.handle) == 0);
 	}
 	CLIENT_CHECK(client_process_say(control, &byte, 1));
@@ -439,7 +425,7 @@ static void test_pages_go_with_the_pool(void **state)
 
 	(void)state;
 	assert_ok(shmb_alloc(watcher, 1000, &(shmb_alloc_options){.name = "block"}, &block));
-	for (unsigned i = 0; i <= BEFORE_A_PAGE; i++)
+	for (unsigned i = 0; i <= POOL_SESSION_BEFORE_PAGE; i++)
 		assert_ok(shmb_lookup(reader, "block", &held));
 	assert_int_equal(daemon_fixture_shared_objects(&fixture), 4);
 	daemon_fixture_kill(&fixture);
@@ -472,11 +458,8 @@ static void lose_page(bool replace)
 	size_t count;
 
 	assert_ok(shmb_alloc(watcher, 1000, &(shmb_alloc_options){.name = "block"}, &block));
-	for (unsigned i = 0; i <= BEFORE_A_PAGE; i++) {
-		assert_ok(shmb_lookup(reader, "block", &held));
-		if (i < BEFORE_A_PAGE)
-			assert_ok(shmb_free(reader, held.handle));
-	}
+	pool_session_get_page(reader, block.handle);
+	assert_ok(shmb_lookup(reader, "block", &held));
 	pattern_write(held.data, held.size, 9);
 	assert_ok(shmb_list_clients(watcher, &clients, &count));
 	for (size_t i = 0; i < count; i++) {

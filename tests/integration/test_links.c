@@ -83,12 +83,6 @@ static void make_fan(void)
 	let_go_of_all_but_one();
 }
 
-static void expect_empty(void)
-{
-	pool_session_await_used(session, 0);
-	pool_session_assert_empty(session, POOL);
-}
-
 static void test_chain(void **state)
 {
 	shmb_block last;
@@ -100,7 +94,7 @@ static void test_chain(void **state)
 	pool_session_await_used(session, last.granted);
 	memset(last.data, 1, last.size);
 	assert_ok(shmb_free(other, last.handle));
-	expect_empty();
+	pool_session_assert_empty(session, POOL);
 }
 
 static void test_fan(void **state)
@@ -110,7 +104,7 @@ static void test_fan(void **state)
 	assert_ok(shmb_unlink(session, blocks[0].handle, blocks[1].handle));
 	assert_int_equal(pool_session_status(session).blocks, BLOCKS - 1);
 	assert_ok(shmb_free(session, blocks[0].handle));
-	expect_empty();
+	pool_session_assert_empty(session, POOL);
 }
 
 static void restart(void)
@@ -132,7 +126,7 @@ static void test_restarts(void **state)
 		assert_int_equal(pool_session_status(session).blocks, BLOCKS);
 		assert_ok(shmb_free(session, blocks[0].handle));
 		restart();
-		expect_empty();
+		pool_session_assert_empty(session, POOL);
 	}
 }
 
@@ -143,7 +137,7 @@ static void test_death(void **state)
 	make_chain();
 	shmb_close(session);
 	session = pool_session_open(&fixture);
-	expect_empty();
+	pool_session_assert_empty(session, POOL);
 }
 
 static void test_refusals(void **state)
@@ -177,7 +171,7 @@ static void test_refusals(void **state)
 	assert_ok(shmb_free(session, two.handle));
 	assert_ok(shmb_free(other, theirs.handle));
 	shmb_close(reader);
-	expect_empty();
+	pool_session_assert_empty(session, POOL);
 }
 
 #define TEST(function) cmocka_unit_test_setup_teardown(function, set_up, tear_down)

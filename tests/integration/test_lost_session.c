@@ -191,8 +191,7 @@ static void test_other_uid(void **state)
 		print_message("skipped: only root can become somebody else\n");
 		skip();
 	}
-	assert_int_equal(chmod(fixture.directory, 0711), 0);
-	assert_int_equal(chmod(fixture.socket_path, 0666), 0);
+	daemon_fixture_let_all_in(&fixture);
 	raw_session_disconnect(&session);
 	wait_until_lost(session.number);
 	assert_int_equal(seteuid(NOBODY), 0);

@@ -16,7 +16,6 @@
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/stat.h>
 
 #include "shmbuddy.h"
 #include "tests/integration/model/model.h"
@@ -41,17 +40,11 @@ static unsigned steps(void)
 }
 
 /* Other users may come in. */
-static void open_doors(void)
-{
-	assert_int_equal(chmod(fixture.directory, 0711), 0);
-	assert_int_equal(chmod(fixture.socket_path, 0666), 0);
-}
-
 static void kill_daemon(void)
 {
 	daemon_fixture_kill(&fixture);
 	daemon_fixture_restart(&fixture, ARGUMENTS);
-	open_doors();
+	daemon_fixture_let_all_in(&fixture);
 }
 
 static struct model_recount recount(void)
@@ -95,7 +88,7 @@ static void test_model_alone(void **state)
 	(void)state;
 	script.seed = pattern_seed(UINT64_C(0x0de1));
 	daemon_fixture_start_lasting(&fixture, ARGUMENTS);
-	open_doors();
+	daemon_fixture_let_all_in(&fixture);
 	script.socket_path = fixture.socket_path;
 	script.pool = fixture.pool;
 	client_process_start(&processes[0], model_run, &script);
@@ -111,7 +104,7 @@ static void test_models_beside_each_other(void **state)
 
 	(void)state;
 	daemon_fixture_start(&fixture, ARGUMENTS);
-	open_doors();
+	daemon_fixture_let_all_in(&fixture);
 	for (int i = 0; i < BESIDE; i++) {
 		struct model_script script = {.prefix = prefixes[i], .steps = steps() / BESIDE, .users = geteuid() == 0};
 		script.seed = pattern_random(&seed);

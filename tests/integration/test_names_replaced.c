@@ -14,7 +14,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 
 #include "shmbuddy.h"
@@ -120,7 +119,6 @@ static void test_replace(void **state)
 	assert_int_equal(block_of("frame"), second.handle.id);
 	pool_session_recount(session);
 	assert_ok(shmb_unpublish(session, "frame"));
-	pool_session_await_used(session, 0);
 	pool_session_assert_empty(session, POOL);
 }
 
@@ -200,8 +198,7 @@ static void test_rights(void **state)
 		print_message("skipped: only root can become somebody else\n");
 		skip();
 	}
-	assert_int_equal(chmod(fixture.directory, 0711), 0);
-	assert_int_equal(chmod(fixture.socket_path, 0666), 0);
+	daemon_fixture_let_all_in(&fixture);
 	assert_ok(shmb_publish(session, block.handle, "theirs"));
 	client_process_start(&readers[0], be_a_stranger, NULL);
 	client_process_receive(&readers[0], &byte, 1);
@@ -259,7 +256,6 @@ static void test_range(void **state)
 	assert_ok(shmb_unpublish(session, "middle"));
 	assert_int_equal(block_of("tail"), block.handle.id);
 	assert_ok(shmb_unpublish(session, "tail"));
-	pool_session_await_used(session, 0);
 	pool_session_assert_empty(session, POOL);
 }
 
@@ -382,7 +378,6 @@ static void test_never_a_miss(void **state)
 	munmap(board, sizeof *board);
 	pool_session_await_clients(session, 1);
 	assert_ok(shmb_unpublish(session, "frame"));
-	pool_session_await_used(session, 0);
 	pool_session_assert_empty(session, POOL);
 }
 

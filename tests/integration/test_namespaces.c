@@ -72,7 +72,7 @@ static void daemon_comes(void)
 		assert_int_equal(pid_namespace_open(&daemons), 0);
 	fixture.pid_namespace = place->daemon == BESIDE ? clients.fd : daemons.fd;
 	daemon_fixture_restart(&fixture, NULL);
-	assert_int_equal(chmod(fixture.socket_path, 0666), 0);
+	daemon_fixture_let_all_in(&fixture);
 }
 
 static void start_resident(void)

@@ -14,7 +14,6 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "shmbuddy.h"
@@ -37,12 +36,6 @@ static void be(uid_t uid)
 {
 	assert_int_equal(seteuid(0), 0);
 	assert_int_equal(seteuid(uid), 0);
-}
-
-static void open_to_all(void)
-{
-	assert_int_equal(chmod(fixture.directory, 0711), 0);
-	assert_int_equal(chmod(fixture.socket_path, 0666), 0);
 }
 
 static int try_to_connect(uid_t uid, shmb_session **out_session)
@@ -132,7 +125,7 @@ static void test_bytes_of_a_user(void **state)
 	(void)state;
 	daemon_fixture_start(&fixture, "--size", "1M", "--quota", "user:*:bytes=128K,blocks=4", "--quota", "user:0:bytes=none",
 	                     NULL);
-	open_to_all();
+	daemon_fixture_let_all_in(&fixture);
 	shmb_session *one = connect_as(ALICE), *two = connect_as(ALICE), *bob = connect_as(BOB);
 	shmb_handle first = allocate(one, 65536);
 	allocate(two, 32768);
@@ -184,7 +177,7 @@ static void test_at_once(void **state)
 
 	(void)state;
 	daemon_fixture_start(&fixture, "--size", "64M", "--quota", "user:1001:bytes=16M", NULL);
-	open_to_all();
+	daemon_fixture_let_all_in(&fixture);
 	be(ALICE);
 	raw_session_open(&alice, fixture.socket_path, SHMBUDDY__V1__ACCESS__ACCESS_READ_WRITE);
 	be(0);
@@ -212,7 +205,7 @@ static void test_session(void **state)
 	(void)state;
 	daemon_fixture_start(&fixture, "--size", "1M", "--quota", "session:*:bytes=64K,blocks=3,names=1", "--quota",
 	                     "session:1002:bytes=none", NULL);
-	open_to_all();
+	daemon_fixture_let_all_in(&fixture);
 	shmb_session *one = connect_as(ALICE), *two = connect_as(ALICE), *bob = connect_as(BOB);
 	shmb_block block;
 	shmb_handle first = allocate(one, 65536);
@@ -249,7 +242,7 @@ static void test_charge_moves(void **state)
 
 	(void)state;
 	daemon_fixture_start(&fixture, "--size", "1M", "--quota", "user:1002:bytes=64K", NULL);
-	open_to_all();
+	daemon_fixture_let_all_in(&fixture);
 	shmb_session *alice = connect_as(ALICE), *second = connect_as(ALICE), *bob = connect_as(BOB);
 	shmb_handle shared = allocate(alice, 131072);
 	assert_ok(shmb_acquire(bob, shared, &block));
@@ -302,7 +295,7 @@ static void test_orphan(void **state)
 
 	(void)state;
 	daemon_fixture_start(&fixture, "--size", "1M", NULL);
-	open_to_all();
+	daemon_fixture_let_all_in(&fixture);
 	shmb_session *alice = connect_as(ALICE), *bob = connect_as(BOB);
 	shmb_handle shared = allocate(alice, 4096);
 	assert_ok(shmb_publish(alice, shared, "shared"));
@@ -341,7 +334,7 @@ static void test_guarantee(void **state)
 {
 	(void)state;
 	daemon_fixture_start(&fixture, "--size", "1M", "--guarantee", "user:1001=512K", "--guarantee", "user:0=128K", NULL);
-	open_to_all();
+	daemon_fixture_let_all_in(&fixture);
 	shmb_session *alice = connect_as(ALICE), *bob = connect_as(BOB), *root = connect_as(0);
 	assert_int_equal(info_of(ALICE).guarantee, 512 << 10);
 	refuse(bob, 512 << 10, SHMB_OOM_GUARANTEE);
@@ -372,7 +365,7 @@ static void test_other_kinds(void **state)
 	(void)state;
 	daemon_fixture_start(&fixture, "--size", "1M", "--quota", "user:1001:names=2,tickets=1,links=1,waiters=0,sessions=2",
 	                     NULL);
-	open_to_all();
+	daemon_fixture_let_all_in(&fixture);
 	shmb_session *alice = connect_as(ALICE), *second = connect_as(ALICE), *bob = connect_as(BOB);
 	assert_refused(try_to_connect(ALICE, &session), LIMIT);
 	expect_words("the quota of user 1001 is 2 sessions, and 2 are used, by quota test, pid ");
@@ -426,7 +419,7 @@ static void test_clone(void **state)
 
 	(void)state;
 	daemon_fixture_start(&fixture, "--size", "1M", "--quota", "user:1001:sessions=2", NULL);
-	open_to_all();
+	daemon_fixture_let_all_in(&fixture);
 	shmb_session *alice = connect_as(ALICE), *session;
 	shmb_handle handle = allocate(alice, 4096);
 	assert_ok(shmb_clone(alice, &token));
@@ -490,7 +483,7 @@ static void test_waiting(void **state)
 
 	(void)state;
 	daemon_fixture_start(&fixture, "--size", "1M", "--quota", "user:1001:bytes=128K", NULL);
-	open_to_all();
+	daemon_fixture_let_all_in(&fixture);
 	shmb_session *alice = connect_as(ALICE), *bob = connect_as(BOB);
 	/* What can never be is refused at once. */
 	assert_refused(shmb_alloc(alice, 129 << 10, &(shmb_alloc_options){.wait_ms = 600000}, &block), OUT_OF_MEMORY);
@@ -549,7 +542,7 @@ static void test_shrinks_for_who_waits(void **state)
 
 	(void)state;
 	daemon_fixture_start(&fixture, "--size", "1M", "--quota", "session:*:bytes=128K", NULL);
-	open_to_all();
+	daemon_fixture_let_all_in(&fixture);
 	shmb_session *alice = connect_as(ALICE);
 	assert_ok(shmb_alloc(alice, 128 << 10, NULL, &block));
 	begin(&waiting, alice, 64 << 10, 600000);
@@ -568,7 +561,7 @@ static void test_steps_aside(void **state)
 
 	(void)state;
 	daemon_fixture_start(&fixture, "--size", "1M", "--quota", "user:1001:bytes=512K", NULL);
-	open_to_all();
+	daemon_fixture_let_all_in(&fixture);
 	shmb_session *alice = connect_as(ALICE), *second = connect_as(ALICE), *bob = connect_as(BOB), *other = connect_as(BOB);
 	shmb_handle half = allocate(bob, 512 << 10), quarter = allocate(bob, 256 << 10), small = allocate(bob, 128 << 10);
 	begin(&alices, alice, 512 << 10, 600000);
@@ -599,7 +592,7 @@ static void test_overtaken(void **state)
 
 	(void)state;
 	daemon_fixture_start(&fixture, "--size", "1M", "--quota", "user:1001:bytes=128K", NULL);
-	open_to_all();
+	daemon_fixture_let_all_in(&fixture);
 	shmb_session *alice = connect_as(ALICE), *bob = connect_as(BOB);
 	shmb_handle kept = allocate(alice, 64 << 10);
 	begin(&first, alice, 128 << 10, 600000);
@@ -643,7 +636,7 @@ static void test_dies_in_line(void **state)
 
 	(void)state;
 	daemon_fixture_start(&fixture, "--size", "1M", "--quota", "user:1001:bytes=128K", "--guarantee", "user:1002=512K", NULL);
-	open_to_all();
+	daemon_fixture_let_all_in(&fixture);
 	client_process_start(&process, wait_and_die, NULL);
 	client_process_receive(&process, &byte, 1);
 	await_waiters(ALICE, 1);
@@ -672,7 +665,7 @@ static void test_restart(void **state)
 
 	(void)state;
 	daemon_fixture_start_lasting(&fixture, "--size", "1M", NULL);
-	open_to_all();
+	daemon_fixture_let_all_in(&fixture);
 	shmb_session *alice = connect_as(ALICE), *bob = connect_as(BOB);
 	shmb_handle a = allocate(alice, 4096), b = allocate(alice, 8192), c = allocate(bob, 16384);
 	allocate(bob, 64);
@@ -692,7 +685,7 @@ static void test_restart(void **state)
 	daemon_fixture_kill(&fixture);
 	daemon_fixture_restart(&fixture, "--size", "1M", "--quota", "user:*:bytes=8K,names=1", "--quota", "session:*:names=1",
 	                       NULL);
-	open_to_all();
+	daemon_fixture_let_all_in(&fixture);
 	ping_as(ALICE, alice);
 	ping_as(BOB, bob);
 	shmb_user_info after[] = {info_of(ALICE), info_of(BOB)};
@@ -756,7 +749,7 @@ static void test_own_cache_makes_room(void **state)
 
 	(void)state;
 	daemon_fixture_start(&fixture, "--size", "16M", "--quota", "user:1001:bytes=2M", NULL);
-	open_to_all();
+	daemon_fixture_let_all_in(&fixture);
 	shmb_session *alice = connect_as(ALICE), *bob = connect_as(BOB);
 	fill_cache(bob, 16, 64 << 10);
 	fill_cache(alice, 2048, 1 << 10); /* more than go in one turn of the loop */
@@ -780,7 +773,7 @@ static void test_own_cache_becomes_idle(void **state)
 
 	(void)state;
 	daemon_fixture_start(&fixture, "--size", "1M", "--quota", "user:1001:bytes=128K", NULL);
-	open_to_all();
+	daemon_fixture_let_all_in(&fixture);
 	shmb_session *alice = connect_as(ALICE);
 	assert_ok(shmb_alloc(alice, 128 << 10, NULL, &block));
 	assert_ok(shmb_cache(alice, block.handle));
@@ -799,7 +792,7 @@ static void test_guarantee_and_cache(void **state)
 
 	(void)state;
 	daemon_fixture_start(&fixture, "--size", "1M", "--guarantee", "user:1002=512K", NULL);
-	open_to_all();
+	daemon_fixture_let_all_in(&fixture);
 	shmb_session *alice = connect_as(ALICE), *carol = connect_as(BOB + 1);
 	fill_cache(carol, 4, 128 << 10);
 	refuse(alice, (512 << 10) + 1, SHMB_OOM_SEGMENT);

@@ -255,6 +255,12 @@ void daemon_fixture_restart(struct daemon_fixture *daemon, ...)
 
 /* ---- Ending ----------------------------------------------------------------------------------------------------- */
 
+void daemon_fixture_let_all_in(const struct daemon_fixture *daemon)
+{
+	assert_int_equal(chmod(daemon->directory, 0711), 0);
+	assert_int_equal(chmod(daemon->socket_path, 0666), 0);
+}
+
 int daemon_fixture_wait(struct daemon_fixture *daemon)
 {
 	int status = 0;

@@ -41,6 +41,9 @@ __attribute__((sentinel)) void daemon_fixture_spawn(struct daemon_fixture *daemo
 /* The same as start, without --ephemeral: the pool is there for the next daemon, until daemon_fixture_stop removes it. */
 __attribute__((sentinel)) void daemon_fixture_start_lasting(struct daemon_fixture *daemon, ...);
 
+/* Lets every user connect; to be said again after each start. */
+void daemon_fixture_let_all_in(const struct daemon_fixture *daemon);
+
 /* Waits for the end of a daemon that was spawned: its exit status, or minus the signal that ended it. Keeps the directory. */
 int daemon_fixture_wait(struct daemon_fixture *daemon);
 

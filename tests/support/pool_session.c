@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "cleanup.h"
 
@@ -43,6 +44,24 @@ shmb_session *pool_session_open(const struct daemon_fixture *daemon)
 shmb_session *pool_session_open_read_only(const struct daemon_fixture *daemon)
 {
 	return open_session(daemon, SHMB_READ_ONLY);
+}
+
+shmb_session *pool_session_open_as(const struct daemon_fixture *daemon, uid_t uid)
+{
+	assert_int_equal(seteuid(uid), 0);
+	shmb_session *session = pool_session_open(daemon);
+	assert_int_equal(seteuid(0), 0);
+	return session;
+}
+
+void pool_session_get_page(shmb_session *session, shmb_handle handle)
+{
+	shmb_block block;
+
+	for (unsigned i = 0; i < POOL_SESSION_BEFORE_PAGE; i++) {
+		assert_ok(shmb_acquire(session, handle, &block));
+		assert_ok(shmb_free(session, handle));
+	}
 }
 
 shmb_status pool_session_status(shmb_session *session)

@@ -9,6 +9,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "shmbuddy.h"
 #include "tests/support/daemon_fixture.h"
@@ -20,6 +21,13 @@ void pool_session_judge(int result, int expected, const char *call, const char *
 
 shmb_session *pool_session_open(const struct daemon_fixture *daemon);
 shmb_session *pool_session_open_read_only(const struct daemon_fixture *daemon);
+shmb_session *pool_session_open_as(const struct daemon_fixture *daemon, uid_t uid); /* as root, in the name of that user */
+
+/* So many acquisitions go by request; then the session has a hold page (client/hold_page.c). */
+#define POOL_SESSION_BEFORE_PAGE 4
+
+/* Has the session acquire the block and free it, so often. */
+void pool_session_get_page(shmb_session *session, shmb_handle handle);
 
 shmb_status pool_session_status(shmb_session *session);
 

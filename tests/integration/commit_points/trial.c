@@ -13,7 +13,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "tests/support/raw_request.h"
@@ -29,19 +28,13 @@ void trial_become(uid_t uid)
 		assert_int_equal(seteuid(uid), 0);
 }
 
-static void let_all_in(void)
-{
-	assert_int_equal(chmod(trial.daemon.directory, 0711), 0);
-	assert_int_equal(chmod(trial.daemon.socket_path, 0666), 0);
-}
-
 void trial_open(void)
 {
 	for (unsigned i = 0; i < TRIAL_BLOCKS; i++)
 		trial.block[i] = (Shmbuddy__V1__Handle)SHMBUDDY__V1__HANDLE__INIT;
 	trial.last_block = trial.block[0];
 	daemon_fixture_start_lasting(&trial.daemon, "--size", "1M", "--max-sessions", "8", NULL);
-	let_all_in();
+	daemon_fixture_let_all_in(&trial.daemon);
 	trial_become(TRIAL_MINE);
 	raw_session_open(&trial.mine, trial.daemon.socket_path, SHMBUDDY__V1__ACCESS__ACCESS_READ_WRITE);
 	trial_become(0);
@@ -67,7 +60,7 @@ void trial_take_up(struct raw_session *session)
 {
 	uint64_t sequence = session->sequence;
 
-	let_all_in();
+	daemon_fixture_let_all_in(&trial.daemon);
 	trial_become(session == &trial.mine ? TRIAL_MINE : 0);
 	Shmbuddy__V1__Status status = raw_session_resume(session, trial.daemon.socket_path);
 	trial_become(0);
