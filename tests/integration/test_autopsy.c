@@ -6,8 +6,6 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include <fcntl.h>
-#include <stdio.h>
 #include <unistd.h>
 
 #include "cleanup.h"
@@ -24,21 +22,15 @@ static struct raw_session session = RAW_SESSION_CLOSED;
 
 static void look_into(const char *suffix, uint64_t at, void *out_bytes, size_t size)
 {
-	char path[128];
+	CLEANUP_CLOSE int fd = daemon_fixture_open_object(&fixture, suffix);
 
-	snprintf(path, sizeof path, "/dev/shm/shmbuddy.%s%s", fixture.pool, suffix);
-	CLEANUP_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC);
-	assert_true(fd >= 0);
 	assert_int_equal(pread(fd, out_bytes, size, (off_t)at), size);
 }
 
 static void write_word(const char *suffix, uint64_t at, uint64_t word)
 {
-	char path[128];
+	CLEANUP_CLOSE int fd = daemon_fixture_open_object(&fixture, suffix);
 
-	snprintf(path, sizeof path, "/dev/shm/shmbuddy.%s%s", fixture.pool, suffix);
-	CLEANUP_CLOSE int fd = open(path, O_WRONLY | O_CLOEXEC);
-	assert_true(fd >= 0);
 	assert_int_equal(pwrite(fd, &word, sizeof word, (off_t)at), sizeof word);
 }
 

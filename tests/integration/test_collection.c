@@ -10,11 +10,9 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -175,11 +173,8 @@ static void test_restart(void **state)
 
 static void write_word(const char *suffix, uint64_t at, uint64_t word)
 {
-	char path[128];
+	CLEANUP_CLOSE int fd = daemon_fixture_open_object(&fixture, suffix);
 
-	snprintf(path, sizeof path, "/dev/shm/shmbuddy.%s%s", fixture.pool, suffix);
-	CLEANUP_CLOSE int fd = open(path, O_WRONLY | O_CLOEXEC);
-	assert_true(fd >= 0);
 	assert_int_equal(pwrite(fd, &word, sizeof word, (off_t)at), sizeof word);
 }
 
@@ -191,11 +186,9 @@ static void set_collection(uint64_t word)
 /* Of the circle's blocks so many, from the first on, are condemned. */
 static void condemn(unsigned from, unsigned count)
 {
-	char path[128];
 	struct view_header header;
 
-	snprintf(path, sizeof path, "/dev/shm/shmbuddy.%s.view", fixture.pool);
-	CLEANUP_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC);
+	CLEANUP_CLOSE int fd = daemon_fixture_open_object(&fixture, ".view");
 	assert_int_equal(pread(fd, &header, sizeof header, 0), sizeof header);
 	for (unsigned i = from; i < from + count; i++) {
 		uint64_t at = header.blocks_at + blocks[i].handle.index * sizeof(struct block_record), word;

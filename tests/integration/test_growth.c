@@ -10,7 +10,6 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -101,19 +100,9 @@ static void refused(int expected, const char *text, const char *option, const ch
 	assert_int_equal(status, expected);
 }
 
-static int open_object(const char *suffix)
-{
-	char path[160];
-
-	snprintf(path, sizeof path, "/dev/shm/shmbuddy.%s%s", fixture.pool, suffix);
-	int fd = open(path, O_RDWR | O_CLOEXEC);
-	assert_true(fd >= 0);
-	return fd;
-}
-
 static uint64_t size_in(const char *suffix, size_t at)
 {
-	CLEANUP_CLOSE int fd = open_object(suffix);
+	CLEANUP_CLOSE int fd = daemon_fixture_open_object(&fixture, suffix);
 	uint64_t size;
 
 	assert_int_equal(pread(fd, &size, sizeof size, (off_t)at), sizeof size);
@@ -122,7 +111,7 @@ static uint64_t size_in(const char *suffix, size_t at)
 
 static void set_size_in(const char *suffix, size_t at, uint64_t size)
 {
-	CLEANUP_CLOSE int fd = open_object(suffix);
+	CLEANUP_CLOSE int fd = daemon_fixture_open_object(&fixture, suffix);
 
 	assert_int_equal(pwrite(fd, &size, sizeof size, (off_t)at), sizeof size);
 }
@@ -132,7 +121,7 @@ static void set_size_in(const char *suffix, size_t at, uint64_t size)
 
 static void set_end(uint64_t end)
 {
-	CLEANUP_CLOSE int fd = open_object("");
+	CLEANUP_CLOSE int fd = daemon_fixture_open_object(&fixture, "");
 
 	assert_int_equal(ftruncate(fd, (off_t)end), 0);
 }
@@ -140,7 +129,7 @@ static void set_end(uint64_t end)
 /* The segment, the state and the view agree. */
 static void expect_size(uint64_t size)
 {
-	CLEANUP_CLOSE int fd = open_object("");
+	CLEANUP_CLOSE int fd = daemon_fixture_open_object(&fixture, "");
 	struct stat status;
 
 	assert_int_equal(fstat(fd, &status), 0);

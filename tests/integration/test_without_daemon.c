@@ -421,12 +421,9 @@ static void test_ended(void **state)
 
 static uint8_t *map_view(size_t *out_size)
 {
-	char path[128];
 	struct stat status;
 
-	snprintf(path, sizeof path, "/dev/shm/shmbuddy.%s.view", fixture.pool);
-	CLEANUP_CLOSE int fd = open(path, O_RDWR | O_CLOEXEC);
-	assert_true(fd >= 0);
+	CLEANUP_CLOSE int fd = daemon_fixture_open_object(&fixture, ".view");
 	assert_int_equal(fstat(fd, &status), 0);
 	uint8_t *base = mmap(NULL, (size_t)status.st_size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	assert_ptr_not_equal(base, MAP_FAILED);

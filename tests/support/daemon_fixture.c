@@ -255,6 +255,16 @@ void daemon_fixture_restart(struct daemon_fixture *daemon, ...)
 
 /* ---- Ending ----------------------------------------------------------------------------------------------------- */
 
+int daemon_fixture_open_object(const struct daemon_fixture *daemon, const char *suffix)
+{
+	char path[128];
+
+	snprintf(path, sizeof path, "/dev/shm/shmbuddy.%s%s", daemon->pool, suffix);
+	int fd = open(path, O_RDWR | O_CLOEXEC);
+	assert_true(fd >= 0);
+	return fd;
+}
+
 void daemon_fixture_let_all_in(const struct daemon_fixture *daemon)
 {
 	assert_int_equal(chmod(daemon->directory, 0711), 0);

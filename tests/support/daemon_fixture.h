@@ -44,6 +44,9 @@ __attribute__((sentinel)) void daemon_fixture_start_lasting(struct daemon_fixtur
 /* Lets every user connect; to be said again after each start. */
 void daemon_fixture_let_all_in(const struct daemon_fixture *daemon);
 
+/* A shared object of the pool, "", ".view", ".state" or ".hold.N", to be read and written: its descriptor, for the test to close. */
+int daemon_fixture_open_object(const struct daemon_fixture *daemon, const char *suffix);
+
 /* Waits for the end of a daemon that was spawned: its exit status, or minus the signal that ended it. Keeps the directory. */
 int daemon_fixture_wait(struct daemon_fixture *daemon);
 

@@ -35,12 +35,10 @@ static int open_hold_page(void)
 /* The inode that the record of `mine` says; 0: it has no page. */
 static uint64_t recorded_hold_page(void)
 {
-	char path[128];
 	struct state_header header;
 	struct session_record record;
 
-	snprintf(path, sizeof path, "/dev/shm/shmbuddy.%s.state", trial.daemon.pool);
-	CLEANUP_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC);
+	CLEANUP_CLOSE int fd = daemon_fixture_open_object(&trial.daemon, ".state");
 	assert_int_equal(pread(fd, &header, sizeof header, 0), sizeof header);
 	assert_int_equal(pread(fd, &record, sizeof record, (off_t)(header.sessions_at + trial.mine.number * sizeof record)),
 	                 sizeof record);

@@ -7,8 +7,6 @@
 
 #include <cmocka.h>
 
-#include <fcntl.h>
-#include <stdio.h>
 #include <unistd.h>
 
 #include "cleanup.h"
@@ -68,11 +66,9 @@ static Shmbuddy__V1__Request *request_unlink(void)
 /* As the view says now. */
 static uint64_t links_counted(void)
 {
-	char path[128];
 	uint64_t links;
 
-	snprintf(path, sizeof path, "/dev/shm/shmbuddy.%s.view", trial.daemon.pool);
-	CLEANUP_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC);
+	CLEANUP_CLOSE int fd = daemon_fixture_open_object(&trial.daemon, ".view");
 	assert_int_equal(pread(fd, &links, sizeof links, VIEW_COUNTERS_AT + (off_t)offsetof(struct view_counters, links)),
 	                 sizeof links);
 	return links;
