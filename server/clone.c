@@ -78,7 +78,7 @@ static unsigned copy_by_handle(struct clone *clone, const struct handle *handle,
 
 	if (lifetime_find_to_acquire(clone->slot.session, handle) == 0)
 		*out_error = lifetime_copy_hold(clone->copy, handle->index);
-	return 1 + (dying ? pool->dying.pages : 0);
+	return 1 + (dying ? pool->page_holds.pages : 0);
 }
 
 /* A slice. 0, or an ERROR_*; then `*out_whole` says whether anything is left. */

@@ -14,10 +14,8 @@
  * An allocation that would be refused has it done first (dying_hurry), and then the pages are read for the orphans too: one that stands in none
  * was let go of without a word, and is dying. Others stay as they are.
  *
- * Reading all pages, at a request's instance and at once, is what clients could have the daemon do all the time: their number is that of the
- * sessions. So it has an allowance, a tenth of the loop's time again for memory and as much for questions. Without any left an allocation
- * waits a moment, until it was done (`owed`), for all who want memory by then; who wants a block that is dying gets it, for what may be held
- * counts as held; and whoever asks what holds a block is told to ask later.
+ * Reading all pages at once has an allowance of its own (page_holds.c). Without any left an allocation waits a moment, until it was done (`owed`),
+ * for all who want memory by then; and who wants a block that is dying gets it, for what may be held counts as held.
  * Who says that he has let go has his own page read first, and none but that where it holds the block still.
  *
  * What may go wrong:
@@ -40,12 +38,9 @@
  */
 #include "dying.h"
 
-#include <errno.h>
-#include <string.h>
-#include <unistd.h>
-
 #include "collector.h"
 #include "hold_page.h"
+#include "page_holds.h"
 #include "pool.h"
 #include "reclaim.h"
 #include "session.h"
@@ -61,9 +56,6 @@
 /* Pages read, and blocks freed, in one turn of the loop: some 50 microseconds. */
 #define SLICE_PAGES 64
 #define SLICE_BLOCKS 256
-
-/* What reading a page is charged with, nanoseconds, about what it takes: a clock would charge what the kernel gave to others too. */
-#define PAGE_NS 1000
 
 /* Milliseconds until some orphans are looked at again though nobody said anything, and how many. */
 #define AGAIN_MS 1000
@@ -289,7 +281,7 @@ void dying_begin(struct pool *pool, uint32_t index)
 	struct dying *dying = &pool->dying;
 	const struct block_body *body = blocks_body(&pool->blocks, index);
 
-	if (!dying->pages || !(blocks_word(&pool->blocks, index) & RECORD_SHARED)) {
+	if (!pool->page_holds.pages || !(blocks_word(&pool->blocks, index) & RECORD_SHARED)) {
 		dying_free(pool, index); /* from owned to free in one store */
 		return;
 	}
@@ -322,8 +314,8 @@ static bool note_holder(void *context, uint32_t session, uint32_t count)
 void dying_settle(const struct session *asking, uint32_t index)
 {
 	struct pool *pool = asking->pool;
-	const struct session *holder = dying_count_holds(asking, index) ? asking : NULL;
-	int result = holder ? 0 : dying_list_holds(pool, index, note_holder, &(struct search){pool, &holder});
+	const struct session *holder = page_holds_count(asking, index) ? asking : NULL;
+	int result = holder ? 0 : page_holds_list(pool, index, note_holder, &(struct search){pool, &holder});
 
 	if (result == 0 && !holder)
 		end_one(&pool->dying, index);
@@ -348,7 +340,7 @@ void dying_released(const struct session *session, uint32_t index)
 	struct pool *pool = session->pool;
 
 	/* He may hold it once more by now, or never have let go. When he does for the last time, he says so again. */
-	if (record_state(blocks_word(&pool->blocks, index)) == RECORD_ORPHAN && !dying_count_holds(session, index))
+	if (record_state(blocks_word(&pool->blocks, index)) == RECORD_ORPHAN && !page_holds_count(session, index))
 		doubt(&pool->dying, index);
 }
 
@@ -424,7 +416,7 @@ static bool hurry(struct dying *dying)
 		doubt_unheld(dying);
 		freed = look_for_all(dying);
 	}
-	allowance_spend(&dying->for_memory, (dying->pages_read - before) * PAGE_NS);
+	page_holds_have_read(dying->pool, dying->pages_read - before);
 	return freed;
 }
 
@@ -432,40 +424,36 @@ static bool hurry(struct dying *dying)
 static void pay(uv_timer_t *timer)
 {
 	struct dying *dying = timer->data;
-	bool left = allowance_is_left(&dying->for_memory, uv_hrtime());
+	struct allowance *allowance = &dying->pool->page_holds.for_memory;
+	bool left = allowance_is_left(allowance, uv_hrtime());
 
 	while (left && hurry(dying))
-		left = allowance_is_left(&dying->for_memory, uv_hrtime());
+		left = allowance_is_left(allowance, uv_hrtime());
 	if (left)
 		wait_queue_owe(&dying->pool->wait_queue, false);
 	else
-		uv_timer_start(timer, pay, allowance_wait_ms(&dying->for_memory), 0);
+		uv_timer_start(timer, pay, allowance_wait_ms(allowance), 0);
 	pool_publish_counters(dying->pool);
 }
 
 bool dying_hurry(struct pool *pool)
 {
 	struct dying *dying = &pool->dying;
+	struct allowance *allowance = &pool->page_holds.for_memory;
 
 	if (dying->stopped || !(dying->looking || dying->waiting || dying->orphan_count))
 		return false;
 	/* Whoever is owed it comes first: others who come all the time would leave nothing for them. */
 	bool owed = uv_is_active((uv_handle_t *)&dying->owed);
-	if (!owed && allowance_is_left(&dying->for_memory, uv_hrtime()))
+	if (!owed && allowance_is_left(allowance, uv_hrtime()))
 		return hurry(dying);
 	wait_queue_owe(&pool->wait_queue, true);
 	if (!owed)
-		uv_timer_start(&dying->owed, pay, allowance_wait_ms(&dying->for_memory), 0);
+		uv_timer_start(&dying->owed, pay, allowance_wait_ms(allowance), 0);
 	return false;
 }
 
 /* ---- Hold pages ------------------------------------------------------------------------------------------------- */
-
-void dying_add_page(struct session *session, int fd)
-{
-	session->pool->dying.pages += session->hold_page == HOLD_PAGE_NONE;
-	session->hold_page = fd;
-}
 
 void dying_drop_page(struct session *session)
 {
@@ -478,11 +466,7 @@ void dying_drop_page(struct session *session)
 	if (session->pool->cache.blocks && hold_page_read_trail(session->hold_page, trail) == 0)
 		cache_follow(&session->pool->cache, trail, HOLD_TRAIL);
 	bool unknown = hold_page_read(session->hold_page, slots) < 0;
-	if (session->hold_page >= 0)
-		close(session->hold_page);
-	session->hold_page = HOLD_PAGE_NONE;
-	dying->pages--;
-	hold_page_remove(session->pool->name, session->number);
+	page_holds_drop_page(session);
 	if (unknown)
 		dying_doubt(session->pool);
 	for (size_t i = 0; i < HOLD_SLOTS && !unknown; i++) {
@@ -496,75 +480,6 @@ void dying_doubt(struct pool *pool)
 {
 	if (pool->dying.orphan_count)
 		look_again(&pool->dying.again);
-}
-
-uint32_t dying_count_holds(const struct session *session, uint32_t index)
-{
-	uint64_t word = blocks_word(&session->pool->blocks, index), id = record_id(word), slots[HOLD_SLOTS];
-	uint32_t count = 0;
-
-	if (session->hold_page == HOLD_PAGE_NONE || !(word & RECORD_SHARED))
-		return 0;
-	if (hold_page_read(session->hold_page, slots) < 0)
-		return 1; /* it may */
-	for (size_t i = 0; i < HOLD_SLOTS; i++)
-		count += slots[i] == id;
-	return count;
-}
-
-int dying_list_holds(struct pool *pool, uint32_t index, dying_hold *each, void *context)
-{
-	struct dying *dying = &pool->dying;
-	const struct session *session;
-	uint64_t pages = 0;
-	bool more = true;
-
-	if (!dying->pages || !(blocks_word(&pool->blocks, index) & RECORD_SHARED))
-		return 0;
-	if (!allowance_is_left(&dying->for_questions, uv_hrtime()))
-		return -EAGAIN;
-	atomic_thread_fence(memory_order_seq_cst);
-	for (uint32_t number = 1; more && (session = sessions_from(&pool->sessions, number)); number = session->number + 1) {
-		uint32_t count = dying_count_holds(session, index);
-		pages += session->hold_page != HOLD_PAGE_NONE;
-		more = !count || each(context, session->number, count);
-	}
-	allowance_spend(&dying->for_questions, pages * PAGE_NS);
-	return 0;
-}
-
-uint64_t dying_read_wait_ms(struct pool *pool)
-{
-	struct allowance *allowance = &pool->dying.for_memory;
-
-	return !pool->dying.pages || allowance_is_left(allowance, uv_hrtime()) ? 0 : allowance_wait_ms(allowance);
-}
-
-void dying_have_read(struct pool *pool, uint64_t pages)
-{
-	allowance_spend(&pool->dying.for_memory, pages * PAGE_NS);
-}
-
-struct question {
-	uint32_t except; /* session */
-	bool held;
-};
-
-static bool answer(void *context, uint32_t session, uint32_t count)
-{
-	struct question *question = context;
-
-	(void)count;
-	question->held = session != question->except;
-	return !question->held;
-}
-
-int dying_is_held(struct pool *pool, uint32_t index, uint32_t except)
-{
-	struct question question = {.except = except};
-	int result = dying_list_holds(pool, index, answer, &question);
-
-	return result < 0 ? result : question.held;
 }
 
 void dying_adopt(struct pool *pool, uint32_t index)
@@ -607,8 +522,6 @@ int dying_init(struct dying *dying, struct pool *pool, uint32_t max_blocks)
 		return result;
 	}
 	dying->timer.data = dying->again.data = dying->owed.data = dying->slices.data = dying;
-	allowance_init(&dying->for_memory, uv_hrtime());
-	allowance_init(&dying->for_questions, uv_hrtime());
 	dying->loop = pool->loop;
 	return 0;
 }

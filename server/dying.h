@@ -10,7 +10,6 @@
 #include <stdint.h>
 #include <uv.h>
 
-#include "allowance.h"
 #include "pair_index.h"
 
 struct pool;
@@ -24,9 +23,6 @@ struct dying {
 	uint32_t found;              /* and, while the pages are read for orphans, those that stand in one */
 	uint64_t orphan_count;       /* how many there are */
 	uint64_t dead_count, dead_bytes; /* of blocks that have died since the last look began */
-	struct allowance for_memory;     /* for reading all pages at once, because memory is wanted */
-	struct allowance for_questions;  /* and because somebody asks who holds a block */
-	uint32_t pages;                  /* sessions that have a hold page */
 	uint64_t pages_read;             /* by looks, ever */
 	uint32_t next_session;           /* whose page the look under way reads next */
 	bool looking;                    /* a look is under way */
@@ -86,37 +82,11 @@ void dying_released(const struct session *session, uint32_t block);
  */
 bool dying_hurry(struct pool *pool);
 
-/* The session has a hold page from now on, its descriptor, or HOLD_PAGE_LOST; in place of one that was lost, too. */
-void dying_add_page(struct session *session, int fd);
-
-/* It is over: what only its page held goes. Its page is removed. */
+/* The session is over: what only its hold page held goes. The page, if it has one, is removed. */
 void dying_drop_page(struct session *session);
 
 /* A message of the session's may have been lost: what it may have let go of is looked at again. */
 void dying_doubt(struct pool *pool);
-
-/* How often the session's page says that it holds the block. 1: it may, but cannot be read. A block that was never SHARED is in no page. */
-uint32_t dying_count_holds(const struct session *session, uint32_t block);
-
-/*
- * Reads all pages: each session whose page says so, and how often, until `each` says false. -EAGAIN: the pages were read too much of late; that
- * passes within a second.
- */
-typedef bool dying_hold(void *context, uint32_t session, uint32_t count);
-int dying_list_holds(struct pool *pool, uint32_t block, dying_hold *each, void *context);
-
-/*
- * Others read pages because memory is wanted (eviction.h): milliseconds until there is an allowance for that, 0: there is one, or no page. And
- * that so many were read.
- */
-uint64_t dying_read_wait_ms(struct pool *pool);
-void dying_have_read(struct pool *pool, uint64_t pages);
-
-/* What -EAGAIN is to a client. */
-#define DYING_TOO_MUCH "who holds blocks was asked too often of late: ask again in a second"
-
-/* Does any page say so, but that of the session of this number? (0 is no session's.) 1, 0, or -EAGAIN. */
-int dying_is_held(struct pool *pool, uint32_t block, uint32_t except);
 
 /* For recovery, once all holders are known: a block that is DYING or ORPHAN, or that lives and nothing holds. */
 void dying_adopt(struct pool *pool, uint32_t block);

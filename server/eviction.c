@@ -29,6 +29,7 @@
 #include "dying.h"
 #include "hold_page.h"
 #include "lifetime.h"
+#include "page_holds.h"
 #include "pool.h"
 #include "session.h"
 
@@ -76,7 +77,7 @@ static void follow_trails(struct pool *pool)
 
 	if (now < eviction->follow_ns)
 		return;
-	for (uint32_t number = 1; pool->dying.pages && (session = sessions_from(&pool->sessions, number));
+	for (uint32_t number = 1; pool->page_holds.pages && (session = sessions_from(&pool->sessions, number));
 	     number = session->number + 1) {
 		if (session->hold_page != HOLD_PAGE_NONE && hold_page_read_trail(session->hold_page, trail) == 0)
 			cache_follow(&pool->cache, trail, HOLD_TRAIL);
@@ -125,12 +126,12 @@ static void look(struct batch *batch)
 	for (unsigned k = 0; k < batch->count; k++)
 		blocks_set_state(&pool->blocks, batch->victims[k].block, RECORD_DYING);
 	atomic_thread_fence(memory_order_seq_cst);
-	for (uint32_t number = 1; pool->dying.pages && (session = sessions_from(&pool->sessions, number));
+	for (uint32_t number = 1; pool->page_holds.pages && (session = sessions_from(&pool->sessions, number));
 	     number = session->number + 1) {
 		if (session->hold_page != HOLD_PAGE_NONE)
 			find_in_page(batch, session);
 	}
-	dying_have_read(pool, pool->dying.pages);
+	page_holds_have_read(pool, pool->page_holds.pages);
 	for (unsigned k = 0; k < batch->count && batch->unknown; k++)
 		batch->victims[k].held |= (blocks_word(&pool->blocks, batch->victims[k].block) & RECORD_SHARED) != 0;
 }
@@ -185,7 +186,7 @@ static void gather(struct batch *batch, uint64_t uid, unsigned most)
 /* True: enough. Where reading the pages is dear, a few more go at once, so that it is worth it. */
 static bool settle(struct batch *batch, bool (*enough)(void *context), void *context, unsigned *budget)
 {
-	unsigned worth = batch->pool->dying.pages / MANY_PAGES;
+	unsigned worth = batch->pool->page_holds.pages / MANY_PAGES;
 	bool done = false;
 
 	for (unsigned k = 0; k < batch->count; k++) {
@@ -207,16 +208,16 @@ enum eviction_result eviction_run(struct pool *pool, uint64_t uid, uint64_t *lef
                                   void *context)
 {
 	struct batch batch = {.pool = pool};
-	unsigned budget = SLICE, most = 1 + pool->dying.pages / MANY_PAGES;
+	unsigned budget = SLICE, most = 1 + pool->page_holds.pages / MANY_PAGES;
 
 	if (pool->eviction.stopped || cache_bytes(&pool->cache, uid) == 0 || *left == 0)
 		return EVICTION_NONE;
-	if (dying_read_wait_ms(pool))
+	if (page_holds_read_wait_ms(pool))
 		return EVICTION_MORE;
 	if (most > BATCH)
 		most = BATCH;
 	follow_trails(pool);
-	while (budget && *left && !dying_read_wait_ms(pool)) {
+	while (budget && *left && !page_holds_read_wait_ms(pool)) {
 		gather(&batch, uid, most < *left ? most : (unsigned)*left);
 		if (!batch.count)
 			return EVICTION_NONE;
@@ -261,7 +262,7 @@ static void go_on(uv_idle_t *idle)
 	}
 	if (wait_queue_can_serve(queue))
 		return;
-	uint64_t wait = dying_read_wait_ms(eviction->pool);
+	uint64_t wait = page_holds_read_wait_ms(eviction->pool);
 	if (wait) {
 		uv_idle_stop(idle);
 		uv_timer_start(&eviction->again, try_again, wait, 0);

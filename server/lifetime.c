@@ -8,6 +8,7 @@
 #include "charge.h"
 #include "dying.h"
 #include "errors.h"
+#include "page_holds.h"
 #include "reclaim.h"
 
 /* Condemned blocks live as long as they can be rescued. */
@@ -50,7 +51,7 @@ int lifetime_find_hold(const struct session *session, const struct handle *handl
 
 	/* One that is looked at, and stands in this session's page, is not stale: it is held, but not known to be. */
 	if (error == ERROR_STALE_HANDLE && blocks_is_there(&pool->blocks, handle->index, handle->id) &&
-	    dying_count_holds(session, handle->index))
+	    page_holds_count(session, handle->index))
 		return ERROR_NOT_HELD;
 	if (error)
 		return error;
@@ -96,7 +97,7 @@ int lifetime_check_held(struct session *session, const struct handle *handle)
 	if (error)
 		return error;
 	if (blocks_body(&pool->blocks, handle->index)->owner == session->number ||
-	    lifetime_find_reference(session, handle->index) || dying_count_holds(session, handle->index))
+	    lifetime_find_reference(session, handle->index) || page_holds_count(session, handle->index))
 		return 0;
 	return ERROR_NOT_HELD;
 }
@@ -115,10 +116,10 @@ int lifetime_seclude(struct session *session, uint32_t block)
 		if (pool->references.records[link - 1].session != session->number)
 			return ERROR_IN_USE;
 	}
-	if (!(word & RECORD_SHARED) || !pool->dying.pages)
+	if (!(word & RECORD_SHARED) || !pool->page_holds.pages)
 		return 0;
 	blocks_set_state(&pool->blocks, block, RECORD_DYING);
-	int held = dying_is_held(pool, block, session->number);
+	int held = page_holds_any(pool, block, session->number);
 	if (held == 0)
 		return 0;
 	blocks_set_state(&pool->blocks, block, record_state(word));

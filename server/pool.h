@@ -30,6 +30,7 @@
 #include "metadata.h"
 #include "name_waiters.h"
 #include "names.h"
+#include "page_holds.h"
 #include "payer.h"
 #include "pressure.h"
 #include "references.h"
@@ -91,6 +92,7 @@ struct pool {
 	struct timeouts timeouts;
 	struct wait_queue wait_queue; /* for memory */
 	struct name_waiters name_waiters;
+	struct page_holds page_holds;
 	struct dying dying;
 	struct collector collector;
 	struct cache cache;

@@ -6,6 +6,7 @@
 
 #include "errors.h"
 #include "lifetime.h"
+#include "page_holds.h"
 
 /* Sessions on a page. */
 #define PAGE_HOLDERS 64
@@ -104,8 +105,8 @@ void request_list_holders(struct request *request)
 		gather(&page, pool->references.records[link - 1].session,
 		       REFERENCE_COUNT(references_word(&pool->references, link - 1)));
 
-	if (dying_list_holds(pool, message->index, gather_hold, &page) == -EAGAIN) {
-		request_reply(request, ERROR_LIMIT, DYING_TOO_MUCH);
+	if (page_holds_list(pool, message->index, gather_hold, &page) == -EAGAIN) {
+		request_reply(request, ERROR_LIMIT, PAGE_HOLDS_TOO_MUCH);
 		return;
 	}
 

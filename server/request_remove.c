@@ -11,6 +11,7 @@
 
 #include "errors.h"
 #include "lifetime.h"
+#include "page_holds.h"
 
 /* Names that go in one piece. */
 #define NAMES_AT_ONCE 64
@@ -27,7 +28,7 @@ static int check(const struct request *request, const struct handle *handle)
 	if (blocks_body(&pool->blocks, handle->index)->owner || pool->blocks.references[handle->index] ||
 	    pool->blocks.links_to[handle->index] || pool->blocks.tickets[handle->index])
 		return ERROR_IN_USE;
-	int held = dying_is_held(pool, handle->index, 0);
+	int held = page_holds_any(pool, handle->index, 0);
 	if (held)
 		return held < 0 ? ERROR_LIMIT : ERROR_IN_USE;
 	if ((pool->blocks.leases[handle->index] || blocks_is_cached(&pool->blocks, handle->index)) &&
@@ -114,7 +115,7 @@ void request_remove(struct request *request)
 				"not names alone hold block %llu, but sessions, tickets, or other blocks by links: nothing was changed",
 				(unsigned long long)message->id);
 		else if (error == ERROR_LIMIT)
-			request_reply(request, error, DYING_TOO_MUCH);
+			request_reply(request, error, PAGE_HOLDS_TOO_MUCH);
 		else
 			request_reply(request, error, NULL);
 		return;

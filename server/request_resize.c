@@ -22,6 +22,7 @@
 #include "errors.h"
 #include "extension.h"
 #include "out_of_memory.h"
+#include "page_holds.h"
 #include "size.h"
 
 static void refuse(struct request *request, int error, const char *text)
@@ -71,7 +72,8 @@ static void shrink(struct request *request, uint32_t block, uint64_t size)
 	int error = lifetime_seclude(request->slot.session, block);
 	if (error)
 		refuse(request, error,
-		       error == ERROR_IN_USE ? "others hold the block: it can shrink once they have let go of it" : DYING_TOO_MUCH);
+		       error == ERROR_IN_USE ? "others hold the block: it can shrink once they have let go of it"
+		                             : PAGE_HOLDS_TOO_MUCH);
 	else
 		change(request, block, size, granted < former ? granted : former, state);
 }

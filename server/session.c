@@ -25,6 +25,7 @@
 #include "hold_page.h"
 #include "liveness.h"
 #include "log.h"
+#include "page_holds.h"
 #include "pool.h"
 #include "random.h"
 #include "reaper.h"
@@ -188,7 +189,7 @@ int session_open_hold_page(struct session *session)
 		return result;
 	/* Before the client has it: the next daemon must read it. One that is made and not yet committed to is removed by the next. */
 	commit(&session->record->hold_page, inode);
-	dying_add_page(session, fd);
+	page_holds_add_page(session, fd);
 	return 0;
 }
 
@@ -368,7 +369,7 @@ static int adopt_hold_page(struct session *session)
 		          session->pool->name, session->pool->name, session->number, session->number, strerror(-result));
 		return result;
 	}
-	dying_add_page(session, fd);
+	page_holds_add_page(session, fd);
 	return 0;
 }
 

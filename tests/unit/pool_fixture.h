@@ -19,6 +19,7 @@
 #include "server/hold_page.h"
 #include "server/lifetime.h"
 #include "server/log.h"
+#include "server/page_holds.h"
 #include "server/pool.h"
 #include "server/reclaim.h"
 #include "server/session.h"
@@ -98,7 +99,7 @@ static inline void pool_fixture_open_page(uint32_t i)
 	assert_int_equal(hold_page_create(fixture.pool.name, i + 1, &fd, &inode), 0);
 	fixture.pages[i] = mmap(NULL, HOLD_PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	assert_true(fixture.pages[i] != MAP_FAILED);
-	dying_add_page(&fixture.sessions[i], fd);
+	page_holds_add_page(&fixture.sessions[i], fd);
 }
 
 /* False: there is no room for it. */

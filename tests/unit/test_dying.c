@@ -85,7 +85,7 @@ static void test_by_hand(void **state)
 	pool_fixture_rest();
 	assert_int_equal(pool_fixture_state(free_one), RECORD_FREE);
 	assert_int_equal(pool_fixture_state(held), RECORD_ORPHAN);
-	assert_int_equal(dying_count_holds(&fixture.sessions[1], held), 1);
+	assert_int_equal(page_holds_count(&fixture.sessions[1], held), 1);
 
 	/* Told by who holds it still, it stays as it is; by another, it is looked for; told afterwards, it goes. */
 	dying_released(&fixture.sessions[1], held);
@@ -234,7 +234,7 @@ static void test_unreadable_page(void **state)
 	assert_false(dying_hurry(&fixture.pool));
 	assert_int_equal(pool_fixture_state(block), RECORD_ORPHAN);
 	assert_int_equal(pool_fixture_state(held), RECORD_ORPHAN);
-	assert_int_equal(dying_count_holds(&fixture.sessions[1], block), 1);
+	assert_int_equal(page_holds_count(&fixture.sessions[1], block), 1);
 	dying_released(&fixture.sessions[2], block);
 	pool_fixture_rest();
 	assert_int_equal(pool_fixture_state(block), RECORD_ORPHAN);
@@ -255,20 +255,20 @@ static void test_lost_page(void **state)
 	struct session *owner = &fixture.sessions[0], *losers[] = {&fixture.sessions[1], &fixture.sessions[2]};
 
 	(void)state;
-	dying_add_page(losers[0], HOLD_PAGE_LOST);
-	dying_add_page(losers[1], HOLD_PAGE_LOST);
-	assert_int_equal(fixture.pool.dying.pages, 2);
+	page_holds_add_page(losers[0], HOLD_PAGE_LOST);
+	page_holds_add_page(losers[1], HOLD_PAGE_LOST);
+	assert_int_equal(fixture.pool.page_holds.pages, 2);
 	uint32_t block = pool_fixture_allocate(owner, 1, true);
 	lifetime_drop_owner(owner, block);
 	pool_fixture_rest();
 	assert_int_equal(pool_fixture_state(block), RECORD_ORPHAN);
 	pool_fixture_open_page(1);
-	assert_int_equal(fixture.pool.dying.pages, 2);
+	assert_int_equal(fixture.pool.page_holds.pages, 2);
 	dying_doubt(&fixture.pool);
 	pool_fixture_rest();
 	assert_int_equal(pool_fixture_state(block), RECORD_ORPHAN);
 	dying_drop_page(losers[1]);
-	assert_int_equal(fixture.pool.dying.pages, 1);
+	assert_int_equal(fixture.pool.page_holds.pages, 1);
 	pool_fixture_rest();
 	assert_empty();
 }
@@ -320,6 +320,7 @@ static void test_allowance(void **state)
 {
 	struct session *owner = &fixture.sessions[0], *holder = &fixture.sessions[1];
 	struct dying *dying = &fixture.pool.dying;
+	struct page_holds *holds = &fixture.pool.page_holds;
 
 	(void)state;
 	pool_fixture_open_page(1);
@@ -328,18 +329,18 @@ static void test_allowance(void **state)
 			 never = pool_fixture_allocate(owner, 1, false);
 	struct handle handle = {pool_fixture_id(block), block, fixture.pool.incarnation};
 	fixture.pages[1]->slots[0] = pool_fixture_id(mine);
-	assert_int_equal(dying_is_held(&fixture.pool, mine, 0), 1);
-	assert_int_equal(dying_is_held(&fixture.pool, block, 0), 0);
-	assert_true(dying->for_questions.left < ALLOWANCE_MAX_NS);
-	assert_int_equal(dying->for_memory.left, ALLOWANCE_MAX_NS);
+	assert_int_equal(page_holds_any(&fixture.pool, mine, 0), 1);
+	assert_int_equal(page_holds_any(&fixture.pool, block, 0), 0);
+	assert_true(holds->for_questions.left < ALLOWANCE_MAX_NS);
+	assert_int_equal(holds->for_memory.left, ALLOWANCE_MAX_NS);
 	lifetime_drop_owner(owner, block);
-	allowance_spend(&dying->for_questions, UINT64_C(1000000000));
-	allowance_spend(&dying->for_memory, UINT64_C(1000000000));
-	assert_int_equal(dying_is_held(&fixture.pool, mine, 0), -EAGAIN);
-	assert_int_equal(dying_is_held(&fixture.pool, never, 0), 0); /* it is in no page */
+	allowance_spend(&holds->for_questions, UINT64_C(1000000000));
+	allowance_spend(&holds->for_memory, UINT64_C(1000000000));
+	assert_int_equal(page_holds_any(&fixture.pool, mine, 0), -EAGAIN);
+	assert_int_equal(page_holds_any(&fixture.pool, never, 0), 0); /* it is in no page */
 	assert_false(dying_hurry(&fixture.pool));
 	assert_true(fixture.pool.wait_queue.owed);
-	int64_t left = dying->for_questions.left;
+	int64_t left = holds->for_questions.left;
 	/* Who asks for what is dying gets it, unseen. His own page costs nothing. */
 	assert_int_equal(lifetime_find_to_acquire(owner, &handle), 0);
 	assert_int_equal(pool_fixture_state(block), RECORD_ORPHAN);
@@ -347,12 +348,12 @@ static void test_allowance(void **state)
 	handle = (struct handle){pool_fixture_id(mine), mine, fixture.pool.incarnation};
 	assert_int_equal(lifetime_find_to_acquire(holder, &handle), 0);
 	assert_int_equal(pool_fixture_state(mine), RECORD_ORPHAN);
-	assert_true(dying->for_questions.left >= left);
+	assert_true(holds->for_questions.left >= left);
 
 	/* Who comes when there is an allowance again gets nothing before those who are owed. */
-	allowance_init(&dying->for_memory, uv_hrtime());
+	allowance_init(&holds->for_memory, uv_hrtime());
 	assert_false(dying_hurry(&fixture.pool));
-	assert_int_equal(dying->for_memory.left, ALLOWANCE_MAX_NS);
+	assert_int_equal(holds->for_memory.left, ALLOWANCE_MAX_NS);
 
 	/* Once there is one again, all that is owed is paid. */
 	uv_timer_start(&dying->owed, dying->owed.timer_cb, 0, 0);
@@ -392,7 +393,7 @@ static void test_told_again(void **state)
 		else
 			dying_settle(&fixture.sessions[1], block);
 	}
-	assert_int_equal(fixture.pool.dying.for_questions.left, ALLOWANCE_MAX_NS); /* it was its own page that told */
+	assert_int_equal(fixture.pool.page_holds.for_questions.left, ALLOWANCE_MAX_NS); /* it was its own page that told */
 	pool_fixture_rest();
 	fixture.pages[1]->slots[0] = 0;
 	dying_released(&fixture.sessions[1], block);

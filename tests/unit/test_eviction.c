@@ -242,13 +242,13 @@ static void test_many_pages(void **state)
 		unsigned blocks = 0;
 		for (; blocks < 200; blocks++)
 			make_idle(1, 0);
-		pool->dying.pages += pages - 1; /* so it is told; there is one to be read */
+		pool->page_holds.pages += pages - 1; /* so it is told; there is one to be read */
 		for (unsigned tries = 0; pool->cache.blocks; tries++) {
 			assert_in_range(tries, 0, blocks);
-			allowance_init(&pool->dying.for_memory, uv_hrtime());
+			allowance_init(&pool->page_holds.for_memory, uv_hrtime());
 			evict(CACHE_ANYBODY, blocks);
 		}
-		pool->dying.pages -= pages - 1;
+		pool->page_holds.pages -= pages - 1;
 		assert_int_equal(pool->block_count, 0);
 	}
 }

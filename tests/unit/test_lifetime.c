@@ -292,11 +292,11 @@ static void test_seclusion(void **state)
 
 	/* A hold page may have it, and none does. */
 	blocks_share(&fixture.pool.blocks, block);
-	fixture.pool.dying.pages = 1;
+	fixture.pool.page_holds.pages = 1;
 	assert_int_equal(lifetime_seclude(user, block), 0);
 	assert_int_equal(record_state(blocks_word(&fixture.pool.blocks, block)), RECORD_DYING);
 	blocks_set_state(&fixture.pool.blocks, block, RECORD_LIVE);
-	fixture.pool.dying.pages = 0;
+	fixture.pool.page_holds.pages = 0;
 	lifetime_set_reference(user, reference, 0);
 	assert_empty();
 }
