@@ -6,12 +6,13 @@
 #include "block_change.h"
 
 #include "errors.h"
+#include "handle.h"
 #include "pool.h"
 #include "session.h"
 
 int block_change_check(const struct slot *slot, const struct handle *handle)
 {
-	int error = lifetime_check_held(slot->session, handle);
+	int error = handle_check_held(slot->session, handle);
 
 	if (error)
 		return error;

@@ -37,6 +37,7 @@
 #include "commit.h"
 #include "connection.h"
 #include "errors.h"
+#include "handle.h"
 #include "lifetime.h"
 #include "log.h"
 #include "pool.h"
@@ -76,7 +77,7 @@ static unsigned copy_by_handle(struct clone *clone, const struct handle *handle,
 	bool dying =
 		handle->index < pool->blocks.table.used && record_state(blocks_word(&pool->blocks, handle->index)) == RECORD_DYING;
 
-	if (lifetime_find_to_acquire(clone->slot.session, handle) == 0)
+	if (handle_find_to_acquire(clone->slot.session, handle) == 0)
 		*out_error = lifetime_copy_hold(clone->copy, handle->index);
 	return 1 + (dying ? pool->page_holds.pages : 0);
 }

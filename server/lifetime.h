@@ -14,32 +14,11 @@
 #include "pool.h"
 #include "session.h"
 
-/* A handle as it came over the wire. */
-struct handle {
-	uint64_t id;
-	uint32_t index, incarnation;
-};
-
 /* One hold of a session on a block. */
 struct hold {
 	uint32_t block;     /* index of its record */
 	uint32_t reference; /* index of the reference plus one; 0: the session holds it as its owner */
 };
-
-/* 0, or ERROR_OTHER_POOL, ERROR_STALE_HANDLE: is there a live block behind the handle? */
-int lifetime_find_block(const struct pool *pool, const struct handle *handle);
-
-/* The same for somebody who wants to take hold of it: one that is dying may live yet, if a hold page has it. */
-int lifetime_find_to_acquire(const struct session *session, const struct handle *handle);
-
-/*
- * The hold that the session gives back next: a reference before the ownership. 0, or an ERROR_*: as above, or ERROR_NOT_HELD. Holds
- * that a batch under way has marked already do not count.
- */
-int lifetime_find_hold(const struct session *session, const struct handle *handle, struct hold *out_hold);
-
-/* 0, or an ERROR_* as above: does the session hold the block in any way, by its hold page too? */
-int lifetime_check_held(struct session *session, const struct handle *handle);
 
 /* The session's reference to a block, as index plus one; 0: none. */
 uint32_t lifetime_find_reference(const struct session *session, uint32_t block);

@@ -4,7 +4,7 @@
 
 #include "acquisition.h"
 #include "errors.h"
-#include "lifetime.h"
+#include "handle.h"
 
 void request_acquire(struct request *request)
 {
@@ -12,8 +12,8 @@ void request_acquire(struct request *request)
 	int error = ERROR_INVALID_ARGUMENT;
 
 	if (message)
-		error = lifetime_find_to_acquire(request->slot.session,
-		                                 &(struct handle){message->id, message->index, message->incarnation});
+		error = handle_find_to_acquire(request->slot.session,
+		                               &(struct handle){message->id, message->index, message->incarnation});
 	if (!error)
 		error = acquisition_perform(&request->slot, SLOT_ACQUIRE, message->index, (struct name_range){0});
 	if (error) {

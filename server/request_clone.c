@@ -6,8 +6,8 @@
 
 #include "clone.h"
 #include "errors.h"
+#include "handle.h"
 #include "hold_layout.h"
-#include "lifetime.h"
 
 void request_clone(struct request *request)
 {

@@ -7,6 +7,7 @@
 
 #include "daemon.h"
 #include "errors.h"
+#include "handle.h"
 #include "lifetime.h"
 
 void request_free(struct request *request)
@@ -17,7 +18,7 @@ void request_free(struct request *request)
 	int error = ERROR_INVALID_ARGUMENT;
 
 	if (message)
-		error = lifetime_find_hold(session, &(struct handle){message->id, message->index, message->incarnation}, &hold);
+		error = handle_find_hold(session, &(struct handle){message->id, message->index, message->incarnation}, &hold);
 	if (error) {
 		slot_refuse(&request->slot, SLOT_FREE, (uint32_t)error);
 		request_reply(request, error, NULL);
@@ -89,7 +90,7 @@ void request_free_batch(struct request *request)
 	slot_begin(&request->slot, SLOT_FREE_BATCH)->count = (uint32_t)count;
 	for (; marked < count && !error; marked += !error) {
 		struct handle handle = {message->id[marked], message->index[marked], message->incarnation};
-		error = lifetime_find_hold(session, &handle, &holds[marked]);
+		error = handle_find_hold(session, &handle, &holds[marked]);
 		if (!error)
 			mark(pool, &holds[marked]);
 	}

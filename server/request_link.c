@@ -6,6 +6,7 @@
 
 #include "charge.h"
 #include "errors.h"
+#include "handle.h"
 #include "lifetime.h"
 
 static struct handle handle_of(const Shmbuddy__V1__Handle *message)
@@ -42,9 +43,9 @@ static int check(struct request *request, const Shmbuddy__V1__Handle *from, cons
 		return ERROR_INVALID_ARGUMENT;
 	const struct handle ends[] = {handle_of(from), handle_of(to)};
 	struct session *session = request->slot.session;
-	int error = lifetime_check_held(session, &ends[0]);
+	int error = handle_check_held(session, &ends[0]);
 	if (!error)
-		error = both ? lifetime_check_held(session, &ends[1]) : lifetime_find_to_acquire(session, &ends[1]);
+		error = both ? handle_check_held(session, &ends[1]) : handle_find_to_acquire(session, &ends[1]);
 	return error;
 }
 

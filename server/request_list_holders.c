@@ -5,7 +5,7 @@
 #include <errno.h>
 
 #include "errors.h"
-#include "lifetime.h"
+#include "handle.h"
 #include "page_holds.h"
 
 /* Sessions on a page. */
@@ -93,8 +93,8 @@ void request_list_holders(struct request *request)
 	struct pool *pool = request->pool;
 	struct page page = {.after = request->message->list_holders->after};
 
-	if (!message || lifetime_find_to_acquire(request->slot.session,
-	                                         &(struct handle){message->id, message->index, message->incarnation})) {
+	if (!message ||
+	    handle_find_to_acquire(request->slot.session, &(struct handle){message->id, message->index, message->incarnation})) {
 		request_reply(request, ERROR_NO_SUCH_BLOCK, NULL);
 		return;
 	}

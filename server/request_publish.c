@@ -7,7 +7,7 @@
 
 #include "clock.h"
 #include "errors.h"
-#include "lifetime.h"
+#include "handle.h"
 #include "name.h"
 #include "publication.h"
 
@@ -21,7 +21,7 @@ static int check(const struct request *request, char out_text[PUBLICATION_TEXT_M
 		return ERROR_INVALID_ARGUMENT;
 	if (name_check(message->name, strlen(message->name)) < 0)
 		return ERROR_BAD_NAME;
-	int error = lifetime_check_held(request->slot.session, &(struct handle){handle->id, handle->index, handle->incarnation});
+	int error = handle_check_held(request->slot.session, &(struct handle){handle->id, handle->index, handle->incarnation});
 	if (error)
 		return error;
 	uint64_t size = blocks_body(&request->pool->blocks, handle->index)->size;

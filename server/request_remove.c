@@ -10,6 +10,7 @@
 #include "request.h"
 
 #include "errors.h"
+#include "handle.h"
 #include "lifetime.h"
 #include "page_holds.h"
 
@@ -21,7 +22,7 @@ static int check(const struct request *request, const struct handle *handle)
 	struct pool *pool = request->pool;
 	uint32_t uid = request->slot.session->record->uid;
 
-	int error = lifetime_find_to_acquire(request->slot.session, handle);
+	int error = handle_find_to_acquire(request->slot.session, handle);
 
 	if (error)
 		return error == ERROR_STALE_HANDLE ? ERROR_NO_SUCH_BLOCK : error;

@@ -9,6 +9,7 @@
 #include "request.h"
 
 #include "errors.h"
+#include "handle.h"
 #include "lifetime.h"
 
 static int check(const struct request *request, uint64_t deadline, const char **out_text)
@@ -23,12 +24,12 @@ static int check(const struct request *request, uint64_t deadline, const char **
 		return ERROR_INVALID_ARGUMENT;
 	}
 	struct handle found = {handle->id, handle->index, handle->incarnation};
-	int error = lifetime_find_to_acquire(session, &found);
+	int error = handle_find_to_acquire(session, &found);
 	if (error)
 		return error;
 	if (session->record->uid == pool->blocks.records[found.index].uid || session->record->uid == 0)
 		return 0;
-	error = lifetime_check_held(session, &found);
+	error = handle_check_held(session, &found);
 	if (error == ERROR_NOT_HELD)
 		*out_text = "another user allocated the block, and this session does not hold it: its time to live is for that user "
 					"and root";

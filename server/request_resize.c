@@ -21,6 +21,7 @@
 #include "connection.h"
 #include "errors.h"
 #include "extension.h"
+#include "handle.h"
 #include "out_of_memory.h"
 #include "page_holds.h"
 #include "size.h"

@@ -7,6 +7,7 @@
 
 #include "block_change.h"
 #include "errors.h"
+#include "handle.h"
 
 static int check(const struct request *request)
 {

@@ -8,6 +8,7 @@
 
 #include "charge.h"
 #include "errors.h"
+#include "handle.h"
 #include "lifetime.h"
 
 /* Milliseconds, where the client does not say how long. As shmbuddy.h says: SHMB_TICKET_TTL_MS. */
@@ -22,7 +23,7 @@ static int check(const struct request *request, const char **out_text)
 		*out_text = "a ticket is for a block and, where it is bound, for a user, and lives for 30 days at most";
 		return ERROR_INVALID_ARGUMENT;
 	}
-	return lifetime_check_held(request->slot.session, &(struct handle){handle->id, handle->index, handle->incarnation});
+	return handle_check_held(request->slot.session, &(struct handle){handle->id, handle->index, handle->incarnation});
 }
 
 /* What may fail before anything has happened. 0, or an ERROR_*. */

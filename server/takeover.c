@@ -41,10 +41,10 @@
 #include "commit.h"
 #include "growth.h"
 #include "hold_page.h"
-#include "lifetime.h"
 #include "log.h"
 #include "reaper.h"
 #include "recovery.h"
+#include "session.h"
 #include "state_layout.h"
 
 /* Circles of links whose end a former daemon has decided have no other holder. */

@@ -16,6 +16,7 @@
 #include "server/collector.h"
 #include "server/dying.h"
 #include "server/eviction.h"
+#include "server/handle.h"
 #include "server/hold_page.h"
 #include "server/lifetime.h"
 #include "server/log.h"
@@ -137,6 +138,11 @@ static inline uint32_t pool_fixture_allocate(struct session *session, uint64_t u
 static inline uint64_t pool_fixture_id(uint32_t block)
 {
 	return record_id(blocks_word(&fixture.pool.blocks, block));
+}
+
+static inline struct handle pool_fixture_handle(uint32_t block)
+{
+	return (struct handle){pool_fixture_id(block), block, fixture.pool.incarnation};
 }
 
 static inline enum record_state pool_fixture_state(uint32_t block)

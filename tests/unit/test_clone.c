@@ -17,6 +17,7 @@
 #include "errors.h"
 #include "server/adoption.h"
 #include "server/clone.h"
+#include "server/handle.h"
 #include "server/lifetime.h"
 #include "server/log.h"
 #include "server/reclaim.h"

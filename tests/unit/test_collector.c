@@ -125,7 +125,7 @@ static void allocate(uint32_t i, uint32_t s)
 	for (uint32_t k = 0; k < BLOCKS; k++)
 		known[k].linked[i] = false;
 	known[i].exists = true;
-	known[i].handle = (struct handle){pool_fixture_id(index), index, fixture.pool.incarnation};
+	known[i].handle = pool_fixture_handle(index);
 	known[i].owned[s] = true;
 }
 
@@ -137,7 +137,7 @@ static bool acquire(uint32_t i, uint32_t s)
 	bool set[BLOCKS];
 
 	mark_all(set);
-	if (lifetime_find_to_acquire(session, &known[i].handle)) {
+	if (handle_find_to_acquire(session, &known[i].handle)) {
 		assert_false(set[i]);
 		known[i].exists = false;
 		return false;
@@ -196,7 +196,7 @@ static void give_back(uint32_t i, uint32_t s)
 
 static bool holds(uint32_t i, uint32_t s)
 {
-	return lifetime_check_held(&fixture.sessions[s], &known[i].handle) == 0;
+	return handle_check_held(&fixture.sessions[s], &known[i].handle) == 0;
 }
 
 static void link_blocks(uint32_t i, uint32_t k, uint32_t s)
@@ -218,7 +218,7 @@ static void unlink_blocks(uint32_t i, uint32_t k, uint32_t s)
 	if (!known[i].linked[k] || !holds(i, s))
 		return;
 	/* What a block reaches is there, and found. */
-	assert_int_equal(lifetime_find_block(pool, &known[k].handle), 0);
+	assert_int_equal(handle_find(pool, &known[k].handle), 0);
 	uint32_t link = lifetime_find_link(pool, known[i].handle.index, known[k].handle.index);
 	assert_true(link);
 	lifetime_drop_link(pool, link - 1);

@@ -74,14 +74,14 @@ static void test_by_hand(void **state)
 	assert_int_equal(pool_fixture_state(free_one), RECORD_DYING);
 	assert_int_equal(pool_fixture_state(held), RECORD_DYING);
 	assert_int_equal(fixture.pool.block_count, 2);
-	struct handle stale = {pool_fixture_id(free_one), free_one, fixture.pool.incarnation};
-	assert_int_equal(lifetime_find_block(&fixture.pool, &stale), ERROR_STALE_HANDLE);
+	struct handle stale = pool_fixture_handle(free_one);
+	assert_int_equal(handle_find(&fixture.pool, &stale), ERROR_STALE_HANDLE);
 	/* Who has it in its page, and gives it back once too often, is not told that it is gone. */
-	struct handle living = {pool_fixture_id(held), held, fixture.pool.incarnation};
+	struct handle living = pool_fixture_handle(held);
 	struct hold hold;
-	assert_int_equal(lifetime_find_hold(&fixture.sessions[1], &living, &hold), ERROR_NOT_HELD);
-	assert_int_equal(lifetime_find_hold(&fixture.sessions[2], &living, &hold), ERROR_STALE_HANDLE);
-	assert_int_equal(lifetime_find_hold(&fixture.sessions[1], &stale, &hold), ERROR_STALE_HANDLE);
+	assert_int_equal(handle_find_hold(&fixture.sessions[1], &living, &hold), ERROR_NOT_HELD);
+	assert_int_equal(handle_find_hold(&fixture.sessions[2], &living, &hold), ERROR_STALE_HANDLE);
+	assert_int_equal(handle_find_hold(&fixture.sessions[1], &stale, &hold), ERROR_STALE_HANDLE);
 	pool_fixture_rest();
 	assert_int_equal(pool_fixture_state(free_one), RECORD_FREE);
 	assert_int_equal(pool_fixture_state(held), RECORD_ORPHAN);
@@ -110,17 +110,16 @@ static void test_settle(void **state)
 	(void)state;
 	pool_fixture_open_page(1);
 	uint32_t gone = pool_fixture_allocate(owner, 1, true), held = pool_fixture_allocate(owner, 1, true);
-	struct handle handles[] = {{pool_fixture_id(gone), gone, fixture.pool.incarnation},
-	                           {pool_fixture_id(held), held, fixture.pool.incarnation}};
+	struct handle handles[] = {pool_fixture_handle(gone), pool_fixture_handle(held)};
 	fixture.pages[1]->slots[0] = pool_fixture_id(held);
 	lifetime_drop_owner(owner, gone);
 	lifetime_drop_owner(owner, held);
-	assert_int_equal(lifetime_find_to_acquire(owner, &handles[0]), ERROR_STALE_HANDLE);
+	assert_int_equal(handle_find_to_acquire(owner, &handles[0]), ERROR_STALE_HANDLE);
 	assert_int_equal(pool_fixture_state(gone), RECORD_FREE);
-	assert_int_equal(lifetime_find_to_acquire(owner, &handles[1]), 0);
+	assert_int_equal(handle_find_to_acquire(owner, &handles[1]), 0);
 	assert_int_equal(pool_fixture_state(held), RECORD_ORPHAN);
-	assert_int_equal(lifetime_check_held(&fixture.sessions[1], &handles[1]), 0);
-	assert_int_equal(lifetime_check_held(&fixture.sessions[2], &handles[1]), ERROR_NOT_HELD);
+	assert_int_equal(handle_check_held(&fixture.sessions[1], &handles[1]), 0);
+	assert_int_equal(handle_check_held(&fixture.sessions[2], &handles[1]), ERROR_NOT_HELD);
 	uint32_t reference = pool_fixture_refer(&fixture.sessions[2], held);
 	assert_int_equal(pool_fixture_state(held), RECORD_LIVE);
 	assert_int_equal(fixture.pool.dying.orphan_count, 0);
@@ -327,7 +326,7 @@ static void test_allowance(void **state)
 	pool_fixture_open_page(2);
 	uint32_t block = pool_fixture_allocate(owner, 1, true), mine = pool_fixture_allocate(owner, 1, true),
 			 never = pool_fixture_allocate(owner, 1, false);
-	struct handle handle = {pool_fixture_id(block), block, fixture.pool.incarnation};
+	struct handle handle = pool_fixture_handle(block);
 	fixture.pages[1]->slots[0] = pool_fixture_id(mine);
 	assert_int_equal(page_holds_any(&fixture.pool, mine, 0), 1);
 	assert_int_equal(page_holds_any(&fixture.pool, block, 0), 0);
@@ -342,11 +341,11 @@ static void test_allowance(void **state)
 	assert_true(fixture.pool.wait_queue.owed);
 	int64_t left = holds->for_questions.left;
 	/* Who asks for what is dying gets it, unseen. His own page costs nothing. */
-	assert_int_equal(lifetime_find_to_acquire(owner, &handle), 0);
+	assert_int_equal(handle_find_to_acquire(owner, &handle), 0);
 	assert_int_equal(pool_fixture_state(block), RECORD_ORPHAN);
 	lifetime_drop_owner(owner, mine);
-	handle = (struct handle){pool_fixture_id(mine), mine, fixture.pool.incarnation};
-	assert_int_equal(lifetime_find_to_acquire(holder, &handle), 0);
+	handle = pool_fixture_handle(mine);
+	assert_int_equal(handle_find_to_acquire(holder, &handle), 0);
 	assert_int_equal(pool_fixture_state(mine), RECORD_ORPHAN);
 	assert_true(holds->for_questions.left >= left);
 
@@ -457,7 +456,7 @@ static void refer(struct model *block)
 	uint32_t *mine = &block->reference[session->number - 1];
 
 	/* An orphan that was let go without a word can still be acquired. */
-	int error = lifetime_find_to_acquire(session, &handle);
+	int error = handle_find_to_acquire(session, &handle);
 	assert_true(error == 0 || (error == ERROR_STALE_HANDLE && !is_held(block)));
 	if (error || *mine)
 		return;

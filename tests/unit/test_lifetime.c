@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "errors.h"
+#include "server/handle.h"
 #include "server/lifetime.h"
 #include "tests/support/charges.h"
 #include "tests/unit/draw.h"
@@ -127,11 +128,6 @@ static void replace(uint32_t name, uint32_t block)
 	lifetime_replace_name(&fixture.pool, name);
 }
 
-static struct handle handle_of(uint32_t block)
-{
-	return (struct handle){.id = pool_fixture_id(block), .index = block, .incarnation = fixture.pool.incarnation};
-}
-
 static void assert_empty(void)
 {
 	const struct pool *pool = &fixture.pool;
@@ -205,7 +201,7 @@ static void test_every_order(void **state)
 		order_of(i, order);
 		assert_true(pool_fixture_try_allocate(owner, 100, false, &holds.block));
 		uint64_t id = pool_fixture_id(holds.block);
-		struct handle handle = handle_of(holds.block);
+		struct handle handle = pool_fixture_handle(holds.block);
 		holds.reference = pool_fixture_refer(user, holds.block);
 		holds.name = publish(holds.block, "name");
 		holds.ticket = share(holds.block);
@@ -213,7 +209,7 @@ static void test_every_order(void **state)
 		uint64_t frees = pool->counters->frees;
 		for (size_t k = 0; k < HOLDS; k++) {
 			assert_true(blocks_is_live(&pool->blocks, holds.block, id));
-			assert_int_equal(lifetime_find_block(pool, &handle), 0);
+			assert_int_equal(handle_find(pool, &handle), 0);
 			assert_int_equal(view_read_block(&view, holds.block, &seen), 1);
 			assert_int_equal(seen.owner, owned ? owner->number : 0);
 			assert_int_equal(pool->unowned_blocks, !owned);
@@ -227,7 +223,7 @@ static void test_every_order(void **state)
 			owned = owned && order[k] != OWNER;
 		}
 		assert_false(blocks_is_live(&pool->blocks, holds.block, id));
-		assert_int_equal(lifetime_find_block(pool, &handle), ERROR_STALE_HANDLE);
+		assert_int_equal(handle_find(pool, &handle), ERROR_STALE_HANDLE);
 		assert_int_equal(pool->counters->frees, frees + 1);
 		assert_empty();
 	}
@@ -382,78 +378,6 @@ static void test_change(void **state)
 	pool->sessions.by_number[owner->number] = NULL;
 }
 
-static void test_handles(void **state)
-{
-	uint32_t block = 0;
-	struct hold hold;
-
-	(void)state;
-	assert_true(pool_fixture_try_allocate(&fixture.sessions[0], 1, false, &block));
-	struct handle handle = handle_of(block);
-	assert_int_equal(lifetime_find_block(&fixture.pool, &handle), 0);
-	handle.incarnation++;
-	assert_int_equal(lifetime_find_block(&fixture.pool, &handle), ERROR_OTHER_POOL);
-	assert_int_equal(lifetime_find_hold(&fixture.sessions[0], &handle, &hold), ERROR_OTHER_POOL);
-	handle = handle_of(block);
-	handle.id++;
-	assert_int_equal(lifetime_find_block(&fixture.pool, &handle), ERROR_STALE_HANDLE);
-	assert_int_equal(lifetime_find_hold(&fixture.sessions[0], &handle, &hold), ERROR_STALE_HANDLE);
-	handle = handle_of(block);
-	handle.index = UINT32_MAX;
-	assert_int_equal(lifetime_find_block(&fixture.pool, &handle), ERROR_STALE_HANDLE);
-	lifetime_drop_owner(&fixture.sessions[0], block);
-	assert_empty();
-}
-
-/* A reference goes before the ownership, and what a batch has marked does not count. */
-static void test_which_hold_goes(void **state)
-{
-	struct references *references = &fixture.pool.references;
-	struct session *owner = &fixture.sessions[0], *user = &fixture.sessions[1], *stranger = &fixture.sessions[2];
-	uint32_t block = 0;
-	struct hold hold;
-
-	(void)state;
-	assert_true(pool_fixture_try_allocate(owner, 1, false, &block));
-	struct handle handle = handle_of(block);
-	assert_int_equal(lifetime_find_hold(user, &handle, &hold), ERROR_NOT_HELD);
-	assert_int_equal(lifetime_find_hold(owner, &handle, &hold), 0);
-	assert_int_equal(hold.block, block);
-	assert_int_equal(hold.reference, 0);
-	uint32_t theirs = pool_fixture_refer(user, block), own = pool_fixture_refer(owner, block);
-	lifetime_set_reference(owner, own, 2);
-	assert_int_equal(lifetime_find_reference(user, block), theirs + 1);
-	assert_int_equal(lifetime_find_reference(owner, block), own + 1);
-	assert_int_equal(lifetime_find_reference(stranger, block), 0);
-	assert_int_equal(lifetime_find_hold(stranger, &handle, &hold), ERROR_NOT_HELD);
-	assert_int_equal(lifetime_find_hold(user, &handle, &hold), 0);
-	assert_int_equal(hold.reference, theirs + 1);
-
-	for (uint32_t next = 2; next-- > 0;) {
-		assert_int_equal(lifetime_find_hold(owner, &handle, &hold), 0);
-		assert_int_equal(hold.reference, own + 1);
-		references_set(references, own, 2, next, RECORD_FREEING); /* as a batch does */
-	}
-	assert_int_equal(lifetime_find_hold(owner, &handle, &hold), 0);
-	assert_int_equal(hold.reference, 0);
-	blocks_set_state(&fixture.pool.blocks, block, RECORD_FREEING);
-	assert_int_equal(lifetime_find_hold(owner, &handle, &hold), ERROR_NOT_HELD);
-	blocks_set_state(&fixture.pool.blocks, block, RECORD_LIVE);
-	references_set(references, own, 2, 2, RECORD_LIVE);
-
-	for (int left = 3; left-- > 0;) {
-		assert_int_equal(lifetime_find_hold(owner, &handle, &hold), 0);
-		lifetime_drop_hold(owner, &hold);
-		assert_int_equal(owner->reference_count, left > 1);
-		assert_int_equal(owner->account.used[QUOTA_BLOCKS], left > 0);
-	}
-	assert_int_equal(lifetime_find_hold(owner, &handle, &hold), ERROR_NOT_HELD);
-	assert_int_equal(lifetime_find_hold(user, &handle, &hold), 0);
-	lifetime_drop_hold(user, &hold);
-	assert_int_equal(lifetime_find_block(&fixture.pool, &handle), ERROR_STALE_HANDLE);
-	assert_empty();
-}
-
 /* ---- At random, against a model ---- */
 
 enum { BLOCKS = 300, NAMES = 200, STEPS = 100000 };
@@ -537,7 +461,7 @@ static void give_back(struct model_block *block, size_t number)
 	struct session *session = &fixture.sessions[number];
 	struct handle handle = {block->id, block->index, fixture.pool.incarnation};
 	struct hold hold;
-	int error = lifetime_find_hold(session, &handle, &hold);
+	int error = handle_find_hold(session, &handle, &hold);
 
 	if (!block->live) {
 		assert_int_equal(error, ERROR_STALE_HANDLE);
@@ -723,8 +647,8 @@ static void test_against_model(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_every_order), TEST(test_replaced_name),   TEST(test_handles),       TEST(test_seclusion),
-		TEST(test_change),      TEST(test_which_hold_goes), TEST(test_against_model), TEST(test_seclusion_of_linked_blocks),
+		TEST(test_every_order), TEST(test_replaced_name), TEST(test_seclusion),
+		TEST(test_change),      TEST(test_against_model), TEST(test_seclusion_of_linked_blocks),
 	};
 
 	draw_seed();
