@@ -453,7 +453,7 @@ bool dying_hurry(struct pool *pool)
 	return false;
 }
 
-/* ---- Hold pages ------------------------------------------------------------------------------------------------- */
+/* ---- After the end of a session, a connection, a daemon --------------------------------------------------------- */
 
 void dying_drop_page(struct session *session)
 {

@@ -62,7 +62,7 @@ struct session {
 	uint64_t goodbye_sequence;                /* 0: it did not say goodbye */
 	uv_poll_t watch;                          /* of the pidfd */
 	int pidfd;                                /* -1: none */
-	int hold_page;        /* descriptor of its file, or HOLD_PAGE_NONE, HOLD_PAGE_LOST: hold_page.h. See dying.h */
+	int hold_page;        /* descriptor of its file, or HOLD_PAGE_NONE, HOLD_PAGE_LOST: hold_page.h. See page_holds.h */
 	bool watching;        /* `watch` is open or closing */
 	struct session *next; /* in the pool's list of lost, awaited, or dead sessions */
 	char program[64];
