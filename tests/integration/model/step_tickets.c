@@ -24,10 +24,12 @@ void step_share(struct actor *actor)
 	int expected = actor->read_only ? -SHMB_E_READ_ONLY : 0;
 	if (!expected)
 		expected = !block->live ? -SHMB_E_STALE_HANDLE : !known_block_holds(block, actor) ? -SHMB_E_NOT_HELD : 0;
+	if (!expected && known_account_refuses(actor, QUOTA_TICKETS, false))
+		return;
 	step_judge(mail, expected);
 	if (expected)
 		return;
-	struct known_ticket ticket = {mail->ticket, block, actor->uid, mail->share.bound, mail->share.uid};
+	struct known_ticket ticket = {mail->ticket, block, actor->uid, mail->share.bound, mail->share.uid, actor_number(actor)};
 	known_ticket_add(place, &ticket);
 	if (mail->share.ttl_ms == STEP_TTL_SHORT_MS)
 		known_ticket_drop(place);
