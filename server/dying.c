@@ -15,9 +15,10 @@
  * was let go of without a word, and is dying. Others stay as they are.
  *
  * Reading all pages, at a request's instance and at once, is what clients could have the daemon do all the time: their number is that of the
- * sessions. So it has an allowance, a tenth of the loop's time again for memory and as much for questions. Without any left an allocation
- * waits a moment, until it was done (`owed`), for all who want memory by then; who wants a block that is dying gets it, for what may be held
- * counts as held; and whoever asks what holds a block is told to ask later.
+ * sessions. So it has an allowance, a tenth of the loop's time again for memory and as much for questions. To free what has died, for memory
+ * and at once, is charged to the same: it may be a million of blocks. Without any left an allocation waits a moment, until it was done
+ * (`owed`), for all who want memory by then; who wants a block that is dying gets it, for what may be held counts as held; and whoever asks
+ * what holds a block is told to ask later.
  * Who says that he has let go has his own page read first, and none but that where it holds the block still.
  *
  * What may go wrong:
@@ -62,8 +63,12 @@
 #define SLICE_PAGES 64
 #define SLICE_BLOCKS 256
 
-/* What reading a page is charged with, nanoseconds, about what it takes: a clock would charge what the kernel gave to others too. */
+/*
+ * What reading a page, and freeing a block, are charged with, nanoseconds, about what they take: a clock would charge what the kernel gave to
+ * others too.
+ */
 #define PAGE_NS 1000
+#define BLOCK_NS 150
 
 /* Milliseconds until some orphans are looked at again though nobody said anything, and how many. */
 #define AGAIN_MS 1000
@@ -417,14 +422,16 @@ static void doubt_unheld(struct dying *dying)
 
 static bool hurry(struct dying *dying)
 {
-	uint64_t before = dying->pages_read;
+	const struct view_counters *counters = dying->pool->counters;
+	uint64_t before = dying->pages_read, frees = atomic_load_explicit(&counters->frees, memory_order_relaxed);
 	bool freed = look_for_all(dying);
 
 	if (!freed && dying->orphan_count) {
 		doubt_unheld(dying);
 		freed = look_for_all(dying);
 	}
-	allowance_spend(&dying->for_memory, (dying->pages_read - before) * PAGE_NS);
+	frees = atomic_load_explicit(&counters->frees, memory_order_relaxed) - frees;
+	allowance_spend(&dying->for_memory, (dying->pages_read - before) * PAGE_NS + frees * BLOCK_NS);
 	return freed;
 }
 
