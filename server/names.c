@@ -69,6 +69,16 @@ int names_find(const struct names *names, const char *name, size_t length, uint3
 	return -ENOENT;
 }
 
+bool names_is_crowded(const struct names *names, const char *name, size_t length)
+{
+	uint32_t link = atomic_load_explicit(&names->buckets[bucket_of(names, hash_of(name, length))], memory_order_relaxed);
+	unsigned count = 0;
+
+	for (; link && count < NAMES_CHAIN_MAX; count++)
+		link = atomic_load_explicit(&names->records[link - 1].next, memory_order_relaxed);
+	return count == NAMES_CHAIN_MAX;
+}
+
 void names_link(struct names *names, uint32_t index)
 {
 	struct name_record *record = &names->records[index];

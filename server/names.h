@@ -45,6 +45,13 @@ void names_deinit(struct names *names);
 /* -ENOENT, or the index of the live name. */
 int names_find(const struct names *names, const char *name, size_t length, uint32_t *out_index);
 
+/*
+ * Has the chain that a new name would come into no room for it? Chains have one name on average, and so many only if somebody chose them for that
+ * (hash.h): everybody who looks for one of them would walk past all of them.
+ */
+#define NAMES_CHAIN_MAX 64
+bool names_is_crowded(const struct names *names, const char *name, size_t length);
+
 /* Writes a record, still invisible (PENDING), at an index from table_take, and links it into the name index. */
 void names_write(struct names *names, uint32_t index, const struct name_content *content);
 
