@@ -43,7 +43,6 @@
 
 #include <errno.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "collector.h"
 #include "hold_page.h"
@@ -474,22 +473,20 @@ void dying_add_page(struct session *session, int fd)
 	session->hold_page = fd;
 }
 
-void dying_drop_page(struct session *session)
+int dying_drop_page(struct session *session)
 {
+	int page = session->hold_page;
 	struct dying *dying = &session->pool->dying;
 	uint64_t slots[HOLD_SLOTS], trail[HOLD_TRAIL];
 	uint32_t link;
 
-	if (session->hold_page == HOLD_PAGE_NONE)
-		return;
-	if (session->pool->cache.blocks && hold_page_read_trail(session->hold_page, trail) == 0)
+	if (page == HOLD_PAGE_NONE)
+		return page;
+	if (session->pool->cache.blocks && hold_page_read_trail(page, trail) == 0)
 		cache_follow(&session->pool->cache, trail, HOLD_TRAIL);
-	bool unknown = hold_page_read(session->hold_page, slots) < 0;
-	if (session->hold_page >= 0)
-		close(session->hold_page);
+	bool unknown = hold_page_read(page, slots) < 0;
 	session->hold_page = HOLD_PAGE_NONE;
 	dying->pages--;
-	hold_page_remove(session->pool->name, session->number);
 	if (unknown)
 		dying_doubt(session->pool);
 	for (size_t i = 0; i < HOLD_SLOTS && !unknown; i++) {
@@ -497,6 +494,7 @@ void dying_drop_page(struct session *session)
 		    record_state(blocks_word(&session->pool->blocks, link - 1)) == RECORD_ORPHAN)
 			doubt(dying, link - 1);
 	}
+	return page;
 }
 
 void dying_doubt(struct pool *pool)

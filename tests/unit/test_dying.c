@@ -75,11 +75,20 @@ static void open_page(uint32_t i)
 	dying_add_page(&fixture.sessions[i], fd);
 }
 
+static void drop_page(struct session *session)
+{
+	int page = dying_drop_page(session);
+
+	if (page >= 0)
+		close(page);
+	hold_page_remove(session->pool->name, session->number);
+}
+
 static int teardown(void **state)
 {
 	(void)state;
 	for (uint32_t i = 0; i < SESSIONS; i++) {
-		dying_drop_page(&fixture.sessions[i]);
+		drop_page(&fixture.sessions[i]);
 		if (fixture.pages[i])
 			munmap(fixture.pages[i], HOLD_PAGE_SIZE);
 		fixture.pool.sessions.by_number[i + 1] = NULL;
@@ -238,7 +247,7 @@ static void test_pages_go(void **state)
 	lifetime_drop_owner(owner, second);
 	rest();
 	assert_int_equal(fixture.pool.dying.orphan_count, 2);
-	dying_drop_page(&fixture.sessions[1]);
+	drop_page(&fixture.sessions[1]);
 	rest();
 	assert_int_equal(state_of(first), RECORD_FREE);
 	assert_int_equal(state_of(second), RECORD_ORPHAN);
@@ -386,7 +395,7 @@ static void test_lost_page(void **state)
 	dying_doubt(&fixture.pool);
 	rest();
 	assert_int_equal(state_of(block), RECORD_ORPHAN);
-	dying_drop_page(losers[1]);
+	drop_page(losers[1]);
 	assert_int_equal(fixture.pool.dying.pages, 1);
 	rest();
 	assert_empty();

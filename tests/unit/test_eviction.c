@@ -74,11 +74,20 @@ static void open_page(uint32_t i)
 	dying_add_page(&fixture.sessions[i], fd);
 }
 
+static void drop_page(struct session *session)
+{
+	int page = dying_drop_page(session);
+
+	if (page >= 0)
+		close(page);
+	hold_page_remove(session->pool->name, session->number);
+}
+
 static int teardown(void **state)
 {
 	(void)state;
 	for (uint32_t i = 0; i < SESSIONS; i++) {
-		dying_drop_page(&fixture.sessions[i]);
+		drop_page(&fixture.sessions[i]);
 		if (fixture.pages[i])
 			munmap(fixture.pages[i], HOLD_PAGE_SIZE);
 		pool->sessions.by_number[i + 1] = NULL;
@@ -332,7 +341,7 @@ static void test_trails(void **state)
 	/* The page goes with its session; the use stays. */
 	cache_tick(&pool->cache);
 	fixture.pages[2]->trail[2] = hold_trail_entry(c, pool->cache.clock);
-	dying_drop_page(&fixture.sessions[2]);
+	drop_page(&fixture.sessions[2]);
 	assert_int_equal(evict(CACHE_ANYBODY, 1), EVICTION_ENOUGH);
 	assert_true(!is_there(a) && is_there(c));
 }
