@@ -15,9 +15,10 @@
  * was let go of without a word, and is dying. Others stay as they are.
  *
  * Reading all pages, at a request's instance and at once, is what clients could have the daemon do all the time: their number is that of the
- * sessions. So it has an allowance, a tenth of the loop's time again for memory and as much for questions. Without any left an allocation
- * waits a moment, until it was done (`owed`), for all who want memory by then; who wants a block that is dying gets it, for what may be held
- * counts as held; and whoever asks what holds a block is told to ask later.
+ * sessions. So it has an allowance, a tenth of the loop's time again for memory and as much for questions. To free what has died, for memory
+ * and at once, is charged to the same: it may be a million of blocks. Without any left an allocation waits a moment, until it was done
+ * (`owed`), for all who want memory by then; who wants a block that is dying gets it, for what may be held counts as held; and whoever asks
+ * what holds a block is told to ask later.
  * Who says that he has let go has his own page read first, and none but that where it holds the block still.
  *
  * What may go wrong:
@@ -42,7 +43,6 @@
 
 #include <errno.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "collector.h"
 #include "hold_page.h"
@@ -62,8 +62,12 @@
 #define SLICE_PAGES 64
 #define SLICE_BLOCKS 256
 
-/* What reading a page is charged with, nanoseconds, about what it takes: a clock would charge what the kernel gave to others too. */
+/*
+ * What reading a page, and freeing a block, are charged with, nanoseconds, about what they take: a clock would charge what the kernel gave to
+ * others too.
+ */
 #define PAGE_NS 1000
+#define BLOCK_NS 150
 
 /* Milliseconds until some orphans are looked at again though nobody said anything, and how many. */
 #define AGAIN_MS 1000
@@ -417,14 +421,16 @@ static void doubt_unheld(struct dying *dying)
 
 static bool hurry(struct dying *dying)
 {
-	uint64_t before = dying->pages_read;
+	const struct view_counters *counters = dying->pool->counters;
+	uint64_t before = dying->pages_read, frees = atomic_load_explicit(&counters->frees, memory_order_relaxed);
 	bool freed = look_for_all(dying);
 
 	if (!freed && dying->orphan_count) {
 		doubt_unheld(dying);
 		freed = look_for_all(dying);
 	}
-	allowance_spend(&dying->for_memory, (dying->pages_read - before) * PAGE_NS);
+	frees = atomic_load_explicit(&counters->frees, memory_order_relaxed) - frees;
+	allowance_spend(&dying->for_memory, (dying->pages_read - before) * PAGE_NS + frees * BLOCK_NS);
 	return freed;
 }
 
@@ -467,22 +473,20 @@ void dying_add_page(struct session *session, int fd)
 	session->hold_page = fd;
 }
 
-void dying_drop_page(struct session *session)
+int dying_drop_page(struct session *session)
 {
+	int page = session->hold_page;
 	struct dying *dying = &session->pool->dying;
 	uint64_t slots[HOLD_SLOTS], trail[HOLD_TRAIL];
 	uint32_t link;
 
-	if (session->hold_page == HOLD_PAGE_NONE)
-		return;
-	if (session->pool->cache.blocks && hold_page_read_trail(session->hold_page, trail) == 0)
+	if (page == HOLD_PAGE_NONE)
+		return page;
+	if (session->pool->cache.blocks && hold_page_read_trail(page, trail) == 0)
 		cache_follow(&session->pool->cache, trail, HOLD_TRAIL);
-	bool unknown = hold_page_read(session->hold_page, slots) < 0;
-	if (session->hold_page >= 0)
-		close(session->hold_page);
+	bool unknown = hold_page_read(page, slots) < 0;
 	session->hold_page = HOLD_PAGE_NONE;
 	dying->pages--;
-	hold_page_remove(session->pool->name, session->number);
 	if (unknown)
 		dying_doubt(session->pool);
 	for (size_t i = 0; i < HOLD_SLOTS && !unknown; i++) {
@@ -490,6 +494,7 @@ void dying_drop_page(struct session *session)
 		    record_state(blocks_word(&session->pool->blocks, link - 1)) == RECORD_ORPHAN)
 			doubt(dying, link - 1);
 	}
+	return page;
 }
 
 void dying_doubt(struct pool *pool)

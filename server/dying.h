@@ -89,8 +89,10 @@ bool dying_hurry(struct pool *pool);
 /* The session has a hold page from now on, its descriptor, or HOLD_PAGE_LOST; in place of one that was lost, too. */
 void dying_add_page(struct session *session, int fd);
 
-/* It is over: what only its page held goes. Its page is removed. */
-void dying_drop_page(struct session *session);
+/*
+ * It is over: what only its page held goes, and it has none any more. Returns what was its `hold_page`, for whoever closes and removes it.
+ */
+int dying_drop_page(struct session *session);
 
 /* A message of the session's may have been lost: what it may have let go of is looked at again. */
 void dying_doubt(struct pool *pool);

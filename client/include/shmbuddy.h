@@ -395,9 +395,9 @@ SHMB_PUBLIC int shmb_resize(shmb_session *session, shmb_handle handle, uint64_t 
  * its names go, at once or a moment later: for new readers it is gone. Whoever holds it by a session or a ticket keeps it.
  *
  * The block's time to live becomes `ttl_ms` from now on, at most SHMB_TTL_MAX_MS; with 0 it has none any more: its names stay, and nothing but
- * them and those who hold it keeps it. For the user that allocated the block, and for root, whether they hold it or not; who else holds
- * it may only make longer what it has (DENIED). Time goes on while the machine sleeps. Errors: STALE_HANDLE, OTHER_POOL, NOT_HELD,
- * DENIED, LIMIT, READ_ONLY, INVALID_ARGUMENT.
+ * them and those who hold it keeps it. For the user that allocated the block, who is charged with it, and for root, whether they hold it or not;
+ * others are refused (DENIED), and keep the block by a hold, a name or a ticket of their own. Time goes on while the machine sleeps. Errors:
+ * STALE_HANDLE, OTHER_POOL, DENIED, LIMIT, READ_ONLY, INVALID_ARGUMENT.
  */
 SHMB_PUBLIC int shmb_renew(shmb_session *session, shmb_handle handle, uint64_t ttl_ms);
 
@@ -463,7 +463,10 @@ SHMB_PUBLIC int shmb_offset(shmb_session *session, const void *pointer, uint64_t
  * the name, or gives it to another block, or the block's time to live has passed.
  */
 
-/* Gives a block that this session holds a name. Errors: NAME_TAKEN, BAD_NAME, STALE_HANDLE, NOT_HELD, LIMIT, READ_ONLY. */
+/*
+ * Gives a block that this session holds a name. Errors: NAME_TAKEN, BAD_NAME, STALE_HANDLE, NOT_HELD, LIMIT (as many names as the pool takes; or as
+ * collide in its index, which happens to nobody who does not mean it), READ_ONLY.
+ */
 SHMB_PUBLIC int shmb_publish(shmb_session *session, shmb_handle handle, const char *name);
 
 /* How to publish. Zero-initialise, then set what differs. */

@@ -88,11 +88,20 @@ static int setup(void **state)
 	return 0;
 }
 
+static void drop_page(struct session *session)
+{
+	int page = dying_drop_page(session);
+
+	if (page >= 0)
+		close(page);
+	hold_page_remove(session->pool->name, session->number);
+}
+
 static int teardown(void **state)
 {
 	(void)state;
 	for (uint32_t i = 0; i < SESSIONS; i++) {
-		dying_drop_page(&fixture.sessions[i]);
+		drop_page(&fixture.sessions[i]);
 		munmap(fixture.pages[i], HOLD_PAGE_SIZE);
 		fixture.pool.sessions.by_number[i + 1] = NULL;
 	}

@@ -75,11 +75,20 @@ static void open_page(uint32_t i)
 	dying_add_page(&fixture.sessions[i], fd);
 }
 
+static void drop_page(struct session *session)
+{
+	int page = dying_drop_page(session);
+
+	if (page >= 0)
+		close(page);
+	hold_page_remove(session->pool->name, session->number);
+}
+
 static int teardown(void **state)
 {
 	(void)state;
 	for (uint32_t i = 0; i < SESSIONS; i++) {
-		dying_drop_page(&fixture.sessions[i]);
+		drop_page(&fixture.sessions[i]);
 		if (fixture.pages[i])
 			munmap(fixture.pages[i], HOLD_PAGE_SIZE);
 		fixture.pool.sessions.by_number[i + 1] = NULL;
@@ -238,7 +247,7 @@ static void test_pages_go(void **state)
 	lifetime_drop_owner(owner, second);
 	rest();
 	assert_int_equal(fixture.pool.dying.orphan_count, 2);
-	dying_drop_page(&fixture.sessions[1]);
+	drop_page(&fixture.sessions[1]);
 	rest();
 	assert_int_equal(state_of(first), RECORD_FREE);
 	assert_int_equal(state_of(second), RECORD_ORPHAN);
@@ -272,6 +281,32 @@ static void test_hurry(void **state)
 	dying_stop(&fixture.pool.dying);
 	assert_false(dying_hurry(&fixture.pool)); /* nobody's page is read any more */
 	assert_int_equal(fixture.pool.block_count, 1);
+}
+
+/* Much that is dying does not go in one turn of the loop, whoever wants its memory: what is freed is charged too. */
+static void test_hurry_with_many(void **state)
+{
+	struct session *owner = &fixture.sessions[0];
+	struct dying *dying = &fixture.pool.dying;
+	unsigned count = 10000;
+
+	(void)state;
+	open_page(1);
+	for (unsigned i = 0; i < count; i++)
+		lifetime_drop_owner(owner, allocate(owner, 1, true));
+	assert_true(dying_hurry(&fixture.pool));
+	uint64_t freed = count - fixture.pool.block_count;
+	assert_in_range(freed, 1, count / 2);
+	assert_true(ALLOWANCE_MAX_NS - dying->for_memory.left >= (int64_t)freed * 100);
+	allowance_spend(&dying->for_memory, ALLOWANCE_MAX_NS);
+	assert_false(dying_hurry(&fixture.pool));
+	assert_int_equal(fixture.pool.block_count, count - freed);
+	assert_true(fixture.pool.wait_queue.owed);
+	for (unsigned turn = 0; fixture.pool.wait_queue.owed; turn++) {
+		assert_in_range(turn, 0, 1000000);
+		uv_run(&fixture.loop, UV_RUN_NOWAIT);
+	}
+	assert_empty();
 }
 
 /* A look that finds all held that it looks for does not keep from who wants memory what came during that look. */
@@ -360,7 +395,7 @@ static void test_lost_page(void **state)
 	dying_doubt(&fixture.pool);
 	rest();
 	assert_int_equal(state_of(block), RECORD_ORPHAN);
-	dying_drop_page(losers[1]);
+	drop_page(losers[1]);
 	assert_int_equal(fixture.pool.dying.pages, 1);
 	rest();
 	assert_empty();
@@ -636,6 +671,7 @@ int main(void)
 		TEST(test_settle),
 		TEST(test_pages_go),
 		TEST(test_hurry_during_a_look),
+		TEST(test_hurry_with_many),
 		TEST(test_unreadable_page),
 		TEST(test_lost_page),
 		TEST(test_hurry_finds_orphans),
