@@ -28,13 +28,8 @@
 static int find(const struct pool *pool, const struct publication_wish *wish, uint32_t *out_index,
                 char out_text[PUBLICATION_TEXT_MAX])
 {
-	if (names_find(&pool->names, wish->name, wish->length, out_index) < 0) {
-		if (!names_is_crowded(&pool->names, wish->name, wish->length))
-			return 0;
-		snprintf(out_text, PUBLICATION_TEXT_MAX, "%d names have the same place in the index as this one: choose another",
-		         NAMES_CHAIN_MAX);
-		return ERROR_LIMIT;
-	}
+	if (names_find(&pool->names, wish->name, wish->length, out_index) < 0)
+		return 0;
 	uint32_t publisher = names_body(&pool->names, *out_index)->uid;
 	if (!wish->replace) {
 		snprintf(out_text, PUBLICATION_TEXT_MAX,

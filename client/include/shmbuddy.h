@@ -463,10 +463,7 @@ SHMB_PUBLIC int shmb_offset(shmb_session *session, const void *pointer, uint64_t
  * the name, or gives it to another block, or the block's time to live has passed.
  */
 
-/*
- * Gives a block that this session holds a name. Errors: NAME_TAKEN, BAD_NAME, STALE_HANDLE, NOT_HELD, LIMIT (as many names as the pool takes; or as
- * collide in its index, which happens to nobody who does not mean it), READ_ONLY.
- */
+/* Gives a block that this session holds a name. Errors: NAME_TAKEN, BAD_NAME, STALE_HANDLE, NOT_HELD, LIMIT, READ_ONLY. */
 SHMB_PUBLIC int shmb_publish(shmb_session *session, shmb_handle handle, const char *name);
 
 /* How to publish. Zero-initialise, then set what differs. */

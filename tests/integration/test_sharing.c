@@ -16,7 +16,6 @@
 #include <string.h>
 #include <sys/wait.h>
 
-#include "hash.h"
 #include "shmbuddy.h"
 #include "tests/support/client_process.h"
 #include "tests/support/daemon_fixture.h"
@@ -31,10 +30,9 @@ static shmb_session *session, *other;
 static shmb_block block;
 static char self[4096];
 
-/* With an option, and its value, if they are given. */
-static void start(const char *option, const char *value)
+static void start(void)
 {
-	daemon_fixture_start(&fixture, option, value, NULL);
+	daemon_fixture_start(&fixture, NULL);
 	session = pool_session_open(&fixture);
 }
 
@@ -82,7 +80,7 @@ static void test_two_programs_share_a_buffer(void **state)
 	struct client_process program;
 
 	(void)state;
-	start(NULL, NULL);
+	start();
 	assert_ok(shmb_alloc(session, BUFFER, NULL, &block));
 	pattern_write(block.data, block.size, 1);
 	assert_ok(shmb_publish(session, block.handle, "buffer"));
@@ -103,7 +101,7 @@ static void test_reader_cannot_write(void **state)
 	int status;
 
 	(void)state;
-	start(NULL, NULL);
+	start();
 	other = pool_session_open_read_only(&fixture);
 	assert_ok(shmb_alloc(session, 10000, &named, &block));
 	pattern_write(block.data, block.size, 7);
@@ -145,7 +143,7 @@ static void test_stale_and_double_frees(void **state)
 	shmb_block again;
 
 	(void)state;
-	start(NULL, NULL);
+	start();
 	other = pool_session_open(&fixture);
 	assert_ok(shmb_alloc(session, 4096, NULL, &block));
 	stale = block.handle;
@@ -187,7 +185,7 @@ static void test_references_and_names(void **state)
 	size_t count;
 
 	(void)state;
-	start(NULL, NULL);
+	start();
 	other = pool_session_open(&fixture);
 	assert_ok(shmb_alloc(session, 1000, &(shmb_alloc_options){.name = "a"}, &block));
 	assert_ok(shmb_publish(session, block.handle, "b"));
@@ -210,40 +208,13 @@ static void test_references_and_names(void **state)
 	pool_session_assert_empty(session, POOL);
 }
 
-/* Names that were chosen to collide in the index do not make everybody's look-ups dear: from some number on they are refused. */
-static void test_colliding_names(void **state)
-{
-	char name[16];
-	shmb_block refused;
-	unsigned published = 0;
-	int result = 0;
-
-	(void)state;
-	start("--max-names", "1024");
-	assert_ok(shmb_alloc(session, 1000, &(shmb_alloc_options){.name = "camera"}, &block));
-	for (unsigned i = 0; result == 0; i++) {
-		snprintf(name, sizeof name, "%u", i);
-		if ((hash_of(name, strlen(name)) ^ hash_of("camera", 6)) % 1024)
-			continue;
-		assert_in_range(published, 0, 100);
-		result = shmb_publish(session, block.handle, name);
-		published += result == 0;
-	}
-	assert_refused(result, LIMIT);
-	assert_refused(shmb_alloc(session, 1, &(shmb_alloc_options){.name = name}, &refused), LIMIT);
-	assert_ok(shmb_publish_with(session, block.handle, "camera", &(shmb_publish_options){.replace = true}));
-	assert_ok(shmb_publish(session, block.handle, "another"));
-	assert_ok(shmb_unpublish(session, "camera"));
-	assert_ok(shmb_publish(session, block.handle, name));
-}
-
 static void test_bad_arguments(void **state)
 {
 	static char long_name[SHMB_NAME_MAX + 2];
 	const char *const bad_names[] = {"", "//host/name", "line\nfeed", "\xff\xfe", "\xc0\x80", long_name};
 
 	(void)state;
-	start(NULL, NULL);
+	start();
 	memset(long_name, 'n', SHMB_NAME_MAX + 1);
 	for (size_t i = 0; i < sizeof bad_names / sizeof *bad_names; i++) {
 		assert_refused(shmb_alloc(session, 1, &(shmb_alloc_options){.name = bad_names[i]}, &block), BAD_NAME);
@@ -274,7 +245,7 @@ static void test_batches(void **state)
 	uint64_t random_state = pattern_seed(UINT64_C(0xba7c4));
 
 	(void)state;
-	start(NULL, NULL);
+	start();
 	for (size_t c = 0; c < sizeof counts / sizeof *counts; c++) {
 		for (size_t i = 0; i < counts[c]; i++)
 			sizes[i] = 1 + pattern_below(&random_state, 2000);
@@ -346,7 +317,7 @@ static void test_pointers_and_offsets(void **state)
 	uint64_t offset = 1;
 
 	(void)state;
-	start(NULL, NULL);
+	start();
 	first = shmb_pointer(session, 0);
 	last = shmb_pointer(session, POOL - 1);
 	assert_non_null(first);
@@ -380,7 +351,7 @@ static void test_out_of_memory_says_why(void **state)
 	size_t count;
 
 	(void)state;
-	start(NULL, NULL);
+	start();
 	other = pool_session_open(&fixture);
 	assert_ok(shmb_alloc(session, 9 << 20, NULL, &large)); /* 16 MiB by this fit, or the tail goes back */
 	if (large.granted == POOL) {
@@ -450,7 +421,7 @@ static void test_listings_are_true(void **state)
 	uint32_t cursor = 0;
 
 	(void)state;
-	start(NULL, NULL);
+	start();
 	for (size_t i = 0; i < 300; i++) {
 		snprintf(text, sizeof text, "list/%zu", i);
 		shmb_alloc_options options = {.tag = i % 3 ? "third" : NULL, .name = i % 5 ? NULL : text};
@@ -493,7 +464,6 @@ int main(int argc, char **argv)
 		cmocka_unit_test_teardown(test_reader_cannot_write, tear_down),
 		cmocka_unit_test_teardown(test_stale_and_double_frees, tear_down),
 		cmocka_unit_test_teardown(test_references_and_names, tear_down),
-		cmocka_unit_test_teardown(test_colliding_names, tear_down),
 		cmocka_unit_test_teardown(test_bad_arguments, tear_down),
 		cmocka_unit_test_teardown(test_batches, tear_down),
 		cmocka_unit_test_teardown(test_alignments, tear_down),
