@@ -90,16 +90,20 @@ void accounts_retire(struct accounts *accounts, struct user *user)
 	accounts->last = NULL;
 }
 
-const struct user *accounts_from(const struct accounts *accounts, uint32_t uid)
+size_t accounts_list(const struct accounts *accounts, uint32_t from, const struct user *out_users[], size_t most)
 {
-	const struct user *found = NULL;
+	size_t count = 0;
 
 	for (uint32_t i = 0; i < accounts->used; i++) {
 		const struct user *user = &accounts->users[i];
-		if (user->uid >= uid && is_in_use(user) && (!found || user->uid < found->uid))
-			found = user;
+		if (user->uid < from || !is_in_use(user) || (count == most && user->uid > out_users[most - 1]->uid))
+			continue;
+		size_t at = count < most ? count++ : most - 1;
+		for (; at > 0 && out_users[at - 1]->uid > user->uid; at--)
+			out_users[at] = out_users[at - 1];
+		out_users[at] = user;
 	}
-	return found;
+	return count;
 }
 
 /* ---- Charging --------------------------------------------------------------------------------------------------- */

@@ -9,6 +9,7 @@
 #define SERVER_ACCOUNTS_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "account.h"
@@ -58,8 +59,8 @@ struct user *accounts_user(struct accounts *accounts, uint32_t uid);
 /* Takes an account away that nothing is charged to, unless the command line speaks of its user. */
 void accounts_retire(struct accounts *accounts, struct user *user);
 
-/* The user with the lowest uid from this one on; NULL: there is none. O(users). */
-const struct user *accounts_from(const struct accounts *accounts, uint32_t uid);
+/* The users with the lowest uids from this one on, by uid: how many, `most` at most. One pass over all users. */
+size_t accounts_list(const struct accounts *accounts, uint32_t from, const struct user *out_users[], size_t most);
 
 /* What is guaranteed to a user, and not used. */
 static inline uint64_t accounts_unmet(const struct user *user)

@@ -186,9 +186,12 @@ static int begin_wait(struct allocation *allocation, char out_text[CHARGE_TEXT_M
 static int wait_for_account(struct allocation *allocation, const struct account_obstacle *obstacle, bool more,
                             char out_text[CHARGE_TEXT_MAX])
 {
-	struct account_lines *lines = &allocation->slot.session->pool->accounts.lines;
+	struct pool *pool = allocation->slot.session->pool;
+	struct account_lines *lines = &pool->accounts.lines;
 	int result;
 
+	if (!obstacle->never)
+		collector_want_memory(pool); /* circles that nobody holds are charged still */
 	if (obstacle->never || (!allocation->wait_ms && !more))
 		return -ENOMEM;
 	if (allocation->wait_ms) {

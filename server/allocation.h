@@ -13,6 +13,7 @@
 
 #include "admission.h"
 #include "committer.h"
+#include "eviction.h"
 #include "publication.h"
 #include "session.h"
 #include "slot.h"
@@ -37,9 +38,9 @@ struct allocation {
 	struct waiter waiter;
 	struct admission admission;
 	struct deferred deferred;
-	uint64_t evict_left,
-		evict_seen;     /* cache blocks that may still go for its account's sake, and those that had become idle */
-	bool evicts;        /* these two have been set */
+	struct eviction_search evictable; /* cache blocks that may still go for its account's sake; */
+	uint64_t evict_seen;              /* and how many had become idle by then */
+	bool evicts;                      /* these two have been set */
 	uint32_t wait_ms;   /* how long it waits for room at most; 0: not, but for what is on its way back by itself */
 	uint64_t alignment; /* bytes; 0: none asked for */
 	struct slot slot;

@@ -11,7 +11,6 @@
 #include <errno.h>
 
 #include "dying.h"
-#include "eviction.h"
 #include "pool.h"
 #include "reclaim.h"
 #include "shmbuddy.pb-c.h"
@@ -220,8 +219,8 @@ int allocation_find(struct allocation *allocation)
 		result = find_allowed(allocation);
 	if (result == 0 || !may_evict(allocation))
 		return result;
-	uint64_t left = pool->cache.blocks;
-	enum eviction_result evicted = eviction_run(pool, CACHE_ANYBODY, &left, is_found, allocation);
+	struct eviction_search search = eviction_new_search(pool);
+	enum eviction_result evicted = eviction_run(pool, CACHE_ANYBODY, &search, is_found, allocation);
 	if (evicted == EVICTION_ENOUGH)
 		return 0;
 	return evicted == EVICTION_MORE ? -EAGAIN : -ENOMEM;
@@ -260,11 +259,15 @@ static bool would_do(const struct allocation *allocation, const struct account_o
 /* Each is tried once: those that were idle when it came, and those that have become so since. */
 static void count_candidates(struct allocation *allocation)
 {
-	const struct cache *cache = &allocation->slot.session->pool->cache;
+	const struct pool *pool = allocation->slot.session->pool;
+	const struct cache *cache = &pool->cache;
 
-	allocation->evict_left += allocation->evicts ? cache->appearances - allocation->evict_seen : cache->blocks;
-	if (allocation->evict_left > cache->blocks)
-		allocation->evict_left = cache->blocks;
+	if (!allocation->evicts)
+		allocation->evictable = eviction_new_search(pool);
+	else
+		allocation->evictable.left += cache->appearances - allocation->evict_seen;
+	if (allocation->evictable.left > cache->blocks)
+		allocation->evictable.left = cache->blocks;
 	allocation->evict_seen = cache->appearances;
 	allocation->evicts = true;
 }
@@ -279,7 +282,7 @@ enum eviction_result allocation_make_room(struct allocation *allocation, const s
 		return EVICTION_NONE;
 	count_candidates(allocation);
 	return eviction_run(session->pool, obstacle->limit == ACCOUNT_OF_OTHERS ? CACHE_ANYBODY : session->user->uid,
-	                    &allocation->evict_left, is_let_in, &stopped);
+	                    &allocation->evictable, is_let_in, &stopped);
 }
 
 bool allocation_count_demand(struct allocation *allocation)

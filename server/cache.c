@@ -172,20 +172,22 @@ static bool may_give(const struct cache *cache, const struct cache_user *user)
 	return !account || account->account.used[QUOTA_BYTES] > account->guarantee;
 }
 
-static struct cache_user *richest(const struct cache *cache)
+/* Who has nothing that was not used since then comes last: in an eviction that began then it was tried, and is held. */
+static struct cache_user *richest(const struct cache *cache, uint64_t since)
 {
-	struct cache_user *found = NULL;
+	struct cache_user *found = NULL, *last = NULL;
 
 	for (struct cache_user *user = cache->users; user; user = user->next) {
-		if ((!found || user->bytes > found->bytes) && may_give(cache, user))
-			found = user;
+		struct cache_user **place = priority_heap_first(&user->blocks)->key <= since ? &found : &last;
+		if ((!*place || user->bytes > (*place)->bytes) && may_give(cache, user))
+			*place = user;
 	}
-	return found;
+	return found ? found : last;
 }
 
-bool cache_take(struct cache *cache, uint64_t uid, uint32_t *out_block, uint64_t *out_used)
+bool cache_take(struct cache *cache, uint64_t uid, uint64_t since, uint32_t *out_block, uint64_t *out_used)
 {
-	struct cache_user *user = uid == CACHE_ANYBODY ? richest(cache) : find_user(cache, (uint32_t)uid);
+	struct cache_user *user = uid == CACHE_ANYBODY ? richest(cache, since) : find_user(cache, (uint32_t)uid);
 
 	if (!user)
 		return false;

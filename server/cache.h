@@ -52,10 +52,12 @@ void cache_unnamed(struct pool *pool, uint32_t block);
 /* For recovery, once all holders are known: the same, last used when it was made. */
 void cache_adopt(struct pool *pool, uint32_t block);
 
-/* The idle block of `uid`, or with CACHE_ANYBODY of the user who has the most, and more than is guaranteed to it,
- * that was not used for longest: taken out. False: there is none. */
+/*
+ * The idle block of `uid`, or with CACHE_ANYBODY of the user who has the most, and more than is guaranteed to it, that was not used for longest:
+ * taken out. Users all of whose blocks were used since the clock was `since` come after the others. False: there is none.
+ */
 #define CACHE_ANYBODY UINT64_MAX
-bool cache_take(struct cache *cache, uint64_t uid, uint32_t *out_block, uint64_t *out_used);
+bool cache_take(struct cache *cache, uint64_t uid, uint64_t since, uint32_t *out_block, uint64_t *out_used);
 
 /* It was taken, and stays: last used then. */
 void cache_give_back(struct cache *cache, uint32_t block, uint64_t used);

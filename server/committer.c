@@ -6,7 +6,8 @@
  * by fallocate, and marks the page in `extents` when that went well. A page is about half a microsecond, and every other
  * fallocate on the object waits meanwhile; therefore
  *
- * - few pages (64 KiB) are committed right here, while nothing else is on its way: cheaper than a trip to another thread;
+ * - few pages (64 KiB) are committed right here, while nothing else is on its way: cheaper than a trip to another thread. Unless that took long
+ *   last time: any client that maps the segment for writing can keep the kernel busy with it, and whoever else wants to, waits;
  * - the rest goes to the thread pool in pieces of 1 MiB, one at a time, and jobs take turns. Small jobs (64 KiB again) go
  *   before large ones, but as many as make up a piece at most, then it is a large one's turn: who wants little waits for one
  *   piece of all who want much, and nobody starves;
@@ -39,6 +40,10 @@
 
 /* Pages in one trip to the thread pool. */
 #define PIECE_PAGES (COMMIT_PIECE_BYTES / STATE_EXTENT)
+
+/* Where committing few pages took longer than this, nanoseconds, it is not done on the loop's own thread for so many times as long as it took. */
+#define INLINE_NS 10000000
+#define INLINE_SHARE 100
 
 /* Small jobs before it is a large one's turn: both get the same share of the thread. */
 #define SMALL_IN_A_ROW (PIECE_PAGES / SMALL_PAGES)
@@ -383,8 +388,12 @@ int committer_ensure(struct committer *committer, struct commit_job *job)
 	job->kernel_free = 0;
 	if (kernel_free(committer, &job->kernel_free) && job->missing + committer->promised > job->kernel_free)
 		return -ENOSPC;
-	if (pages <= SMALL_PAGES && !committer_is_busy(committer)) {
+	uint64_t start = uv_hrtime();
+	if (pages <= SMALL_PAGES && !committer_is_busy(committer) && start >= committer->inline_from) {
 		int result = commit_inline(committer, job);
+		uint64_t end = uv_hrtime();
+		if (end - start > INLINE_NS)
+			committer->inline_from = end + INLINE_SHARE * (end - start);
 		/* A refusal here leaves at most a few pages committed: not worth a punch. */
 		free(job->made);
 		job->made = NULL;

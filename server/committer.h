@@ -57,6 +57,7 @@ struct committer {
 	struct commit_piece *away;        /* on the thread pool; NULL: none */
 	struct commit_piece *others;      /* wait: pieces of others, in the order in which they came */
 	bool others_turn;                 /* a job's piece was the last to go */
+	uint64_t inline_from;             /* uv_hrtime(), before which nothing is committed on the loop's own thread */
 	uv_loop_t *loop;
 	uv_work_t work;
 };

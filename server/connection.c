@@ -241,14 +241,16 @@ static void lend_buffer(uv_handle_t *handle, size_t suggested, uv_buf_t *out_buf
 	struct connection *connection = handle->data;
 
 	(void)suggested;
-	*out_buffer = uv_buf_init((char *)connection->host->read_buffer, CONNECTION_READ_SIZE);
+	/* libuv reads on where more has come, 32 times in a turn; without a buffer it leaves that for the next turn (UV_ENOBUFS). */
+	*out_buffer = uv_buf_init((char *)connection->host->read_buffer, connection->sated ? 0 : CONNECTION_READ_SIZE);
+	connection->sated = false;
 }
 
 static void have_read(uv_stream_t *stream, ssize_t count, const uv_buf_t *buffer)
 {
 	struct connection *connection = stream->data;
 
-	if (count == 0 || connection->closing)
+	if (count == 0 || count == UV_ENOBUFS || connection->closing)
 		return;
 	if (count < 0) {
 		connection_close(connection);
@@ -256,6 +258,7 @@ static void have_read(uv_stream_t *stream, ssize_t count, const uv_buf_t *buffer
 	}
 	const uint8_t *bytes = (const uint8_t *)buffer->base;
 	size_t used = 0;
+	connection->sated = count == CONNECTION_READ_SIZE;
 	if (byte_queue_length(&connection->in) == 0)
 		used = take_frames(connection, bytes, (size_t)count);
 	if (!connection->closing && !connection->ending && used < (size_t)count) {

@@ -55,6 +55,7 @@ struct connection {
 	bool greeted; /* hello was answered: frames may be long */
 	bool writing; /* uv_write is working */
 	bool paused;  /* not read: too much is queued */
+	bool sated;   /* a read has filled the buffer: the next one is another turn's */
 	bool ending;  /* closes when all is written */
 	bool closing;
 };

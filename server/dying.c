@@ -14,8 +14,9 @@
  * An allocation that would be refused has it done first (dying_hurry), and then the pages are read for the orphans too: one that stands in none
  * was let go of without a word, and is dying. Others stay as they are.
  *
- * Reading all pages at once has an allowance of its own (page_holds.c). Without any left an allocation waits a moment, until it was done (`owed`),
- * for all who want memory by then; and who wants a block that is dying gets it, for what may be held counts as held.
+ * Reading all pages at once has an allowance of its own (page_holds.c). To free what has died, for memory and at once, is charged to the same: it
+ * may be a million of blocks. Without any left an allocation waits a moment, until it was done (`owed`), for all who want memory by then; and who
+ * wants a block that is dying gets it, for what may be held counts as held.
  * Who says that he has let go has his own page read first, and none but that where it holds the block still.
  *
  * What may go wrong:
@@ -56,6 +57,9 @@
 /* Pages read, and blocks freed, in one turn of the loop: some 50 microseconds. */
 #define SLICE_PAGES 64
 #define SLICE_BLOCKS 256
+
+/* What freeing a block is charged with, nanoseconds, about what it takes: as for pages (page_holds.c). */
+#define BLOCK_NS 150
 
 /* Milliseconds until some orphans are looked at again though nobody said anything, and how many. */
 #define AGAIN_MS 1000
@@ -409,14 +413,17 @@ static void doubt_unheld(struct dying *dying)
 
 static bool hurry(struct dying *dying)
 {
-	uint64_t before = dying->pages_read;
+	const struct view_counters *counters = dying->pool->counters;
+	uint64_t before = dying->pages_read, frees = atomic_load_explicit(&counters->frees, memory_order_relaxed);
 	bool freed = look_for_all(dying);
 
 	if (!freed && dying->orphan_count) {
 		doubt_unheld(dying);
 		freed = look_for_all(dying);
 	}
+	frees = atomic_load_explicit(&counters->frees, memory_order_relaxed) - frees;
 	page_holds_have_read(dying->pool, dying->pages_read - before);
+	allowance_spend(&dying->pool->page_holds.for_memory, frees * BLOCK_NS);
 	return freed;
 }
 
@@ -455,17 +462,18 @@ bool dying_hurry(struct pool *pool)
 
 /* ---- After the end of a session, a connection, a daemon --------------------------------------------------------- */
 
-void dying_drop_page(struct session *session)
+int dying_drop_page(struct session *session)
 {
+	int page = session->hold_page;
 	struct dying *dying = &session->pool->dying;
 	uint64_t slots[HOLD_SLOTS], trail[HOLD_TRAIL];
 	uint32_t link;
 
-	if (session->hold_page == HOLD_PAGE_NONE)
-		return;
-	if (session->pool->cache.blocks && hold_page_read_trail(session->hold_page, trail) == 0)
+	if (page == HOLD_PAGE_NONE)
+		return page;
+	if (session->pool->cache.blocks && hold_page_read_trail(page, trail) == 0)
 		cache_follow(&session->pool->cache, trail, HOLD_TRAIL);
-	bool unknown = hold_page_read(session->hold_page, slots) < 0;
+	bool unknown = hold_page_read(page, slots) < 0;
 	page_holds_drop_page(session);
 	if (unknown)
 		dying_doubt(session->pool);
@@ -474,6 +482,7 @@ void dying_drop_page(struct session *session)
 		    record_state(blocks_word(&session->pool->blocks, link - 1)) == RECORD_ORPHAN)
 			doubt(dying, link - 1);
 	}
+	return page;
 }
 
 void dying_doubt(struct pool *pool)

@@ -82,8 +82,10 @@ void dying_released(const struct session *session, uint32_t block);
  */
 bool dying_hurry(struct pool *pool);
 
-/* The session is over: what only its hold page held goes. The page, if it has one, is removed. */
-void dying_drop_page(struct session *session);
+/*
+ * The session is over: what only its hold page held goes, and it has none any more. Returns what was its `hold_page`, for whoever closes and removes it.
+ */
+int dying_drop_page(struct session *session);
 
 /* A message of the session's may have been lost: what it may have let go of is looked at again. */
 void dying_doubt(struct pool *pool);

@@ -12,6 +12,7 @@
  * - Somebody holds it by a hold page: it is LIVE again, as if used now, and stays.
  * - A page cannot be read: it may hold anything, and nothing that others may know is evicted.
  * - It has very many names: it stays, since they could not go in one turn of the loop. (CACHE_NAMES_MAX.)
+ * - All blocks of the user who has the most are held so: they were used since the search began, and then others' are tried before them.
  * - All that could go would not be enough: nothing goes. (By its sum. Where it lies apart, much may go for nothing.)
  * - Somebody waits, and all that is left is held by pages: nobody says when they let go, so it is tried again a little later.
  * - There are very many hold pages, or clients that have them read again and again: reading them has an allowance (allowance.h), and what
@@ -168,14 +169,14 @@ static void keep(struct pool *pool, const struct victim *victim)
 /* ---- A batch ---------------------------------------------------------------------------------------------------- */
 
 /* Up to so many; 0: there are none. */
-static void gather(struct batch *batch, uint64_t uid, unsigned most)
+static void gather(struct batch *batch, uint64_t uid, uint64_t since, unsigned most)
 {
 	struct victim *victim = batch->victims;
 
 	assert(most <= BATCH);
 	batch->count = 0;
 	batch->unknown = false;
-	while (batch->count < most && cache_take(&batch->pool->cache, uid, &victim->block, &victim->used)) {
+	while (batch->count < most && cache_take(&batch->pool->cache, uid, since, &victim->block, &victim->used)) {
 		victim->id = record_id(blocks_word(&batch->pool->blocks, victim->block));
 		victim->held = count_names(batch->pool, victim->block) > CACHE_NAMES_MAX;
 		batch->count++;
@@ -203,31 +204,36 @@ static bool settle(struct batch *batch, bool (*enough)(void *context), void *con
 	return done;
 }
 
+struct eviction_search eviction_new_search(const struct pool *pool)
+{
+	return (struct eviction_search){.left = pool->cache.blocks, .since = pool->cache.clock};
+}
+
 /* Those that are held stay, and come last. */
-enum eviction_result eviction_run(struct pool *pool, uint64_t uid, uint64_t *left, bool (*enough)(void *context),
-                                  void *context)
+enum eviction_result eviction_run(struct pool *pool, uint64_t uid, struct eviction_search *search,
+                                  bool (*enough)(void *context), void *context)
 {
 	struct batch batch = {.pool = pool};
 	unsigned budget = SLICE, most = 1 + pool->page_holds.pages / MANY_PAGES;
 
-	if (pool->eviction.stopped || cache_bytes(&pool->cache, uid) == 0 || *left == 0)
+	if (pool->eviction.stopped || cache_bytes(&pool->cache, uid) == 0 || search->left == 0)
 		return EVICTION_NONE;
 	if (page_holds_read_wait_ms(pool))
 		return EVICTION_MORE;
 	if (most > BATCH)
 		most = BATCH;
 	follow_trails(pool);
-	while (budget && *left && !page_holds_read_wait_ms(pool)) {
-		gather(&batch, uid, most < *left ? most : (unsigned)*left);
+	while (budget && search->left && !page_holds_read_wait_ms(pool)) {
+		gather(&batch, uid, search->since, most < search->left ? most : (unsigned)search->left);
 		if (!batch.count)
 			return EVICTION_NONE;
-		*left -= batch.count;
+		search->left -= batch.count;
 		look(&batch);
 		if (settle(&batch, enough, context, &budget))
 			return EVICTION_ENOUGH;
 		most = most < BATCH / 2 ? 2 * most : BATCH; /* where one does, the others need not be touched */
 	}
-	return *left ? EVICTION_MORE : EVICTION_NONE;
+	return search->left ? EVICTION_MORE : EVICTION_NONE;
 }
 
 /* ---- For those who wait ----------------------------------------------------------------------------------------- */
@@ -244,7 +250,7 @@ static void try_again(uv_timer_t *timer);
 static void end(struct eviction *eviction)
 {
 	uv_idle_stop(&eviction->slices);
-	eviction->left = 0;
+	eviction->search.left = 0;
 	wait_queue_expect_eviction(&eviction->pool->wait_queue, false);
 	if (eviction->pool->cache.blocks && !eviction->stopped)
 		uv_timer_start(&eviction->again, try_again, AGAIN_MS, 0);
@@ -268,7 +274,7 @@ static void go_on(uv_idle_t *idle)
 		uv_timer_start(&eviction->again, try_again, wait, 0);
 		return;
 	}
-	if (eviction_run(eviction->pool, CACHE_ANYBODY, &eviction->left, can_serve, queue) == EVICTION_NONE)
+	if (eviction_run(eviction->pool, CACHE_ANYBODY, &eviction->search, can_serve, queue) == EVICTION_NONE)
 		end(eviction);
 	pool_publish_counters(eviction->pool);
 }
@@ -280,7 +286,7 @@ void eviction_begin(struct pool *pool)
 	if (eviction->stopped)
 		return;
 	if (!pool->wait_queue.evicting)
-		eviction->left = pool->cache.blocks;
+		eviction->search = eviction_new_search(pool);
 	uv_idle_start(&eviction->slices, go_on);
 	wait_queue_expect_eviction(&pool->wait_queue, true);
 }
@@ -298,7 +304,7 @@ static void appeared(struct pool *pool, uint32_t block)
 	struct accounts *accounts = &pool->accounts;
 	struct user *user = payer_of(pool, block);
 
-	pool->eviction.left += pool->wait_queue.evicting;
+	pool->eviction.search.left += pool->wait_queue.evicting;
 	look_for_more(pool);
 	account_line_wake(&accounts->lines, &user->account.line);
 	account_line_wake(&accounts->lines, &accounts->promised);
@@ -309,7 +315,7 @@ static void try_again(uv_timer_t *timer)
 {
 	struct eviction *eviction = timer->data;
 
-	if (eviction->left)
+	if (eviction->search.left)
 		uv_idle_start(&eviction->slices, go_on); /* it was only put off */
 	else
 		look_for_more(eviction->pool);

@@ -96,13 +96,19 @@ static bool is_stopped(struct extension *extension)
 	return false;
 }
 
+/* Nobody makes others pay for more than they do. */
+static bool is_payer(const struct extension *extension)
+{
+	return payer_of(pool_of(extension), extension->block) == extension->slot.session->user;
+}
+
 static int take_tail(struct extension *extension)
 {
 	struct pool *pool = pool_of(extension);
 	uint64_t offset = pool->blocks.records[extension->block].offset, rounded, whole;
 	uint64_t granted = blocks_body(&pool->blocks, extension->block)->granted;
 
-	if (wait_queue_is_set_aside(&pool->wait_queue))
+	if (!is_payer(extension) || wait_queue_is_set_aside(&pool->wait_queue))
 		return -ENOMEM;
 	if (size_round_up(extension->size, pool->unit, &rounded) < 0 ||
 	    buddy_grow(&pool->buddy, offset / pool->unit, granted / pool->unit, rounded / pool->unit, &whole) < 0)
@@ -143,7 +149,7 @@ bool extension_fits(const struct extension *extension)
 {
 	const struct pool *pool = pool_of(extension);
 
-	return blocks_is_live(&pool->blocks, extension->block, extension->id) &&
+	return blocks_is_live(&pool->blocks, extension->block, extension->id) && is_payer(extension) &&
 	       pool->blocks.records[extension->block].offset + blocks_body(&pool->blocks, extension->block)->granted ==
 	           extension->tail.offset;
 }

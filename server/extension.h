@@ -34,12 +34,12 @@ void extension_free(struct extension *extension);
 
 /*
  * 1: the tail is taken and committed. 0: `finished` will be called. -ENOMEM: it is not free, it is set aside for others, the block
- * cannot grow where it is, or a quota is in the way;
+ * cannot grow where it is, another user is charged with it, or a quota is in the way;
  * -ENOSPC: the kernel has no memory for it.
  */
 int extension_start(struct extension *extension);
 
-/* Is the block still there, and ends where the tail begins? */
+/* Is the block still there, and ends where the tail begins, and is its user still charged with it? */
 bool extension_fits(const struct extension *extension);
 
 /* The tail is the block's from now on, which is charged with it. */

@@ -16,18 +16,21 @@
 #include <errno.h>
 #include <string.h>
 
-#include "hash.h"
-
 /* Told in one go: each is a reference, a reply and a system call. */
 #define SLICE 32
 
 static void tell_on(uv_idle_t *idle);
 
-void name_waiters_init(struct name_waiters *waiters, uv_loop_t *loop, struct timeouts *timeouts)
+int name_waiters_init(struct name_waiters *waiters, uv_loop_t *loop, struct timeouts *timeouts)
 {
-	*waiters = (struct name_waiters){.timeouts = timeouts, .loop = loop, .due_end = &waiters->due};
+	*waiters = (struct name_waiters){.timeouts = timeouts, .due_end = &waiters->due};
+	int result = keyed_hash_init(&waiters->hash);
+	if (result < 0)
+		return result;
+	waiters->loop = loop;
 	uv_idle_init(loop, &waiters->telling);
 	waiters->telling.data = waiters;
+	return 0;
 }
 
 void name_waiters_deinit(struct name_waiters *waiters)
@@ -77,7 +80,7 @@ int name_waiters_join(struct name_waiters *waiters, struct name_waiter *waiter, 
 	if (waiters->count >= NAME_WAITERS_MAX)
 		return -EDQUOT;
 	waiter->waiters = waiters;
-	waiter->hash = hash_of(waiter->name, waiter->length);
+	waiter->hash = keyed_hash_of(&waiters->hash, waiter->name, waiter->length);
 	waiter->timeout.passed = timed_out;
 	insert(waiter, bucket_of(waiters, waiter->hash));
 	timeouts_start(waiters->timeouts, &waiter->timeout, wait_ms);
@@ -102,7 +105,7 @@ void name_waiters_published(struct name_waiters *waiters, const char *name, size
 {
 	if (waiters->count == 0)
 		return;
-	uint64_t hash = hash_of(name, length);
+	uint64_t hash = keyed_hash_of(&waiters->hash, name, length);
 	struct name_waiter *found = NULL, *next;
 
 	/* The last to come is at the start of the bucket: turned round, they are in the order in which they came. */

@@ -11,6 +11,7 @@
 #include <stdint.h>
 #include <uv.h>
 
+#include "keyed_hash.h"
 #include "timeouts.h"
 
 /* Requests that wait for names at most: with the longest names, 7 MiB. */
@@ -38,13 +39,15 @@ struct name_waiter {
 struct name_waiters {
 	struct timeouts *timeouts;
 	uint32_t count;
+	struct keyed_hash hash; /* nobody chooses names for one bucket */
 	struct name_waiter *buckets[NAME_WAITERS_BUCKETS];
 	struct name_waiter *due, **due_end;
 	uv_idle_t telling; /* runs while somebody is due */
 	uv_loop_t *loop;   /* NULL: not initialised */
 };
 
-void name_waiters_init(struct name_waiters *waiters, uv_loop_t *loop, struct timeouts *timeouts);
+/* -errno: the kernel gives no random bytes. */
+int name_waiters_init(struct name_waiters *waiters, uv_loop_t *loop, struct timeouts *timeouts);
 
 /* Closes its handle; the loop must run once more. Nobody waits. Nothing if it was never initialised. */
 void name_waiters_deinit(struct name_waiters *waiters);

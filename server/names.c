@@ -30,6 +30,12 @@ int names_init(struct names *names, const struct shared_object *view, const stru
 		result = region_new(header->max_names * sizeof *names->of_block, (void **)&names->of_block);
 	if (result == 0)
 		result = region_new(header->max_names * sizeof *names->previous, (void **)&names->previous);
+	if (result == 0)
+		result = region_new(header->max_names * sizeof *names->next, (void **)&names->next);
+	if (result == 0)
+		result = region_new(header->name_buckets * sizeof *names->first, (void **)&names->first);
+	if (result == 0)
+		result = keyed_hash_init(&names->hash);
 	/* All of the index, once: readers look into any bucket, and a read of a hole would make the kernel back it, or kill them. */
 	if (result == 0)
 		result = shared_object_commit(view, VIEW_INDEX_AT, header->names_at - VIEW_INDEX_AT);
@@ -42,6 +48,8 @@ void names_deinit(struct names *names)
 {
 	region_free(names->of_block, names->table.capacity * sizeof *names->of_block);
 	region_free(names->previous, names->table.capacity * sizeof *names->previous);
+	region_free(names->next, names->table.capacity * sizeof *names->next);
+	region_free(names->first, names->bucket_count * sizeof *names->first);
 	table_deinit(&names->table);
 	*names = (struct names){0};
 }
@@ -51,22 +59,42 @@ static uint32_t bucket_of(const struct names *names, uint64_t hash)
 	return (uint32_t)hash & (names->bucket_count - 1);
 }
 
+/* The start of its chain in the daemon's own index. */
+static uint32_t *chain_of(const struct names *names, const char *name, size_t length)
+{
+	return &names->first[keyed_hash_of(&names->hash, name, length) & (names->bucket_count - 1)];
+}
+
 int names_find(const struct names *names, const char *name, size_t length, uint32_t *out_index)
 {
-	uint64_t hash = hash_of(name, length);
-	uint32_t link = atomic_load_explicit(&names->buckets[bucket_of(names, hash)], memory_order_relaxed);
-
-	while (link) {
+	for (uint32_t link = *chain_of(names, name, length); link; link = names->next[link - 1]) {
 		const struct name_record *record = &names->records[link - 1];
-		uint64_t word = atomic_load_explicit(&record->word, memory_order_relaxed);
-		if (record_is_live(word) && record->hash == hash && record->name_length == length &&
-		    memcmp(record->name, name, length) == 0) {
+		if (record->name_length == length && memcmp(record->name, name, length) == 0 &&
+		    record_is_live(names_word(names, link - 1))) {
 			*out_index = link - 1;
 			return 0;
 		}
-		link = atomic_load_explicit(&record->next, memory_order_relaxed);
 	}
 	return -ENOENT;
+}
+
+void names_know(struct names *names, uint32_t index)
+{
+	const struct name_record *record = &names->records[index];
+	uint32_t *first = chain_of(names, record->name, record->name_length);
+
+	names->next[index] = *first;
+	*first = index + 1;
+}
+
+static void forget(struct names *names, uint32_t index)
+{
+	const struct name_record *record = &names->records[index];
+	uint32_t *place = chain_of(names, record->name, record->name_length);
+
+	while (*place != index + 1)
+		place = &names->next[*place - 1];
+	*place = names->next[index];
 }
 
 void names_link(struct names *names, uint32_t index)
@@ -111,6 +139,7 @@ void names_write(struct names *names, uint32_t index, const struct name_content 
 	record->checksum = name_record_checksum(record);
 	write_body(record, 0, content);
 	commit(&record->word, record_word(content->id, 0, RECORD_PENDING));
+	names_know(names, index);
 	names_link(names, index);
 }
 
@@ -132,7 +161,7 @@ void names_replace(struct names *names, uint32_t index)
 	commit(&record->word, record_word(record->body[next].id, next, RECORD_LIVE));
 }
 
-/* However long its chain is: somebody may have chosen names for it to be long. */
+/* Out of the public one. However long its chain is: somebody may have chosen names for it to be long. */
 static void unlink_from_index(struct names *names, uint32_t index)
 {
 	uint32_t previous = names->previous[index];
@@ -149,6 +178,7 @@ static void unlink_from_index(struct names *names, uint32_t index)
 void names_drop(struct names *names, uint32_t index)
 {
 	commit(&names->records[index].word, record_with_state(names_word(names, index), RECORD_FREE));
+	forget(names, index);
 	unlink_from_index(names, index);
 	table_give(&names->table, index);
 }

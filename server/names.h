@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The table of names and its public index in the view. Owned by the pool; loop thread only. A name holds its block; the
- * pool keeps the block's list of names.
+ * The table of names, its public index in the view, and an index of the daemon's own. Owned by the pool; loop thread only. A name holds its
+ * block; the pool keeps the block's list of names.
+ *
+ * Whoever may publish can choose names for one place of the public index, whose hash everybody knows. So it is for readers, who bound their
+ * walk and ask the daemon; and the daemon looks names up in one of its own, under a secret key.
  */
 #ifndef SERVER_NAMES_H
 #define SERVER_NAMES_H
@@ -11,6 +14,7 @@
 #include <stdint.h>
 
 #include "index_list.h"
+#include "keyed_hash.h"
 #include "table.h"
 #include "view_layout.h"
 
@@ -18,8 +22,11 @@ struct names {
 	struct table table;
 	struct name_record *records;
 	_Atomic uint32_t *buckets;
-	uint32_t bucket_count;
-	uint32_t *previous;          /* link: the record before in its chain of the name index; 0: it is the first */
+	uint32_t bucket_count;       /* of the public index, and of the daemon's own */
+	uint32_t *previous;          /* link: the record before in its chain of the public index; 0: it is the first */
+	struct keyed_hash hash;      /* of the daemon's own index: */
+	uint32_t *first;             /* by bucket: link to the first record of its chain */
+	uint32_t *next;              /* by record: link to the next one */
 	struct index_link *of_block; /* list of the names of one block; its head is in `blocks` */
 };
 
@@ -38,17 +45,18 @@ struct name_content {
 	size_t name_length;
 };
 
-/* Commits the whole name index, 4 bytes a bucket. */
+/* Commits the whole public index, 4 bytes a bucket. -errno. */
 int names_init(struct names *names, const struct shared_object *view, const struct view_header *header);
 void names_deinit(struct names *names);
 
 /* -ENOENT, or the index of the live name. */
 int names_find(const struct names *names, const char *name, size_t length, uint32_t *out_index);
 
-/* Writes a record, still invisible (PENDING), at an index from table_take, and links it into the name index. */
+/* Writes a record, still invisible (PENDING), at an index from table_take, and links it into both indexes. */
 void names_write(struct names *names, uint32_t index, const struct name_content *content);
 
-/* Puts a record at the start of its chain. */
+/* A record that was found at the start is in the daemon's own index from now on; and at the start of its chain of the public one. */
+void names_know(struct names *names, uint32_t index);
 void names_link(struct names *names, uint32_t index);
 
 /* Makes a pending name visible. */
@@ -60,7 +68,7 @@ void names_write_next(struct names *names, uint32_t index, const struct name_con
 /* It stands for that from now on: one store. */
 void names_replace(struct names *names, uint32_t index);
 
-/* Makes a name invisible, takes it out of the index, and gives its index back. */
+/* Makes a name invisible, takes it out of both, and gives its index back. */
 void names_drop(struct names *names, uint32_t index);
 
 static inline uint64_t names_word(const struct names *names, uint32_t index)

@@ -11,7 +11,6 @@
 #include "page_holds.h"
 
 #include <errno.h>
-#include <unistd.h>
 
 #include "hold_page.h"
 #include "pool.h"
@@ -35,11 +34,8 @@ void page_holds_add_page(struct session *session, int fd)
 
 void page_holds_drop_page(struct session *session)
 {
-	if (session->hold_page >= 0)
-		close(session->hold_page);
 	session->hold_page = HOLD_PAGE_NONE;
 	session->pool->page_holds.pages--;
-	hold_page_remove(session->pool->name, session->number);
 }
 
 uint32_t page_holds_count(const struct session *session, uint32_t index)

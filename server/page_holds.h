@@ -25,7 +25,7 @@ void page_holds_init(struct page_holds *holds);
 /* The session has a hold page from now on, its descriptor, or HOLD_PAGE_LOST; in place of one that was lost, too. */
 void page_holds_add_page(struct session *session, int fd);
 
-/* The page, which it has, is closed and removed. What only it held is dying_drop_page's. */
+/* It has none any more. What only its page held is dying_drop_page's. */
 void page_holds_drop_page(struct session *session);
 
 /* How often the session's page says that it holds the block. 1: it may, but cannot be read. A block that was never SHARED is in no page. */

@@ -80,10 +80,11 @@ static int make_tables(struct pool *pool, const struct pool_options *options)
 		committer_init(&pool->committer, pool->loop, &pool->segment, &pool->extents);
 		timeouts_init(&pool->timeouts, pool->loop);
 		wait_queue_init(&pool->wait_queue, pool->loop, &pool->buddy, &pool->timeouts);
-		name_waiters_init(&pool->name_waiters, pool->loop, &pool->timeouts);
 		withheld_init(&pool->withheld, &pool->buddy, &pool->wait_queue);
 		page_holds_init(&pool->page_holds);
-		result = dying_init(&pool->dying, pool, state->max_blocks);
+		result = name_waiters_init(&pool->name_waiters, pool->loop, &pool->timeouts);
+		if (result == 0)
+			result = dying_init(&pool->dying, pool, state->max_blocks);
 		if (result == 0)
 			result = cache_init(&pool->cache, pool, state->max_blocks);
 		if (result == 0)

@@ -25,6 +25,7 @@
 #include "events.h"
 #include "eviction.h"
 #include "extents.h"
+#include "hold_page_lane.h"
 #include "leases.h"
 #include "links.h"
 #include "metadata.h"
@@ -102,6 +103,7 @@ struct pool {
 	struct payers payers;
 	struct sessions sessions;
 	struct clones clones;
+	struct hold_page_lane hold_page_lane;
 	struct reclaim *reclaim; /* what becomes of freed memory: the daemon makes it after the pool */
 
 	unsigned pressure_low, pressure_high; /* percent */

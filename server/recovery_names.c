@@ -126,8 +126,10 @@ int recovery_names(struct recovery *recovery)
 		if (state != RECORD_LIVE)
 			return recovery_contradiction(recovery, "name", index, "is in a state that does not exist");
 		result = check(recovery, index);
-		if (result == 0)
-			lifetime_adopt_name(recovery->pool, index);
+		if (result < 0)
+			break;
+		names_know(names, index);
+		lifetime_adopt_name(recovery->pool, index);
 	}
 	if (result < 0)
 		return result;

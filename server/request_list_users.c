@@ -39,19 +39,17 @@ void request_list_users(struct request *request)
 {
 	Shmbuddy__V1__Reply reply = SHMBUDDY__V1__REPLY__INIT;
 	Shmbuddy__V1__UserPage page = SHMBUDDY__V1__USER_PAGE__INIT;
-	const struct accounts *accounts = &request->pool->accounts;
 	struct line lines[PAGE_USERS];
 	Shmbuddy__V1__User *pointers[PAGE_USERS];
-	const struct user *user = accounts_from(accounts, request->message->list_users->from);
+	const struct user *users[PAGE_USERS + 1]; /* one more than are told, to know whether there are any */
+	size_t count = accounts_list(&request->pool->accounts, request->message->list_users->from, users, PAGE_USERS + 1);
 
-	for (; user && page.n_user < PAGE_USERS;
-	     user = user->uid == UINT32_MAX ? NULL : accounts_from(accounts, user->uid + 1)) {
-		describe(user, &lines[page.n_user]);
+	for (; page.n_user < count && page.n_user < PAGE_USERS; page.n_user++) {
+		describe(users[page.n_user], &lines[page.n_user]);
 		pointers[page.n_user] = &lines[page.n_user].user;
-		page.n_user++;
 	}
 	page.user = pointers;
-	page.more = user != NULL;
+	page.more = count > PAGE_USERS;
 	reply.slot = request->slot.index;
 	reply.sequence = request->slot.sequence;
 	reply.result_case = SHMBUDDY__V1__REPLY__RESULT_USER_PAGE;

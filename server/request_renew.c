@@ -3,8 +3,8 @@
  * Renew: another time to live for a block. A lease that is there gets another deadline, or goes, by one store that the slot's body tells; a new
  * one is PENDING until the slot has decided. With no lease there, and none wanted, nothing changes and that is recorded.
  *
- * When a time to live has passed, the block's names go. So it is for the user that allocated the block, and root: who else holds it may
- * keep it longer, and take nothing from anybody by that.
+ * When a time to live has passed, the block's names go; and as long as it has not, the block is charged to the user that allocated it (payer.c). So
+ * it is for that user, and root. Who else holds the block keeps it by a hold of his own, and pays for it.
  */
 #include "request.h"
 
@@ -12,7 +12,7 @@
 #include "handle.h"
 #include "lifetime.h"
 
-static int check(const struct request *request, uint64_t deadline, const char **out_text)
+static int check(const struct request *request, const char **out_text)
 {
 	const Shmbuddy__V1__Renew *message = request->message->renew;
 	const Shmbuddy__V1__Handle *handle = message->handle;
@@ -29,16 +29,7 @@ static int check(const struct request *request, uint64_t deadline, const char **
 		return error;
 	if (session->record->uid == pool->blocks.records[found.index].uid || session->record->uid == 0)
 		return 0;
-	error = handle_check_held(session, &found);
-	if (error == ERROR_NOT_HELD)
-		*out_text = "another user allocated the block, and this session does not hold it: its time to live is for that user "
-					"and root";
-	if (error)
-		return error;
-	uint32_t link = pool->blocks.leases[found.index];
-	if (link && deadline >= LEASE_DEADLINE(leases_word(&pool->leases, link - 1)))
-		return 0;
-	*out_text = "another user allocated the block: you may make its time to live longer, where it has one";
+	*out_text = "another user allocated the block: its time to live is for that user and root";
 	return ERROR_DENIED;
 }
 
@@ -89,7 +80,7 @@ void request_renew(struct request *request)
 	struct pool *pool = request->pool;
 	uint64_t ttl = request->message->renew->ttl_ms, deadline = ttl ? deadlines_after(&pool->deadlines, ttl) : 0;
 	const char *text = NULL;
-	int error = check(request, deadline, &text);
+	int error = check(request, &text);
 
 	if (!error) {
 		uint32_t link = pool->blocks.leases[request->message->renew->handle->index];

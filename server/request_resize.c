@@ -6,7 +6,7 @@
  * in which the block's record says so, and served to those who wait. A name for the whole block, or for a range to its end, stands for
  * what there is, and is in nobody's way as long as a byte of it is left: who looks it up later finds the smaller block, who has looked
  * it up holds it. Larger, and within what was granted: only the record changes. Larger than that: in its place, where what lies
- * behind it is free (extension.c), once that is committed; meanwhile the block may have gone or changed, and then the request
+ * behind it is free and it is charged to the same user (extension.c), once that is committed; meanwhile the block may have gone or changed, and then the request
  * begins again. Else a new block is allocated, with the tag and the metadata of the old one, which stays what it is. Whoever asked
  * is told which. A kernel without memory for the tail has none for a whole block either: refused. It takes memory as an allocation does
  * that does not wait: none that is set aside for those who do.

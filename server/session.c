@@ -14,6 +14,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -166,12 +167,45 @@ void session_found(struct session *session, struct connection *connection)
 		log_info("session %" PRIu32 " (%s): connected again", session->number, session->program);
 }
 
+/* Something that was under way is not any more. */
+static void arrive(struct session *session)
+{
+	session->under_way--;
+	if (!session->dead || session->under_way)
+		return;
+	if (session->forgotten)
+		reaper_bury(session);
+	else
+		reaper_add(session);
+}
+
+static void has_been_notified(struct hold_page_job *job)
+{
+	arrive((struct session *)((char *)job - offsetof(struct session, notice)));
+}
+
+static void was_removed(struct hold_page_job *job)
+{
+	arrive((struct session *)((char *)job - offsetof(struct session, removal)));
+}
+
+/* Until the file has gone, nobody gets the session's number, by which it is named. */
+static void remove_page(struct session *session, int page)
+{
+	session->removal = (struct hold_page_job){.done = was_removed, .fd = page, .session = session->number};
+	session->under_way++;
+	hold_page_lane_add(session->pool, &session->removal);
+}
+
 void session_ask(struct session *session)
 {
 	commit(&session->record->word, session->serial << 8 | SESSION_ASKED);
 	session->asked_to_end = true;
-	if (session->hold_page >= 0)
-		hold_page_notify(session->hold_page);
+	if (session->hold_page < 0)
+		return;
+	session->notice = (struct hold_page_job){.done = has_been_notified, .fd = session->hold_page};
+	session->under_way++;
+	hold_page_lane_add(session->pool, &session->notice);
 }
 
 int session_open_hold_page(struct session *session)
@@ -202,7 +236,9 @@ void session_end(struct session *session, const char *why)
 	commit(&session->record->word, session->serial << 8 | SESSION_DEAD);
 	session->dead = true;
 	tell(session, EVENT_SESSION_ENDED);
-	dying_drop_page(session);
+	int page = dying_drop_page(session);
+	if (page != HOLD_PAGE_NONE)
+		remove_page(session, page);
 	log_info("session %" PRIu32 " (%s, pid %" PRIu32 ") ended: %s; blocks given back: %" PRIu64 ", references: %" PRIu64,
 	         session->number, session->program, session->pid, why, session->account.used[QUOTA_BLOCKS],
 	         session->reference_count);
@@ -259,13 +295,7 @@ void session_arrive(struct session *session, uint32_t slot)
 {
 	session->busy_slots &= ~(UINT64_C(1) << slot);
 	session->deferred[slot] = NULL;
-	session->under_way--;
-	if (!session->dead || session->under_way)
-		return;
-	if (session->forgotten)
-		reaper_bury(session);
-	else
-		reaper_add(session);
+	arrive(session);
 }
 
 /* A session around its record, not yet to be found by its number, nor charged. */

@@ -12,6 +12,7 @@
 #include <uv.h>
 
 #include "account.h"
+#include "hold_page_lane.h"
 #include "peer.h"
 #include "state_layout.h"
 
@@ -55,16 +56,17 @@ struct session {
 	uint64_t requests;                /* answered */
 	uint64_t busy_slots;              /* bit n: slot n has a request under way */
 	uint64_t seen[SESSION_SLOTS];     /* highest sequence of each slot, the requests of no consequence included */
-	unsigned under_way;               /* requests that are answered later */
+	unsigned under_way;               /* requests that are answered later, and what is done to its hold page */
 	uint32_t *batches[SESSION_SLOTS]; /* by slot: indexes of the blocks of its last request, if that was a batch; owned */
 	struct deferred *deferred[SESSION_SLOTS]; /* by slot: cancelled when the session ends */
 	uint32_t goodbye_slot;                    /* whose reply goes out once nothing of the session is left */
 	uint64_t goodbye_sequence;                /* 0: it did not say goodbye */
 	uv_poll_t watch;                          /* of the pidfd */
 	int pidfd;                                /* -1: none */
-	int hold_page;        /* descriptor of its file, or HOLD_PAGE_NONE, HOLD_PAGE_LOST: hold_page.h. See page_holds.h */
-	bool watching;        /* `watch` is open or closing */
-	struct session *next; /* in the pool's list of lost, awaited, or dead sessions */
+	int hold_page; /* descriptor of its file, or HOLD_PAGE_NONE, HOLD_PAGE_LOST: hold_page.h. See page_holds.h */
+	struct hold_page_job notice, removal; /* of that page */
+	bool watching;                        /* `watch` is open or closing */
+	struct session *next;                 /* in the pool's list of lost, awaited, or dead sessions */
 	char program[64];
 };
 

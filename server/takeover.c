@@ -101,7 +101,10 @@ static int abandon(struct pool *pool, int result)
 
 	for (uint32_t number = 1; (session = sessions_from(&pool->sessions, number)); number++) {
 		number = session->number;
-		reaper_bury(session);
+		if (session->under_way)
+			session->dead = session->forgotten = true; /* its hold page is being removed: buried when that is done */
+		else
+			reaper_bury(session);
 	}
 	pool->sessions.lost = pool->sessions.awaited = pool->sessions.dead = NULL; /* they were in these lists */
 	uv_timer_stop(&pool->sessions.awaited_timer);

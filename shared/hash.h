@@ -2,7 +2,7 @@
 /*
  * The hash of names: FNV-1a, 64 bits. The name index in shared memory is laid out by it, so its value never changes within
  * one version of that layout. It has no key: whoever may publish can make names collide, so whatever walks the index bounds
- * its walk. No state: any thread.
+ * its walk, and the daemon has an index of its own (names.h). No state: any thread.
  */
 #ifndef SHARED_HASH_H
 #define SHARED_HASH_H

@@ -378,7 +378,8 @@ SHMB_PUBLIC int shmb_get_metadata(shmb_session *session, shmb_handle handle, voi
  * Smaller: in its place; what it had beyond that is free at once, for those too who wait for room. Only where no other session holds the block,
  * nor a clone of this one, nor a ticket, nor another block by a link, and where no name stands for bytes that would go: else IN_USE. A name
  * for the whole block, or for a range to its end, stands for what is left, which must be a byte of the range at least.
- * Larger: in its place where what lies behind it is free; the bytes stay, those that are new are undefined. Else a new block is allocated,
+ * Larger: in its place where what lies behind it is free, and the block is charged to the caller's user (shmb_user_info); the bytes stay,
+ * those that are new are undefined. Else a new block is allocated,
  * which this session owns, with tag and metadata of the old one, aligned as its size brings; its contents are undefined. The old block stays
  * as it is, with its names, links and time to live: copy what is wanted, then free it. Others who hold it keep it. Room for either is found as
  * by an allocation that does not wait: none that is set aside for those who do.
@@ -394,9 +395,9 @@ SHMB_PUBLIC int shmb_resize(shmb_session *session, shmb_handle handle, uint64_t 
  * its names go, at once or a moment later: for new readers it is gone. Whoever holds it by a session or a ticket keeps it.
  *
  * The block's time to live becomes `ttl_ms` from now on, at most SHMB_TTL_MAX_MS; with 0 it has none any more: its names stay, and nothing but
- * them and those who hold it keeps it. For the user that allocated the block, and for root, whether they hold it or not; who else holds
- * it may only make longer what it has (DENIED). Time goes on while the machine sleeps. Errors: STALE_HANDLE, OTHER_POOL, NOT_HELD,
- * DENIED, LIMIT, READ_ONLY, INVALID_ARGUMENT.
+ * them and those who hold it keeps it. For the user that allocated the block, who is charged with it, and for root, whether they hold it or not;
+ * others are refused (DENIED), and keep the block by a hold, a name or a ticket of their own. Time goes on while the machine sleeps. Errors:
+ * STALE_HANDLE, OTHER_POOL, DENIED, LIMIT, READ_ONLY, INVALID_ARGUMENT.
  */
 SHMB_PUBLIC int shmb_renew(shmb_session *session, shmb_handle handle, uint64_t ttl_ms);
 

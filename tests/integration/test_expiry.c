@@ -242,15 +242,15 @@ static void test_other_users(void **state)
 	daemon_fixture_let_all_in(&fixture);
 	other = pool_session_open_as(&fixture, NOBODY);
 	shmb_block block = allocate(session, 0, "ours");
-	assert_refused(shmb_renew(other, block.handle, LONG_MS), NOT_HELD);
+	assert_refused(shmb_renew(other, block.handle, LONG_MS), DENIED);
 	assert_ok(shmb_lookup(other, "ours", &found));
 	assert_refused(shmb_renew(other, block.handle, LONG_MS), DENIED); /* its names would go then */
 	assert_refused(shmb_renew(other, block.handle, 0), DENIED);
 	assert_ok(shmb_renew(session, block.handle, LONG_MS));
 	assert_refused(shmb_renew(other, block.handle, LONG_MS / 2), DENIED);
 	assert_refused(shmb_renew(other, block.handle, 0), DENIED);
-	assert_ok(shmb_renew(other, block.handle, 2 * LONG_MS));
-	assert_true(time_left(block.handle.id) > LONG_MS);
+	assert_refused(shmb_renew(other, block.handle, 2 * LONG_MS), DENIED); /* it is charged to whoever allocated it */
+	assert_true(time_left(block.handle.id) < 2 * LONG_MS);
 	assert_ok(shmb_free(other, block.handle));
 	assert_ok(shmb_free(session, block.handle));
 	assert_ok(shmb_unpublish(session, "ours"));

@@ -451,6 +451,7 @@ static void path_of_page(unsigned number, char out_path[128])
 /* Somebody removes the file of a page, or puts another in its place: what may be held by it stays, until its session ends. */
 static void lose_page(bool replace)
 {
+	uint64_t others = pool_session_status(watcher).clients;
 	shmb_session *reader = pool_session_open(&fixture);
 	shmb_client_info *clients;
 	shmb_block block, held, later;
@@ -486,6 +487,7 @@ static void lose_page(bool replace)
 	assert_ok(shmb_free(reader, held.handle));
 	shmb_close(reader);
 	pool_session_await_used(watcher, 0);
+	pool_session_await_clients(watcher, others); /* its file went before it */
 	assert_int_equal(daemon_fixture_shared_objects(&fixture), 3);
 }
 

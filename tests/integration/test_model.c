@@ -2,7 +2,7 @@
 /*
  * The whole against a simple model (model/model.h): sessions of several users, in processes of their own, do at random what sessions can do,
  * while they and the daemon are killed; and every answer, every event, every counter and list, and every byte must be what the model says. Alone,
- * where all of that is predicted, and beside other models on the same pool.
+ * where all of that is predicted, alone under quotas, and beside other models on the same pool.
  *
  * test_model [--steps N] [--seed S]: $SHMB_MODEL_STEPS and $SHMB_TEST_SEED, which are printed, say the same, and replay a failure, as far
  * as that does not depend on when a process died.
@@ -27,7 +27,42 @@
 
 #define STEPS 20000
 #define BESIDE 3
-#define ARGUMENTS "--size", "3M", "--max-blocks", "2048", "--log-level", "warning", NULL /* MODEL_POOL bytes */
+/* MODEL_POOL bytes. */
+#define ARGUMENTS                                                                                                           \
+	"--size", "3M", "--max-blocks", "2048", "--log-level", "warning", "--quota", quotas[0], "--quota", quotas[1], NULL
+
+/* Of each kind some are refused, to the one user or the other, or to a session, and most are not. */
+static const struct known_limits limits = {
+	.user = {[QUOTA_BYTES] = 1200000,
+             [QUOTA_BLOCKS] = 110,
+             [QUOTA_NAMES] = 35,
+             [QUOTA_TICKETS] = 14,
+             [QUOTA_LINKS] = 8,
+             [QUOTA_WAITERS] = 1,
+             [QUOTA_SESSIONS] = 3},
+	.session = {[QUOTA_BYTES] = 600000, [QUOTA_BLOCKS] = 55, [QUOTA_NAMES] = 20, [QUOTA_TICKETS] = 8, [QUOTA_LINKS] = 5},
+};
+static const struct known_limits no_limits;
+static char quotas[2][256];
+
+static void say_quota(char out_text[256], const char *whose, const uint64_t most[], int kinds)
+{
+	size_t length = (size_t)snprintf(out_text, 256, "%s:*:", whose);
+
+	for (int kind = 0; kind < kinds; kind++) {
+		char value[24] = "none";
+		if (most[kind])
+			snprintf(value, sizeof value, "%" PRIu64, most[kind]);
+		length +=
+			(size_t)snprintf(out_text + length, 256 - length, "%s%s=%s", kind ? "," : "", known_account_word(kind), value);
+	}
+}
+
+static void say_quotas(const struct known_limits *given)
+{
+	say_quota(quotas[0], "user", given->user, QUOTA_KIND_COUNT);
+	say_quota(quotas[1], "session", given->session, QUOTA_SESSIONS); /* no session has sessions */
+}
 
 static struct daemon_fixture fixture;
 static struct client_process processes[BESIDE];
@@ -81,12 +116,13 @@ static void assert_all_gone(void)
 	shmb_close(watcher);
 }
 
-static void test_model_alone(void **state)
+static void run_alone(const char *prefix, uint64_t seed, const struct known_limits *given)
 {
-	struct model_script script = {.prefix = "alone", .steps = steps(), .alone = true, .users = geteuid() == 0};
+	struct model_script script = {
+		.prefix = prefix, .steps = steps(), .alone = true, .users = geteuid() == 0, .limits = given};
 
-	(void)state;
-	script.seed = pattern_seed(UINT64_C(0x0de1));
+	script.seed = pattern_seed(seed);
+	say_quotas(given ? given : &no_limits);
 	daemon_fixture_start_lasting(&fixture, ARGUMENTS);
 	daemon_fixture_let_all_in(&fixture);
 	script.socket_path = fixture.socket_path;
@@ -97,12 +133,25 @@ static void test_model_alone(void **state)
 	assert_all_gone();
 }
 
+static void test_model_alone(void **state)
+{
+	(void)state;
+	run_alone("alone", UINT64_C(0x0de1), NULL);
+}
+
+static void test_model_with_quotas(void **state)
+{
+	(void)state;
+	run_alone("limited", UINT64_C(0x900a), &limits);
+}
+
 static void test_models_beside_each_other(void **state)
 {
 	static const char *const prefixes[BESIDE] = {"left", "middle", "right"};
 	uint64_t seed = pattern_seed(UINT64_C(0x3de1));
 
 	(void)state;
+	say_quotas(&no_limits);
 	daemon_fixture_start(&fixture, ARGUMENTS);
 	daemon_fixture_let_all_in(&fixture);
 	for (int i = 0; i < BESIDE; i++) {
@@ -145,6 +194,7 @@ int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_teardown(test_model_alone, tear_down),
+		cmocka_unit_test_teardown(test_model_with_quotas, tear_down),
 		cmocka_unit_test_teardown(test_models_beside_each_other, tear_down),
 	};
 

@@ -803,6 +803,33 @@ static void test_guarantee_and_cache(void **state)
 	assert_int_equal(pool_session_status(alice).evictions, 2);
 }
 
+/* Two blocks that hold each other, and that nobody else holds. */
+static void leave_circle(shmb_session *session, uint64_t size)
+{
+	shmb_handle one = allocate(session, size), other = allocate(session, size);
+
+	assert_ok(shmb_link(session, one, other));
+	assert_ok(shmb_link(session, other, one));
+	assert_ok(shmb_free(session, one));
+	assert_ok(shmb_free(session, other));
+}
+
+/* Who waits for what is used up by circles of links does not wait for the collector to come by itself, in a second. */
+static void test_circles_make_room(void **state)
+{
+	const shmb_alloc_options patient = {.wait_ms = 700};
+	shmb_block block;
+
+	(void)state;
+	daemon_fixture_start(&fixture, "--size", "1M", "--quota", "user:1001:bytes=128K", "--guarantee", "user:1003=512K", NULL);
+	daemon_fixture_let_all_in(&fixture);
+	shmb_session *alice = connect_as(ALICE), *bob = connect_as(BOB);
+	leave_circle(alice, 64 << 10);
+	assert_ok(shmb_alloc(alice, 64, &patient, &block));
+	leave_circle(bob, 128 << 10);
+	assert_ok(shmb_alloc(bob, 256 << 10, &patient, &block)); /* free, but for the guarantee */
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -824,6 +851,7 @@ int main(void)
 		TEST(test_own_cache_makes_room),
 		TEST(test_own_cache_becomes_idle),
 		TEST(test_guarantee_and_cache),
+		TEST(test_circles_make_room),
 	};
 
 	if (geteuid() != 0) {

@@ -123,6 +123,8 @@ static void settle(struct client *client, struct ledger_name *name)
 		                           .seed = target->seed};
 		client_free(client, &hold);
 	}
+	if (NAME_STATE(glimpse.word) == NAME_REPLACING)
+		atomic_store(&name->word, glimpse.word - NAME_REPLACING + NAME_SETTLING);
 	CLIENT_EXPECT(client, CLIENT_CALL(client, shmb_unpublish(client->session, text)) == found);
 	atomic_store(&name->word, NAME_WORD(serial, NAME_NONE));
 }

@@ -108,7 +108,9 @@ bool ledger_glimpse(const struct ledger_name *name, struct ledger_glimpse *out_g
 
 const struct ledger_target *ledger_target(const struct ledger_glimpse *glimpse, uint64_t block)
 {
-	if (NAME_STATE(glimpse->word) == NAME_REPLACING && glimpse->next.block == block)
+	enum name_state state = NAME_STATE(glimpse->word);
+
+	if ((state == NAME_REPLACING || state == NAME_SETTLING) && glimpse->next.block == block)
 		return &glimpse->next;
 	return glimpse->now.block == 0 || glimpse->now.block == block ? &glimpse->now : NULL;
 }

@@ -55,6 +55,7 @@ enum name_state {
 	NAME_PUBLISHED,  /* it is there */
 	NAME_REMOVING,   /* it may still be there */
 	NAME_REPLACING,  /* it is there, and stands for the one block or the next */
+	NAME_SETTLING,   /* so it was, and it may still be there: who replaced it has died, and another takes it away */
 };
 /* A name's word also counts how often its target was written here: odd, it is being written. */
 #define NAME_WORD(serial, state) ((uint64_t)(serial) << 32 | (uint64_t)(state))
@@ -68,7 +69,7 @@ struct ledger_name {
 	_Atomic uint64_t block;                            /* id; 0: allocated with its name, and not answered yet */
 	_Atomic uint64_t size, seed;                       /* of the block */
 	_Atomic bool filled;                               /* its bytes are written */
-	_Atomic uint64_t next_block, next_size, next_seed; /* while it is REPLACING; its bytes are written */
+	_Atomic uint64_t next_block, next_size, next_seed; /* while it is REPLACING or SETTLING; its bytes are written */
 };
 
 enum ticket_state {

@@ -75,10 +75,19 @@ static inline int pool_fixture_open(const char *test, uint64_t size, const uint3
 	return 0;
 }
 
+static inline void pool_fixture_drop_page(struct session *session)
+{
+	int page = dying_drop_page(session);
+
+	if (page >= 0)
+		close(page);
+	hold_page_remove(session->pool->name, session->number);
+}
+
 static inline int pool_fixture_close(void)
 {
 	for (uint32_t i = 0; i < fixture.session_count; i++) {
-		dying_drop_page(&fixture.sessions[i]);
+		pool_fixture_drop_page(&fixture.sessions[i]);
 		if (fixture.pages[i])
 			munmap(fixture.pages[i], HOLD_PAGE_SIZE);
 		fixture.pool.sessions.by_number[i + 1] = NULL;

@@ -123,8 +123,10 @@ static void test_pinned(void **state)
 	accounts_charge(user, QUOTA_NAMES);
 	accounts_uncharge(&accounts, user, QUOTA_NAMES);
 	assert_ptr_equal(accounts_find(&accounts, 7), user);
-	assert_ptr_equal(accounts_from(&accounts, 0), user);
-	assert_null(accounts_from(&accounts, 8));
+	const struct user *listed;
+	assert_int_equal(accounts_list(&accounts, 0, &listed, 1), 1);
+	assert_ptr_equal(listed, user);
+	assert_int_equal(accounts_list(&accounts, 8, &listed, 1), 0);
 }
 
 /* Against the plainest table there is, with uids that fall into few buckets too. */
@@ -153,16 +155,20 @@ static void test_against_model(void **state)
 	for (unsigned i = 0; i < USERS; i++)
 		there += charged[i] != 0;
 	assert_int_equal(accounts.count, there);
+	const struct user *page[7];
 	uint64_t from = 0;
-	for (const struct user *user; from <= UINT32_MAX && (user = accounts_from(&accounts, (uint32_t)from)); seen++)
-		from = (uint64_t)user->uid + 1;
+	for (size_t count = 7; count == 7 && from <= UINT32_MAX; seen += (unsigned)count) {
+		count = accounts_list(&accounts, (uint32_t)from, page, 7);
+		for (size_t i = 0; i < count; from = (uint64_t)page[i++]->uid + 1)
+			assert_true(page[i]->uid >= from);
+	}
 	assert_int_equal(seen, there);
 	for (unsigned i = 0; i < USERS; i++) {
 		for (; charged[i]; charged[i]--)
 			accounts_uncharge(&accounts, accounts_find(&accounts, uids[i]), QUOTA_LINKS);
 	}
 	assert_int_equal(accounts.count, 0);
-	assert_null(accounts_from(&accounts, 0));
+	assert_int_equal(accounts_list(&accounts, 0, page, 7), 0);
 }
 
 static void test_full(void **state)

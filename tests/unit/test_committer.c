@@ -21,6 +21,7 @@
 #include <sys/mount.h>
 #include <sys/statvfs.h>
 #include <sys/syscall.h>
+#include <unistd.h>
 #include <uv.h>
 
 #include "server/committer.h"
@@ -43,7 +44,8 @@ static _Atomic size_t call_count;
 static _Atomic int calls_until_refusal = -1;       /* of commits of the segment; then one is refused with -ENOSPC */
 static _Atomic uint64_t page_refused = UINT64_MAX; /* a commit that has this page is refused */
 static _Atomic int interruptions;
-static uint64_t free_bytes; /* what the file system says it has left; UINT64_MAX: it has no limit */
+static _Atomic unsigned slow_us; /* how long the kernel takes for the next one */
+static uint64_t free_bytes;      /* what the file system says it has left; UINT64_MAX: it has no limit */
 static int segment_fd;
 
 int fallocate(int fd, int mode, off_t offset, off_t length)
@@ -56,6 +58,7 @@ int fallocate(int fd, int mode, off_t offset, off_t length)
 		return -1;
 	}
 	if (fd == segment_fd) {
+		usleep(atomic_exchange(&slow_us, 0));
 		size_t n = call_count++;
 		if (n < sizeof calls / sizeof calls[0])
 			calls[n] = (struct call){fd, mode != 0, from, end};
@@ -204,6 +207,21 @@ static void test_inline(void **state)
 	work = work_of(0, 0);
 	assert_int_equal(ensure(&work), 1);
 	run();
+}
+
+/* Where the kernel lets the loop wait, the next ones wait on another thread, for a while. */
+static void test_inline_takes_long(void **state)
+{
+	struct work slow = work_of(0, 1), work = work_of(100 * PAGE, 1), last = work_of(200 * PAGE, 1);
+
+	(void)state;
+	slow_us = 20000;
+	assert_int_equal(ensure(&slow), 1);
+	assert_int_equal(ensure(&work), 0);
+	run();
+	assert_true(work.done == 1 && work.result == 0 && is_committed(100));
+	fixture.committer.inline_from = uv_hrtime(); /* it is over */
+	assert_int_equal(ensure(&last), 1);
 }
 
 /* The window is not pushed over what is committed already, nor over the segment's end. */
@@ -749,6 +767,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(test_inline),
+		TEST(test_inline_takes_long),
 		TEST(test_inline_fits_in),
 		TEST(test_inline_several_ranges),
 		TEST(test_inline_when_memory_is_short),

@@ -82,7 +82,7 @@ static void arrived(uv_stream_t *server, int status)
 /* Whatever can happen without another word of the client happens. A local socket needs no time. */
 static void turn(void)
 {
-	for (int i = 0; i < 4; i++)
+	for (unsigned i = 0; i < FRAME_MAX / CONNECTION_READ_SIZE + 4; i++)
 		uv_run(&fixture.loop, UV_RUN_NOWAIT);
 }
 
@@ -218,6 +218,24 @@ static void test_longest(void **state)
 	assert_int_equal(fixture.count, 2);
 	assert_int_equal(fixture.sizes[1], FRAME_MAX);
 	assert_int_equal(fixture.malformed, 0);
+}
+
+/* However much has come, others have their turn after one reading; and nothing more needs to come for the rest to be read. */
+static void test_one_read_a_turn(void **state)
+{
+	unsigned sent = 0, turns = 0;
+	size_t before;
+
+	(void)state;
+	fixture.connection->greeted = true;
+	for (; sent < 6; sent++)
+		send_frame(CONNECTION_READ_SIZE - FRAME_HEADER);
+	do {
+		before = fixture.count;
+		uv_run(&fixture.loop, UV_RUN_NOWAIT);
+		assert_in_range(fixture.count - before, 0, 1);
+		assert_in_range(++turns, 1, 10);
+	} while (fixture.count < sent);
 }
 
 /* The frames before it are heard, those behind it are not. */
@@ -520,6 +538,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_split_anywhere),
 		TEST(test_longest),
+		TEST(test_one_read_a_turn),
 		TEST(test_empty_frame),
 		TEST(test_too_long_before_hello),
 		TEST(test_too_long_after_hello),

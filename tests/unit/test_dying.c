@@ -144,7 +144,7 @@ static void test_pages_go(void **state)
 	lifetime_drop_owner(owner, second);
 	pool_fixture_rest();
 	assert_int_equal(fixture.pool.dying.orphan_count, 2);
-	dying_drop_page(&fixture.sessions[1]);
+	pool_fixture_drop_page(&fixture.sessions[1]);
 	pool_fixture_rest();
 	assert_int_equal(pool_fixture_state(first), RECORD_FREE);
 	assert_int_equal(pool_fixture_state(second), RECORD_ORPHAN);
@@ -178,6 +178,32 @@ static void test_hurry(void **state)
 	dying_stop(&fixture.pool.dying);
 	assert_false(dying_hurry(&fixture.pool)); /* nobody's page is read any more */
 	assert_int_equal(fixture.pool.block_count, 1);
+}
+
+/* Much that is dying does not go in one turn of the loop, whoever wants its memory: what is freed is charged too. */
+static void test_hurry_with_many(void **state)
+{
+	struct session *owner = &fixture.sessions[0];
+	struct page_holds *holds = &fixture.pool.page_holds;
+	unsigned count = 10000;
+
+	(void)state;
+	pool_fixture_open_page(1);
+	for (unsigned i = 0; i < count; i++)
+		lifetime_drop_owner(owner, pool_fixture_allocate(owner, 1, true));
+	assert_true(dying_hurry(&fixture.pool));
+	uint64_t freed = count - fixture.pool.block_count;
+	assert_in_range(freed, 1, count / 2);
+	assert_true(ALLOWANCE_MAX_NS - holds->for_memory.left >= (int64_t)freed * 100);
+	allowance_spend(&holds->for_memory, ALLOWANCE_MAX_NS);
+	assert_false(dying_hurry(&fixture.pool));
+	assert_int_equal(fixture.pool.block_count, count - freed);
+	assert_true(fixture.pool.wait_queue.owed);
+	for (unsigned turn = 0; fixture.pool.wait_queue.owed; turn++) {
+		assert_in_range(turn, 0, 1000000);
+		uv_run(&fixture.loop, UV_RUN_NOWAIT);
+	}
+	assert_empty();
 }
 
 /* A look that finds all held that it looks for does not keep from who wants memory what came during that look. */
@@ -266,7 +292,7 @@ static void test_lost_page(void **state)
 	dying_doubt(&fixture.pool);
 	pool_fixture_rest();
 	assert_int_equal(pool_fixture_state(block), RECORD_ORPHAN);
-	dying_drop_page(losers[1]);
+	pool_fixture_drop_page(losers[1]);
 	assert_int_equal(fixture.pool.page_holds.pages, 1);
 	pool_fixture_rest();
 	assert_empty();
@@ -541,6 +567,7 @@ int main(void)
 		TEST(test_settle),
 		TEST(test_pages_go),
 		TEST(test_hurry_during_a_look),
+		TEST(test_hurry_with_many),
 		TEST(test_unreadable_page),
 		TEST(test_lost_page),
 		TEST(test_hurry_finds_orphans),

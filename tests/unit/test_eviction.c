@@ -96,8 +96,8 @@ static bool after(void *context)
 
 static enum eviction_result evict(uint64_t uid, unsigned count)
 {
-	uint64_t left = pool->cache.blocks;
-	enum eviction_result result = eviction_run(pool, uid, &left, after, &count);
+	struct eviction_search search = eviction_new_search(pool);
+	enum eviction_result result = eviction_run(pool, uid, &search, after, &count);
 
 	assert_true(cache_is_valid(&pool->cache));
 	return result;
@@ -212,6 +212,23 @@ static void test_fair(void **state)
 	assert_true(!is_there(small[0]) && is_there(small[3]));
 }
 
+/* What hold pages have of the user who has the most does not keep the others' blocks. */
+static void test_held_of_the_richest(void **state)
+{
+	uint32_t small[4];
+
+	(void)state;
+	pool_fixture_open_page(1);
+	for (unsigned i = 0; i < 4; i++)
+		small[i] = make_idle(1, 0);
+	for (unsigned i = 0; i < 100; i++)
+		fixture.pages[1]->slots[i] = record_id(blocks_word(&pool->blocks, make_idle(2, 1)));
+	assert_int_equal(evict(CACHE_ANYBODY, 4), EVICTION_ENOUGH);
+	for (unsigned i = 0; i < 4; i++)
+		assert_false(is_there(small[i]));
+	assert_int_equal(pool->cache.blocks, 100);
+}
+
 /* A hold that is over counts as the use that it was, though nobody asked. */
 static void test_trails(void **state)
 {
@@ -228,7 +245,7 @@ static void test_trails(void **state)
 	/* The page goes with its session; the use stays. */
 	cache_tick(&pool->cache);
 	fixture.pages[2]->trail[2] = hold_trail_entry(c, pool->cache.clock);
-	dying_drop_page(&fixture.sessions[2]);
+	pool_fixture_drop_page(&fixture.sessions[2]);
 	assert_int_equal(evict(CACHE_ANYBODY, 1), EVICTION_ENOUGH);
 	assert_true(!is_there(a) && is_there(c));
 }
@@ -298,9 +315,9 @@ static void test_waiters(void **state)
 	make_cached(busy);
 	served = 0;
 	assert_int_equal(demand_add(&waiter.demand, blocks / 2, 1), 0);
-	uint64_t left = pool->cache.blocks;
-	assert_int_equal(eviction_run(pool, CACHE_ANYBODY, &left, after, &much), EVICTION_MORE);
-	assert_in_range(left, 1, blocks); /* what was tried counts */
+	struct eviction_search search = eviction_new_search(pool);
+	assert_int_equal(eviction_run(pool, CACHE_ANYBODY, &search, after, &much), EVICTION_MORE);
+	assert_in_range(search.left, 1, blocks); /* what was tried counts */
 	eviction_begin(pool);
 	assert_int_equal(wait_queue_join(&pool->wait_queue, &waiter, 0), 0);
 	for (unsigned turns = 0; !served; turns++) {
@@ -397,7 +414,7 @@ static void test_against_model(void **state)
 		int victim = expected_victim();
 		uint64_t used;
 		uint32_t block;
-		if (!cache_take(&pool->cache, CACHE_ANYBODY, &block, &used)) {
+		if (!cache_take(&pool->cache, CACHE_ANYBODY, pool->cache.clock, &block, &used)) {
 			assert_int_equal(victim, -1);
 			continue;
 		}
@@ -450,6 +467,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_unnamed, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_what_is_held_stays, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_fair, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_held_of_the_richest, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_trails, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_many_pages, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_clock, setup, teardown),

@@ -34,7 +34,7 @@ static void recount_accounts(void)
 
 	pool_publish_counters(&fixture.pool);
 	charges_count(fixture.pool.name, &charges);
-	for (uint32_t uid = 0; (user = accounts_from(&fixture.pool.accounts, uid)); uid = user->uid + 1) {
+	for (uint32_t uid = 0; accounts_list(&fixture.pool.accounts, uid, &user, 1); uid = user->uid + 1) {
 		struct charges_user counted = charges_of(&charges, user->uid);
 		assert_memory_equal(user->account.used, counted.used, sizeof counted.used);
 	}

@@ -98,7 +98,7 @@ static int setup(void **state)
 	in_order = true;
 	assert_int_equal(uv_loop_init(&loop), 0);
 	timeouts_init(&timeouts, &loop);
-	name_waiters_init(&waiters, &loop, &timeouts);
+	assert_int_equal(name_waiters_init(&waiters, &loop, &timeouts), 0);
 	return 0;
 }
 

@@ -391,7 +391,34 @@ static void test_collisions(void **state)
 	assert_int_equal(fixture->names.buckets[77], 0);
 }
 
-/* Two names of one hash, which FNV does not give away easily: one record is doctored to say so. */
+/* Names that were chosen for one place of the public index are anywhere in the daemon's own. */
+static void test_chosen_names(void **state)
+{
+	enum { COUNT = 500 };
+	struct fixture chosen;
+	char name[32];
+	uint32_t longest = 0, buckets;
+
+	(void)state;
+	open_names(&chosen, 1024);
+	buckets = chosen.header.name_buckets;
+	for (uint32_t i = 0, count = 0; count < COUNT; i++) {
+		snprintf(name, sizeof name, "n%u", i);
+		if (hash_of(name, strlen(name)) % buckets == 77)
+			add(&chosen, name, count++);
+	}
+	for (uint32_t i = 0; i < buckets; i++) {
+		uint32_t length = 0;
+		for (uint32_t link = chosen.names.first[i]; link; link = chosen.names.next[link - 1])
+			length++;
+		longest = length > longest ? length : longest;
+	}
+	/* At random: as many in one of 1024 or more once in 10^10. */
+	assert_in_range(longest, 1, 15);
+	close_names(&chosen);
+}
+
+/* Two names of one hash, which is not to be had otherwise: one record is doctored to say so. */
 static void test_same_hash(void **state)
 {
 	struct fixture *fixture = *state;
@@ -403,6 +430,8 @@ static void test_same_hash(void **state)
 	strcpy(record->name, "cameras");
 	record->name_length = 7;
 	assert_int_equal(find(fixture, "camera"), UINT32_MAX);
+	strcpy(record->name, "camera");
+	record->name_length = 6;
 	names_drop(&fixture->names, index);
 }
 
@@ -484,6 +513,7 @@ int main(void)
 		TEST(test_kernel_refuses),
 		cmocka_unit_test(test_full),
 		TEST(test_collisions),
+		cmocka_unit_test(test_chosen_names),
 		TEST(test_same_hash),
 		cmocka_unit_test(test_against_model),
 		TEST(test_no_memory),

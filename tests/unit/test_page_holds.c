@@ -68,7 +68,7 @@ static void test_pages(void **state)
 	assert_int_equal(fixture.pool.page_holds.pages, 1);
 	pool_fixture_open_page(1); /* in its place */
 	assert_int_equal(fixture.pool.page_holds.pages, 1);
-	page_holds_drop_page(session);
+	pool_fixture_drop_page(session);
 	assert_int_equal(fixture.pool.page_holds.pages, 0);
 	assert_int_equal(session->hold_page, HOLD_PAGE_NONE);
 }

@@ -7,6 +7,7 @@
 #include "tests/integration/model/adrift.h"
 #include "tests/integration/model/expected_events.h"
 #include "tests/integration/model/model.h"
+#include "tests/integration/model/rest.h"
 
 /* Whoever else there is, besides root. */
 static const uid_t users[] = {0, 4711, 4712};
@@ -81,10 +82,16 @@ void actor_connect(struct actor *actor)
 {
 	struct mail *mail = actor_mail(actor);
 
+	if (model.script.limits)
+		rest_await(); /* sessions that have just ended count no more */
 	mail->read_only = actor->read_only;
 	snprintf(mail->socket_path, sizeof mail->socket_path, "%s", model.script.socket_path);
 	snprintf(mail->program, sizeof mail->program, "%s", model.script.prefix);
 	puppet_perform(&actor->puppet, call_connect);
+	if (known_account_refuses(actor, QUOTA_SESSIONS, false)) {
+		puppet_kill(&actor->puppet);
+		return;
+	}
 	if (mail->result < 0)
 		model_fail(__FILE__, __LINE__, "cannot connect: %s", mail->sentence);
 	actor->session = mail->number;
@@ -101,6 +108,17 @@ void actor_open(struct actor *actor)
 	actor_connect(actor);
 }
 
+/* What its session has made stays, and is its user's. */
+static void forget_maker(int number)
+{
+	for (int i = 0; i < KNOWN_NAMES; i++)
+		model.names[i].by = model.names[i].by == number ? NOBODY : model.names[i].by;
+	for (int i = 0; i < KNOWN_TICKETS; i++)
+		model.tickets[i].by = model.tickets[i].by == number ? NOBODY : model.tickets[i].by;
+	for (int i = 0; i < KNOWN_LINKS; i++)
+		model.links[i].by = model.links[i].by == number ? NOBODY : model.links[i].by;
+}
+
 void actor_lost(struct actor *actor)
 {
 	actor->there = false;
@@ -115,6 +133,7 @@ void actor_lost(struct actor *actor)
 			block->owner = NOBODY;
 		known_block_settle(block);
 	}
+	forget_maker(actor_number(actor));
 }
 
 void actor_kill(struct actor *actor)

@@ -32,10 +32,10 @@ struct actor {
 	unsigned deaths;  /* of the daemon, when it began to wait */
 };
 
-/* Starts its process, and connects; as which user, and whether to read only, is drawn. */
+/* Starts its process, and connects; as which user, and whether to read only, is drawn. A quota may keep it from that: then it is not there. */
 void actor_open(struct actor *actor);
 
-/* Connects again, in its process. */
+/* Connects again, in its process, which ends where a quota keeps it from that. */
 void actor_connect(struct actor *actor);
 
 /* Its session has ended: what that held is given back. */

@@ -197,4 +197,5 @@ void comparison_make(void)
 		return;
 	compare_free();
 	compare_records();
+	known_account_compare();
 }

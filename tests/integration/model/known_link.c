@@ -32,12 +32,12 @@ bool known_link_begins(const struct known_block *block)
 	return false;
 }
 
-bool known_link_add(struct known_block *from, struct known_block *to)
+bool known_link_add(struct known_block *from, struct known_block *to, const struct actor *by)
 {
 	for (int i = 0; i < KNOWN_LINKS; i++) {
 		if (model.links[i].from)
 			continue;
-		model.links[i] = (struct known_link){from, to};
+		model.links[i] = (struct known_link){from, to, by->uid, actor_number(by)};
 		to->links_to++;
 		count++;
 		return true;
@@ -49,7 +49,7 @@ void known_link_drop(struct known_link *link)
 {
 	struct known_block *to = link->to;
 
-	*link = (struct known_link){NULL, NULL};
+	*link = (struct known_link){.from = NULL};
 	count--;
 	to->links_to--;
 	known_block_settle(to);
@@ -61,7 +61,7 @@ struct known_block *known_link_drop_to(struct known_block *block)
 		struct known_block *from = model.links[i].from;
 		if (!from || model.links[i].to != block)
 			continue;
-		model.links[i] = (struct known_link){NULL, NULL};
+		model.links[i] = (struct known_link){.from = NULL};
 		count--;
 		block->links_to--;
 		return from;

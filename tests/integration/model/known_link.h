@@ -4,13 +4,17 @@
 #define TESTS_INTEGRATION_MODEL_KNOWN_LINK_H
 
 #include <stdbool.h>
+#include <sys/types.h>
 
 #define KNOWN_LINKS 300
 
+struct actor;
 struct known_block;
 
 struct known_link {
 	struct known_block *from, *to; /* NULL: there is none here */
+	uid_t uid;                     /* who made it */
+	int by;                        /* actor, or NOBODY: its session has ended */
 };
 
 /* NULL: there is none. */
@@ -21,7 +25,7 @@ struct known_link *known_link_any(void);
 bool known_link_begins(const struct known_block *block);
 
 /* False: there is no room for another. */
-bool known_link_add(struct known_block *from, struct known_block *to);
+bool known_link_add(struct known_block *from, struct known_block *to, const struct actor *by);
 
 void known_link_drop(struct known_link *link);
 /* One to this block goes, and the block lives or not as before: what it came from. */

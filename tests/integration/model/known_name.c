@@ -26,6 +26,13 @@ int known_name_judge(const struct known_name *name, const struct actor *actor, b
 	return model_may(actor, name->uid) ? 0 : -SHMB_E_DENIED;
 }
 
+bool known_name_refuses(const struct known_name *name, const struct actor *actor)
+{
+	if (name->block && name->by == actor_number(actor))
+		return false;
+	return known_account_refuses(actor, QUOTA_NAMES, name->block && name->uid == actor->uid);
+}
+
 /* What it stood for has one name less; it may end by that. */
 static struct known_block *take_away(struct known_name *name)
 {
@@ -38,11 +45,12 @@ static struct known_block *take_away(struct known_name *name)
 	return block;
 }
 
-void known_name_set(struct known_name *name, struct known_block *block, uint64_t offset, uint64_t length, uid_t uid)
+void known_name_set(struct known_name *name, struct known_block *block, uint64_t offset, uint64_t length,
+                    const struct actor *by)
 {
 	struct known_block *before = name->block ? take_away(name) : NULL;
 
-	*name = (struct known_name){.block = block, .offset = offset, .length = length, .uid = uid};
+	*name = (struct known_name){.block = block, .offset = offset, .length = length, .uid = by->uid, .by = actor_number(by)};
 	block->names++;
 	count++;
 	expected_events_add_name(SHMB_EVENT_NAME_PUBLISHED, name);

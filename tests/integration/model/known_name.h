@@ -17,6 +17,7 @@ struct known_name {
 	struct known_block *block; /* NULL: there is no such name */
 	uint64_t offset, length;   /* the range; a length of 0: to its end */
 	uid_t uid;                 /* of the publisher */
+	int by;                    /* actor, or NOBODY: its session has ended */
 };
 
 /* Its text. */
@@ -27,8 +28,12 @@ struct known_name *known_name_any(void);
 /* 0, or the negative error that an actor gets who wants to publish it. */
 int known_name_judge(const struct known_name *name, const struct actor *actor, bool replace);
 
+/* True: its quota keeps the actor from publishing it, truly (known_account.h). */
+bool known_name_refuses(const struct known_name *name, const struct actor *actor);
+
 /* It stands for that from now on, and no more for what it did. */
-void known_name_set(struct known_name *name, struct known_block *block, uint64_t offset, uint64_t length, uid_t uid);
+void known_name_set(struct known_name *name, struct known_block *block, uint64_t offset, uint64_t length,
+                    const struct actor *by);
 
 void known_name_drop(struct known_name *name);
 void known_name_drop_all(struct known_block *block); /* which lives on, whatever held it */

@@ -18,6 +18,7 @@ struct known_ticket {
 	uid_t uid;                 /* who made it */
 	bool bound;
 	uid_t for_uid; /* the only one who may redeem it, if it is bound */
+	int by;        /* actor, or NOBODY: its session has ended */
 };
 
 /* A place for another, or NULL; any one, live or not. */

@@ -6,6 +6,7 @@
  * and ends with 1.
  *
  *     model.h   known_block.h   known_name.h   known_link.h   known_ticket.h      what is known
+ *     known_account.h                                                             and who is charged with it
  *     adrift.h                                                                    what may be there or not
  *     puppet.h  actor.h                                                           who acts
  *     step.h    rest.h  expected_events.h  comparison.h                           what happens, and what is compared
@@ -23,6 +24,7 @@
 
 #include "shmbuddy.h"
 #include "tests/integration/model/actor.h"
+#include "tests/integration/model/known_account.h"
 #include "tests/integration/model/known_block.h"
 #include "tests/integration/model/known_link.h"
 #include "tests/integration/model/known_name.h"
@@ -47,8 +49,9 @@ struct model_script {
 	const char *socket_path, *pool;
 	uint64_t seed;
 	unsigned steps;
-	bool alone; /* nobody else is in the pool: everything is predicted, events and counters too */
-	bool users; /* actors are of several users: the driver is root */
+	bool alone;                        /* nobody else is in the pool: everything is predicted, events and counters too */
+	bool users;                        /* actors are of several users: the driver is root */
+	const struct known_limits *limits; /* NULL: there are no quotas */
 };
 
 struct model {
@@ -70,8 +73,9 @@ struct model {
 	const char *doing;         /* name of the step */
 	unsigned answers[2];       /* of calls that were to be done, and to be refused */
 	unsigned refusals, deaths; /* for want of memory; of the daemon */
-	uint64_t most;             /* blocks at once */
-	uint64_t collected[2];     /* blocks found to have gone by a collection; by one that was asked for */
+	unsigned quota_refusals[QUOTA_KIND_COUNT];
+	uint64_t most;         /* blocks at once */
+	uint64_t collected[2]; /* blocks found to have gone by a collection; by one that was asked for */
 };
 extern struct model model;
 

@@ -35,7 +35,7 @@ static void refill(void)
 	rest_await(); /* its end may be what another waits for */
 	while (writers < WRITERS_MIN && (vacant = actor_vacant())) {
 		actor_open(vacant);
-		writers += !vacant->read_only;
+		writers += vacant->there && !vacant->read_only;
 	}
 }
 

@@ -80,6 +80,9 @@ int step_judge_hold(const struct known_block *block, const struct actor *actor);
 /* A refusal of an allocation must be true. */
 void step_check_refusal(const struct mail *mail);
 
+/* Bytes that are set aside for a size. */
+uint64_t step_granted(uint64_t size);
+
 /* A buddy is a power of two of units, and lies at a multiple of its own size. */
 void step_check_place(const shmb_block *block, uint64_t alignment);
 

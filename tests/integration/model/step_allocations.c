@@ -61,12 +61,19 @@ void step_call_alloc(shmb_session **session, struct mail *mail)
 	mail->expected_id = mail->block.handle.id;
 }
 
-void step_check_place(const shmb_block *block, uint64_t alignment)
+uint64_t step_granted(uint64_t size)
 {
 	uint64_t granted = MODEL_UNIT;
 
-	while (granted < block->size)
+	while (granted < size)
 		granted *= 2;
+	return granted;
+}
+
+void step_check_place(const shmb_block *block, uint64_t alignment)
+{
+	uint64_t granted = step_granted(block->size);
+
 	MODEL_EQUAL(block->granted, granted);
 	MODEL_CHECK(block->offset % granted == 0 && (!alignment || block->offset % alignment == 0));
 }
@@ -79,6 +86,10 @@ void step_take_allocated(struct actor *actor, struct known_name *name)
 
 	if (actor->read_only)
 		expected = -SHMB_E_READ_ONLY;
+	if (!expected && name && known_name_refuses(name, actor))
+		return;
+	if (!expected && known_account_refuses_memory(actor, step_granted(mail->size), 1))
+		return;
 	if (!expected && mail->result < 0) {
 		step_check_refusal(mail);
 		return;
@@ -91,7 +102,7 @@ void step_take_allocated(struct actor *actor, struct known_name *name)
 	known_block_add(place, actor, &mail->block, mail->tag);
 	place->ttl_ms = mail->alloc.ttl_ms;
 	if (name)
-		known_name_set(name, place, 0, 0, actor->uid);
+		known_name_set(name, place, 0, 0, actor);
 	waits_hear(); /* who waits for the name has it, before its time is over */
 	if (place->ttl_ms == STEP_TTL_SHORT_MS)
 		known_block_expire(place);
@@ -129,6 +140,7 @@ static void call_alloc_batch(shmb_session **session, struct mail *mail)
 void step_alloc_batch(struct actor *actor)
 {
 	struct mail *mail = actor_mail(actor);
+	uint64_t bytes = 0;
 
 	mail->count = 1 + model_below(PUPPET_BATCH);
 	if (known_block_count() + mail->count + ACTORS > KNOWN_BLOCKS)
@@ -141,6 +153,10 @@ void step_alloc_batch(struct actor *actor)
 		step_judge(mail, -SHMB_E_READ_ONLY);
 		return;
 	}
+	for (size_t i = 0; i < mail->count; i++)
+		bytes += step_granted(mail->sizes[i]);
+	if (known_account_refuses_memory(actor, bytes, mail->count))
+		return;
 	if (mail->result < 0) {
 		step_check_refusal(mail);
 		return;

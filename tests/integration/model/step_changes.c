@@ -123,21 +123,12 @@ static bool may_shrink(const struct known_block *block, const struct actor *acto
 	return true;
 }
 
-static uint64_t rounded(uint64_t size)
-{
-	uint64_t granted = MODEL_UNIT;
-
-	while (granted < size)
-		granted *= 2;
-	return granted;
-}
-
 /* Bytes that it has afterwards, in its place; 0: it may have to move. */
 static uint64_t granted_in_place(const struct known_block *block, uint64_t size)
 {
 	if (size >= block->block.size)
 		return size <= block->block.granted ? block->block.granted : 0;
-	return rounded(size) < block->block.granted ? rounded(size) : block->block.granted;
+	return step_granted(size) < block->block.granted ? step_granted(size) : block->block.granted;
 }
 
 static void take_resized(struct actor *actor, struct known_block *block)
@@ -157,8 +148,18 @@ static void take_resized(struct actor *actor, struct known_block *block)
 	}
 	MODEL_EQUAL(mail->block.handle.id, block->block.handle.id);
 	MODEL_EQUAL(mail->block.offset, block->block.offset);
-	MODEL_EQUAL(mail->block.granted, granted ? granted : rounded(mail->size));
+	MODEL_CHECK(granted || known_account_may_pay(block, actor->uid));
+	MODEL_EQUAL(mail->block.granted, granted ? granted : step_granted(mail->size));
 	known_block_resize(block, mail->size, mail->block.granted);
+}
+
+/* It grows, in its place or by another block: then the one is charged with what it becomes longer by, or the other with all of it. */
+static bool refuses(const struct actor *actor, const struct known_block *block)
+{
+	const struct mail *mail = actor->puppet.mail;
+	bool another = mail->result < 0 || mail->moved;
+
+	return known_account_refuses_memory(actor, step_granted(mail->size) - (another ? 0 : block->block.granted), another);
 }
 
 void step_resize(struct actor *actor)
@@ -176,6 +177,8 @@ void step_resize(struct actor *actor)
 	int expected = judge_change(block, actor);
 	if (!expected && mail->size < block->block.size && !may_shrink(block, actor, mail->size))
 		expected = -SHMB_E_IN_USE;
+	if (!expected && !granted_in_place(block, mail->size) && refuses(actor, block))
+		return;
 	if (!expected && mail->result < 0 && !granted_in_place(block, mail->size)) {
 		step_check_refusal(mail);
 		return;

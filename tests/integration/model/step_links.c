@@ -31,9 +31,11 @@ void step_link(struct actor *actor)
 		expected = step_judge_hold(to, actor);
 	if (!expected && from->cached)
 		expected = -SHMB_E_SEALED;
+	if (!expected && !known_link_find(from, to) && known_account_refuses(actor, QUOTA_LINKS, false))
+		return;
 	step_judge(mail, expected);
 	if (!expected && !known_link_find(from, to))
-		MODEL_CHECK(known_link_add(from, to));
+		MODEL_CHECK(known_link_add(from, to, actor));
 }
 
 static void call_unlink(shmb_session **session, struct mail *mail)
@@ -70,7 +72,7 @@ void step_unlink(struct actor *actor)
 
 /* ---- Circles ---------------------------------------------------------------------------------------------------- */
 
-/* Links two blocks to each other, and lets go of both. */
+/* Links two blocks to each other, and lets go of both. Not where a quota may keep it from the second: by steps there are circles too. */
 static void call_abandon(shmb_session **session, struct mail *mail)
 {
 	mail->result = shmb_link(*session, mail->handle, mail->to);
@@ -88,16 +90,17 @@ void step_abandon(struct actor *actor)
 	struct mail *mail = actor_mail(actor);
 
 	if (actor->read_only || !one || !other || one == other || one->cached || other->cached ||
-	    known_link_count() + 2 > KNOWN_LINKS || !known_block_holds(one, actor) || !known_block_holds(other, actor))
+	    known_link_count() + 2 > KNOWN_LINKS || model.script.limits || !known_block_holds(one, actor) ||
+	    !known_block_holds(other, actor))
 		return;
 	mail->handle = one->block.handle;
 	mail->to = other->block.handle;
 	actor_perform(actor, call_abandon);
 	step_judge(mail, 0);
 	if (!known_link_find(one, other))
-		MODEL_CHECK(known_link_add(one, other));
+		MODEL_CHECK(known_link_add(one, other, actor));
 	if (!known_link_find(other, one))
-		MODEL_CHECK(known_link_add(other, one));
+		MODEL_CHECK(known_link_add(other, one, actor));
 	known_block_let_go(one, actor);
 	known_block_let_go(other, actor);
 }

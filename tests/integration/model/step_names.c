@@ -52,9 +52,11 @@ void step_publish(struct actor *actor)
 		known_block_check_bytes(name->block);
 	actor_perform(actor, call_publish);
 	int expected = judge_publication(block, actor, name, &mail->publish);
+	if (!expected && known_name_refuses(name, actor))
+		return;
 	step_judge(mail, expected);
 	if (!expected)
-		known_name_set(name, block, mail->publish.offset, mail->publish.length, actor->uid);
+		known_name_set(name, block, mail->publish.offset, mail->publish.length, actor);
 }
 
 static void call_unpublish(shmb_session **session, struct mail *mail)
@@ -105,6 +107,8 @@ void step_take_found(struct actor *actor, const struct known_name *name)
 	const struct mail *mail = actor->puppet.mail;
 	struct known_block *block = name->block;
 
+	if (!block && mail->wait_ms && known_account_refuses(actor, QUOTA_WAITERS, false))
+		return;
 	if (!block) {
 		step_judge(mail, -SHMB_E_NO_SUCH_NAME);
 		return;
@@ -142,8 +146,12 @@ void step_wait_for_name(struct actor *actor)
 	known_name_text(name, mail->name);
 	mail->wait_ms = model_one_in(4) ? 1 : (uint32_t)STEP_TTL_MS;
 	actor->name = (int)(name - model.names);
+	/* Whether who waits since before the daemon died counts again, the model does not know. */
+	bool refused = !name->block && known_account_is_full(actor, QUOTA_WAITERS, true);
+	if (refused != (!name->block && known_account_is_full(actor, QUOTA_WAITERS, false)))
+		return;
 	puppet_post(&actor->puppet, call_lookup);
-	if (mail->wait_ms == 1) {
+	if (mail->wait_ms == 1 || refused) {
 		puppet_await(&actor->puppet);
 		step_take_found(actor, name);
 	} else {
@@ -153,12 +161,13 @@ void step_wait_for_name(struct actor *actor)
 
 /* ---- Waiting for memory ----------------------------------------------------------------------------------------- */
 
+/* Not where there are quotas: when one of them lets it go on is told by more than the model knows. */
 void step_wait_for_memory(struct actor *actor)
 {
 	struct known_name *name = NULL;
 	struct mail *mail = actor_mail(actor);
 
-	if (!waits_has_room() || waits_for_memory_is_there() || !model.script.alone ||
+	if (!waits_has_room() || waits_for_memory_is_there() || !model.script.alone || model.script.limits ||
 	    known_block_count() + ACTORS > KNOWN_BLOCKS || known_block_count_cached())
 		return;
 	if (model_one_in(3))

@@ -136,6 +136,8 @@ void step_clone(struct actor *actor)
 	if (!child)
 		return;
 	puppet_perform(&actor->puppet, call_clone);
+	if (known_account_refuses(actor, QUOTA_SESSIONS, false))
+		return;
 	step_judge(mail, 0);
 	shmb_clone_token clone = mail->clone;
 	child->uid = actor->uid;

@@ -24,10 +24,12 @@ void step_share(struct actor *actor)
 	int expected = actor->read_only ? -SHMB_E_READ_ONLY : 0;
 	if (!expected)
 		expected = !block->live ? -SHMB_E_STALE_HANDLE : !known_block_holds(block, actor) ? -SHMB_E_NOT_HELD : 0;
+	if (!expected && known_account_refuses(actor, QUOTA_TICKETS, false))
+		return;
 	step_judge(mail, expected);
 	if (expected)
 		return;
-	struct known_ticket ticket = {mail->ticket, block, actor->uid, mail->share.bound, mail->share.uid};
+	struct known_ticket ticket = {mail->ticket, block, actor->uid, mail->share.bound, mail->share.uid, actor_number(actor)};
 	known_ticket_add(place, &ticket);
 	if (mail->share.ttl_ms == STEP_TTL_SHORT_MS)
 		known_ticket_drop(place);
@@ -89,18 +91,13 @@ static void call_renew(shmb_session **session, struct mail *mail)
 	mail->result = shmb_renew(*session, mail->handle, mail->ttl_ms);
 }
 
-static int judge_renewal(const struct known_block *block, const struct actor *actor, uint64_t ttl_ms)
+static int judge_renewal(const struct known_block *block, const struct actor *actor)
 {
 	if (actor->read_only)
 		return -SHMB_E_READ_ONLY;
 	if (!block->live)
 		return -SHMB_E_STALE_HANDLE;
-	if (model_may(actor, block->uid))
-		return 0;
-	if (!known_block_holds(block, actor))
-		return -SHMB_E_NOT_HELD;
-	/* Longer only; the same once more is a little longer. */
-	return block->ttl_ms && ttl_ms >= block->ttl_ms ? 0 : -SHMB_E_DENIED;
+	return model_may(actor, block->uid) ? 0 : -SHMB_E_DENIED;
 }
 
 void step_renew(struct actor *actor)
@@ -117,7 +114,7 @@ void step_renew(struct actor *actor)
 	if (block->live)
 		known_block_check_bytes(block);
 	actor_perform(actor, call_renew);
-	int expected = judge_renewal(block, actor, mail->ttl_ms);
+	int expected = judge_renewal(block, actor);
 	step_judge(mail, expected);
 	if (expected)
 		return;
