@@ -53,8 +53,8 @@ static void say_quota(char out_text[256], const char *whose, const uint64_t most
 		char value[24] = "none";
 		if (most[kind])
 			snprintf(value, sizeof value, "%" PRIu64, most[kind]);
-		length +=
-			(size_t)snprintf(out_text + length, 256 - length, "%s%s=%s", kind ? "," : "", known_account_word(kind), value);
+		length += (size_t)snprintf(out_text + length, 256 - length, "%s%s=%s", kind ? "," : "",
+		                           known_account_word((enum quota_kind)kind), value);
 	}
 }
 

@@ -10,7 +10,7 @@
 
 const char *known_account_word(enum quota_kind kind)
 {
-#define WORD(constant, word, sentence) [QUOTA_##constant] = word,
+#define WORD(constant, word, sentence) [QUOTA_##constant] = (word),
 	static const char *const words[QUOTA_KIND_COUNT] = {QUOTA_KINDS(WORD)};
 #undef WORD
 
@@ -273,7 +273,8 @@ static void compare(const shmb_user_info *info, uid_t uid)
 		uint64_t used = charges[kind]->used;
 		if (used < account.least[kind] || used > account.most[kind])
 			model_fail(__FILE__, __LINE__, "user %u has %" PRIu64 " %s, and should have %" PRIu64 " to %" PRIu64,
-			           (unsigned)uid, used, known_account_word(kind), account.least[kind], account.most[kind]);
+			           (unsigned)uid, used, known_account_word((enum quota_kind)kind), account.least[kind],
+			           account.most[kind]);
 	}
 }
 

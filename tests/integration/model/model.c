@@ -163,7 +163,7 @@ void model_run(int control, const void *argument)
 	       model.script.prefix, model.script.steps, model.answers[0], model.answers[1] + model.refusals, model.refusals,
 	       model.most, model.collected[0], model.collected[1], model.evicted, model.deaths);
 	for (int kind = 0; kind < QUOTA_KIND_COUNT && model.script.limits; kind++)
-		printf("refused for a quota of %s: %u\n", known_account_word(kind), model.quota_refusals[kind]);
+		printf("refused for a quota of %s: %u\n", known_account_word((enum quota_kind)kind), model.quota_refusals[kind]);
 	fflush(stdout);
 	model_close();
 }
