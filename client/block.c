@@ -94,18 +94,28 @@ int block_hand_out(struct shmb_session *session, const shmb_block *block, shmb_b
 	return 0;
 }
 
+static int check_alignment(const struct shmb_session *session, uint64_t alignment)
+{
+	char asked[SIZE_EXACT_MAX], pool[SIZE_EXACT_MAX], most[SIZE_EXACT_MAX];
+
+	if (alignment == 0 || (size_is_power_of_two(alignment) && alignment <= session->mapping->alignment))
+		return 0;
+	size_format_exact(alignment, asked);
+	if (!size_is_power_of_two(alignment) || alignment > SHMB_ALIGNMENT_MAX)
+		return last_error_set(ERROR_INVALID_ARGUMENT, "an alignment is a power of two up to 1G, which %s is not", asked);
+	size_format_exact(session->mapping->max_size, pool);
+	size_format_exact(session->mapping->alignment, most);
+	return last_error_set(ERROR_INVALID_ARGUMENT, "in a pool of up to %s the largest alignment is %s, not %s", pool, most,
+	                      asked);
+}
+
 int block_check_options(const struct shmb_session *session, const shmb_alloc_options *options)
 {
 	if (!options)
 		return 0;
-	if (options->alignment && (!size_is_power_of_two(options->alignment) || options->alignment > SHMB_ALIGNMENT_MAX))
-		return last_error_set(ERROR_INVALID_ARGUMENT,
-		                      "an alignment is a power of two up to %" PRIu64 ", which %" PRIu64 " is not",
-		                      SHMB_ALIGNMENT_MAX, options->alignment);
-	if (options->alignment > session->mapping->alignment)
-		return last_error_set(ERROR_INVALID_ARGUMENT,
-		                      "in a pool of up to %" PRIu64 " bytes the largest alignment is %" PRIu64 ", not %" PRIu64,
-		                      session->mapping->max_size, session->mapping->alignment, options->alignment);
+	int r = check_alignment(session, options->alignment);
+	if (r < 0)
+		return r;
 	if (options->tag && tag_check(options->tag, strlen(options->tag)) < 0)
 		return last_error_set(ERROR_INVALID_ARGUMENT, "a tag is up to %d bytes of UTF-8 without control characters",
 		                      SHMB_TAG_MAX);
@@ -124,8 +134,9 @@ int block_check_metadata(const void *metadata, size_t size)
 int block_check_ttl(uint64_t ttl_ms)
 {
 	if (ttl_ms > SHMB_TTL_MAX_MS)
-		return last_error_set(ERROR_INVALID_ARGUMENT, "a time to live is at most 30 days, %" PRIu64 " ms, not %" PRIu64,
-		                      SHMB_TTL_MAX_MS, ttl_ms);
+		return last_error_set(ERROR_INVALID_ARGUMENT,
+		                      "a time to live is at most 30 days, %" PRIu64 " ms, not %" PRIu64 " ms", SHMB_TTL_MAX_MS,
+		                      ttl_ms);
 	return 0;
 }
 

@@ -22,6 +22,7 @@
 #include <stdio.h>
 
 #include "deadline.h"
+#include "duration.h"
 
 /* How long a daemon that was lost is looked for by who does not want to wait. */
 #define GLANCE_MS 10
@@ -198,16 +199,17 @@ static void pass_on(struct exchange *exchange)
 static void give_up(struct exchange *exchange, struct call *call, int error, uint32_t timeout_ms)
 {
 	const struct connection *connection = &exchange->connection;
-	char text[LAST_ERROR_MAX];
+	char text[LAST_ERROR_MAX], time[DURATION_TEXT_MAX];
 
 	const char *done = connection_abandon(&exchange->connection, call) ? "what was asked for may have been done"
 	                                                                   : "what was asked for has not been done";
 
+	duration_format(timeout_ms, time);
 	if (error == -ETIMEDOUT && connection->lost) {
-		snprintf(text, sizeof text, "%.300s, and it did not come back within %u ms; %s", connection->why, timeout_ms, done);
+		snprintf(text, sizeof text, "%.300s, and it did not come back within %s; %s", connection->why, time, done);
 		call_fail(call, ERROR_DISCONNECTED, text);
 	} else if (error == -ETIMEDOUT) {
-		snprintf(text, sizeof text, "the daemon did not answer within %u ms; %s, or may still be", timeout_ms, done);
+		snprintf(text, sizeof text, "the daemon did not answer within %s; %s, or may still be", time, done);
 		call_fail(call, ERROR_TIMEOUT, text);
 	} else if (error == -ERROR_DISCONNECTED) {
 		snprintf(text, sizeof text, "%.400s; %s", shmb_last_error(), done);

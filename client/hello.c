@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "deadline.h"
+#include "duration.h"
 #include "frame.h"
 #include "process.h"
 
@@ -172,6 +173,17 @@ static int converse(struct hello_call *hello_call, struct exchange *exchange, in
 	}
 }
 
+/* The kernel has taken the connection in; the program that listens has not said a word. */
+static int silent(const struct hello *hello)
+{
+	char time[DURATION_TEXT_MAX];
+
+	duration_format(hello->timeout_ms, time);
+	return last_error_set(ERROR_TIMEOUT,
+	                      "the daemon on %s did not answer within %s: it hangs, is stopped, or has too much to do",
+	                      hello->path, time);
+}
+
 /* What became of it. The connection's own words do not know yet that nobody has proved to be a daemon. */
 static int conclude(const struct hello_call *hello_call, int conversed)
 {
@@ -179,7 +191,7 @@ static int conclude(const struct hello_call *hello_call, int conversed)
 	const struct call *call = &hello_call->call;
 
 	if (conversed == -ETIMEDOUT)
-		return last_error_set(ERROR_TIMEOUT, "the daemon on %s did not answer within %u ms", hello->path, hello->timeout_ms);
+		return silent(hello);
 	if (hello_call->connection->lost && call->result == -ERROR_PROTOCOL)
 		return last_error_set(ERROR_PROTOCOL, "what listens on %s is not shmbuddyd: %s", hello->path, call->text);
 	if (hello_call->connection->lost && call->result == -ERROR_DISCONNECTED)

@@ -174,6 +174,14 @@ static int object_size(int fd, uint64_t *out_size)
 	return 0;
 }
 
+static int cannot(const char *what, uint64_t size, int error)
+{
+	char text[SIZE_TEXT_MAX];
+
+	size_format(size, text);
+	return last_error_system(error, "cannot %s, %s (see ulimit -v, and shmbuddyd's --max-size)", what, text);
+}
+
 /* `length` bytes of addresses, aligned to `alignment`, inaccessible. */
 static int reserve(size_t length, size_t alignment, uint8_t **out_base)
 {
@@ -181,11 +189,7 @@ static int reserve(size_t length, size_t alignment, uint8_t **out_base)
 	uint8_t *base = mmap(NULL, whole, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
 	if (base == MAP_FAILED)
-		return last_error_system(
-			errno,
-			"cannot reserve %zu bytes of addresses for the pool and what it may grow to (see ulimit -v, "
-			"and shmbuddyd's --max-size)",
-			whole);
+		return cannot("reserve addresses for the pool and what it may grow to", whole, errno);
 
 	size_t before = (size_t)(-(uintptr_t)base & (alignment - 1));
 
@@ -205,7 +209,7 @@ static int place_segment(const struct mapping *mapping, uint8_t *place, int prot
 	if (r < 0)
 		return r;
 	if (mmap(base, mapping->length, protection, MAP_SHARED | MAP_FIXED, mapping->fds[MAPPING_SEGMENT], 0) == MAP_FAILED)
-		r = last_error_system(errno, "cannot map the pool's %zu bytes", mapping->length);
+		r = cannot("map the pool", mapping->length, errno);
 	else if (madvise(base, mapping->length, MADV_DONTFORK) < 0)
 		r = last_error_system(errno, "cannot keep the pool's mapping from children");
 	if (r < 0 && !place)
@@ -323,7 +327,7 @@ static int map_view(struct mapping *mapping, const Shmbuddy__V1__Welcome *welcom
 		return contradiction("the view is shorter than that");
 	base = mmap(NULL, welcome->view_size, PROT_READ, MAP_SHARED, mapping->fds[MAPPING_VIEW], 0);
 	if (base == MAP_FAILED)
-		return last_error_system(errno, "cannot map the pool's view of %zu bytes", (size_t)welcome->view_size);
+		return cannot("map the view of the pool", welcome->view_size, errno);
 	mapping->view_base = base;
 	mapping->view_length = welcome->view_size;
 	if (madvise(base, mapping->view_length, MADV_DONTFORK) < 0)

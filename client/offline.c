@@ -191,7 +191,7 @@ static int map(const char *object, int fd, uint64_t size, struct mapping *mappin
 	void *base = mmap(NULL, size, PROT_READ, MAP_SHARED, fd, 0);
 
 	if (base == MAP_FAILED)
-		return last_error_system(errno, "cannot map the %zu bytes of " FOLDER "%s", (size_t)size, object);
+		return last_error_system(errno, "cannot map " FOLDER "%s", object);
 	mapping->view_base = base;
 	mapping->view_length = size;
 	if (madvise(base, size, MADV_DONTFORK) < 0)

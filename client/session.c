@@ -22,6 +22,7 @@
 
 #include "address.h"
 #include "deadline.h"
+#include "duration.h"
 #include "hold_page.h"
 #include "join.h"
 #include "name.h"
@@ -172,6 +173,15 @@ static void session_opened(struct shmb_session *session, int result)
 	pthread_mutex_unlock(&session->exchange.mutex);
 }
 
+/* Another thread is opening the session, and has not done so in time. */
+static int silent(const struct shmb_session *session)
+{
+	char time[DURATION_TEXT_MAX];
+
+	duration_format(session->timeout_ms, time);
+	return last_error_set(ERROR_TIMEOUT, "the daemon did not answer within %s", time);
+}
+
 /* Opens a session that is not open, or waits for the thread that does. `until`: how long to look for a daemon. */
 static int session_reopen(struct shmb_session *session, int64_t until, int64_t deadline)
 {
@@ -192,7 +202,7 @@ static int session_reopen(struct shmb_session *session, int64_t until, int64_t d
 	if (state == SESSION_OPEN)
 		return 0;
 	if (state == SESSION_OPENING)
-		return last_error_set(ERROR_TIMEOUT, "the daemon did not answer within %u ms", session->timeout_ms);
+		return silent(session);
 
 	r = session->access == SHMB_OFFLINE ? session_open_offline(session) : session_open(session, until, deadline);
 	session_opened(session, r);

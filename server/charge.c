@@ -56,6 +56,9 @@ void charge_drop_waiter(struct session *session)
 
 /* ---- Refusals --------------------------------------------------------------------------------------------------- */
 
+/* Room for by whom something is used. */
+#define USE_MAX 160
+
 const char *charge_user_text(uint32_t uid, char out_text[CHARGE_USER_MAX])
 {
 	snprintf(out_text, CHARGE_USER_MAX, uid ? "user %" PRIu32 : "user %" PRIu32 " (root)", uid);
@@ -79,15 +82,35 @@ static const struct session *largest(const struct pool *pool, uint32_t uid, enum
 static int refuse(const char *whose, const struct account *account, enum quota_kind kind, const char *by,
                   char out_text[CHARGE_TEXT_MAX])
 {
-	snprintf(out_text, CHARGE_TEXT_MAX, "the quota of %s is %" PRIu64 " %s, and %" PRIu64 " are used%s: give some back",
-	         whose, account->quota->limit[kind], quota_kind_sentence(kind), account->used[kind], by);
+	uint64_t limit = account->quota->limit[kind], used = account->used[kind];
+
+	snprintf(out_text, CHARGE_TEXT_MAX,
+	         "the quota of %s is %" PRIu64 " %s, and %" PRIu64 " %s used%s: %shave the quota raised", whose, limit,
+	         quota_kind_noun(kind, limit), used, used == 1 ? "is" : "are", by, used ? "give some back, or " : "");
 	return ERROR_LIMIT;
+}
+
+/* By whom: a session that has the most, or none that is still there. */
+static void describe_use(const struct pool *pool, const struct user *user, enum quota_kind kind, char out_by[USE_MAX])
+{
+	const struct session *most = largest(pool, user->uid, kind);
+	uint64_t used = user->account.used[kind];
+
+	if (most && kind == QUOTA_SESSIONS)
+		snprintf(out_by, USE_MAX, ", by %s, pid %" PRIu32 "%s", most->program, most->pid, used == 1 ? "" : ", among others");
+	else if (most && most->account.used[kind] == used)
+		snprintf(out_by, USE_MAX, ", by session %" PRIu32 " (%s, pid %" PRIu32 ")", most->number, most->program, most->pid);
+	else if (most)
+		snprintf(out_by, USE_MAX, ", %" PRIu64 " of them by session %" PRIu32 " (%s, pid %" PRIu32 "), which has the most",
+		         most->account.used[kind], most->number, most->program, most->pid);
+	else if (used)
+		snprintf(out_by, USE_MAX, used == 1 ? ", by a session that has ended" : ", all of them by sessions that have ended");
 }
 
 int charge_check_user(struct pool *pool, uint32_t uid, enum quota_kind kind, char out_text[CHARGE_TEXT_MAX])
 {
 	struct user *user = accounts_user(&pool->accounts, uid);
-	char by[160] = "", whose[CHARGE_USER_MAX];
+	char by[USE_MAX] = "", whose[CHARGE_USER_MAX];
 
 	if (!user) {
 		snprintf(out_text, CHARGE_TEXT_MAX, "the pool has as many users as it takes");
@@ -97,14 +120,7 @@ int charge_check_user(struct pool *pool, uint32_t uid, enum quota_kind kind, cha
 		accounts_retire(&pool->accounts, user); /* it may have been made for this question */
 		return 0;
 	}
-	const struct session *most = largest(pool, uid, kind);
-	if (most && kind != QUOTA_SESSIONS)
-		snprintf(by, sizeof by, ", %" PRIu64 " of them by session %" PRIu32 " (%s, pid %" PRIu32 "), which has the most",
-		         most->account.used[kind], most->number, most->program, most->pid);
-	else if (most)
-		snprintf(by, sizeof by, ", by %s, pid %" PRIu32 ", among others", most->program, most->pid);
-	else if (user->account.used[kind])
-		snprintf(by, sizeof by, ", all of them by sessions that have ended");
+	describe_use(pool, user, kind, by);
 	refuse(charge_user_text(uid, whose), &user->account, kind, by, out_text);
 	accounts_retire(&pool->accounts, user);
 	return ERROR_LIMIT;

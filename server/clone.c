@@ -148,7 +148,7 @@ static void conclude(struct clones *clones, int error)
 	} else {
 		decide(clone);
 		adoption_await(copy);
-		log_info("session %" PRIu32 " (%s): clone of session %" PRIu32 ", %" PRIu64 " blocks", copy->number, copy->program,
+		log_info("session %" PRIu32 " (%s): clone of session %" PRIu32 ", blocks: %" PRIu64, copy->number, copy->program,
 		         parent->number, copy->reference_count);
 		reply_clone_token(connection, slot->index, slot->sequence, copy);
 	}

@@ -33,26 +33,16 @@ __attribute__((format(printf, 2, 3))) static int refuse(const struct pool *pool,
 	return -EUCLEAN;
 }
 
-/* For a remedy that can be typed in: like size_format, but in bytes where that would round. */
-static void exact_format(uint64_t bytes, char out_text[24])
-{
-	uint64_t read;
-
-	size_format(bytes, out_text);
-	if (size_parse(out_text, &read) < 0 || read != bytes)
-		snprintf(out_text, 24, "%" PRIu64, bytes);
-}
-
 /* Is it, or can it become, what the operator asked for? */
 static int check_wishes(const struct pool *pool, const struct pool_options *options, const struct state_header *header)
 {
 	uint64_t size = atomic_load_explicit(&header->size, memory_order_relaxed);
-	char there[24], most[24], unit[24], wanted[24];
+	char there[SIZE_EXACT_MAX], most[SIZE_EXACT_MAX], unit[SIZE_EXACT_MAX], wanted[SIZE_EXACT_MAX];
 
-	exact_format(size, there);
-	exact_format(header->max_size, most);
-	exact_format(header->unit, unit);
-	exact_format(options->size, wanted);
+	size_format_exact(size, there);
+	size_format_exact(header->max_size, most);
+	size_format_exact(header->unit, unit);
+	size_format_exact(options->size, wanted);
 	if (options->unit_given && options->unit != header->unit)
 		return refuse(pool, "it was made with --min-block %s: start it with that", unit);
 	if (options->max_size_given && options->max_size != header->max_size)
@@ -142,10 +132,11 @@ void leftover_describe(const struct pool *pool, char out_text[LEFTOVER_TEXT_MAX]
 	if (fd < 0 || pread(fd, &magic, sizeof magic, 0) != sizeof magic || magic != VIEW_MAGIC ||
 	    pread(fd, &counters, sizeof counters, VIEW_COUNTERS_AT) != sizeof counters)
 		return;
+	uint64_t blocks = atomic_load_explicit(&counters.blocks, memory_order_relaxed);
+	uint64_t names = atomic_load_explicit(&counters.names, memory_order_relaxed);
 	size_format(atomic_load_explicit(&counters.used, memory_order_relaxed), used);
-	snprintf(out_text, LEFTOVER_TEXT_MAX, "%" PRIu64 " blocks (%s), %" PRIu64 " names",
-	         atomic_load_explicit(&counters.blocks, memory_order_relaxed), used,
-	         atomic_load_explicit(&counters.names, memory_order_relaxed));
+	snprintf(out_text, LEFTOVER_TEXT_MAX, "%" PRIu64 " %s (%s), %" PRIu64 " %s", blocks, blocks == 1 ? "block" : "blocks",
+	         used, names, names == 1 ? "name" : "names");
 }
 
 /* An object that must be the one that the state knows, and as large as it was; or larger, up to `most`. */

@@ -181,19 +181,19 @@ static uint64_t default_max_size(uint64_t size)
 /* `option` is --size or --max-size. */
 static enum options_result check_size(const char *option, uint64_t size, uint64_t unit, bool unit_given)
 {
-	unsigned long long bytes = size;
-	char text[SIZE_TEXT_MAX];
+	char bytes[SIZE_EXACT_MAX], text[SIZE_EXACT_MAX];
 
 	if (size == 0)
 		return wrong("%s 0: a pool has at least one block", option);
+	size_format_exact(size, bytes);
 	/* A pool that is there may have smaller pieces than a new one would: pool.c knows. */
 	if (size % (unit_given ? unit : MIN_UNIT)) {
-		size_format(unit, text);
-		return wrong("%s %llu: must be a multiple of --min-block, which is %s", option, bytes, text);
+		size_format_exact(unit, text);
+		return wrong("%s %s: must be a multiple of --min-block, which is %s", option, bytes, text);
 	}
 	if (size / unit > BUDDY_UNITS_MAX || size > INT64_MAX / 2) {
 		size_format(BUDDY_UNITS_MAX <= INT64_MAX / 2 / unit ? BUDDY_UNITS_MAX * unit : INT64_MAX / 2, text);
-		return wrong("%s %llu: the largest with this --min-block is %s", option, bytes, text);
+		return wrong("%s %s: the largest with this --min-block is %s", option, bytes, text);
 	}
 	return OPTIONS_RUN;
 }
@@ -201,12 +201,14 @@ static enum options_result check_size(const char *option, uint64_t size, uint64_
 static enum options_result check(struct pool_options *pool)
 {
 	enum options_result result;
-	char text[SIZE_TEXT_MAX];
+	char text[SIZE_EXACT_MAX], most[SIZE_EXACT_MAX];
 
 	if (pool_name_check(pool->name, strlen(pool->name)) < 0)
 		return wrong("--pool %s: a name has 1 to 63 of A-Z a-z 0-9 _ - and starts with a letter or digit", pool->name);
-	if (!size_is_power_of_two(pool->unit) || pool->unit < MIN_UNIT)
-		return wrong("--min-block %llu: must be a power of two, at least 16", (unsigned long long)pool->unit);
+	if (!size_is_power_of_two(pool->unit) || pool->unit < MIN_UNIT) {
+		size_format_exact(pool->unit, text);
+		return wrong("--min-block %s: must be a power of two, at least 16", text);
+	}
 	if (pool->max_size_given) {
 		result = check_size("--max-size", pool->max_size, pool->unit, pool->unit_given);
 		if (result != OPTIONS_RUN)
@@ -220,8 +222,9 @@ static enum options_result check(struct pool_options *pool)
 	if (!pool->max_size_given)
 		pool->max_size = default_max_size(pool->size);
 	if (pool->max_size < pool->size) {
-		size_format(pool->size, text);
-		return wrong("--max-size %llu: must be at least --size, which is %s", (unsigned long long)pool->max_size, text);
+		size_format_exact(pool->max_size, most);
+		size_format_exact(pool->size, text);
+		return wrong("--max-size %s: must be at least --size, which is %s", most, text);
 	}
 	if (pool->up_front && pool->overcommit)
 		return wrong("--commit up-front and --overcommit exclude each other");
@@ -290,7 +293,8 @@ static enum options_result take(int option, const char *argument, struct options
 		break;
 	case OPTION_RETURN_AFTER:
 		if (parse_delay(argument, &pool->return_after_ms) < 0)
-			return wrong("--return-after %s: must be a time such as 500ms, 2s or 1m, at least 1ms, or never", argument);
+			return wrong("--return-after %s: must be a time from 1ms to 8760h (365 days), such as 500ms, 2s or 1m, or never",
+			             argument);
 		break;
 	case OPTION_PRESSURE:
 		if (pressure_parse(argument, &pool->pressure_low, &pool->pressure_high) < 0)

@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "charge.h"
+#include "duration.h"
 #include "errors.h"
 #include "pool.h"
 #include "reply.h"
@@ -98,11 +99,12 @@ static void explain_account(const struct session *session, const struct allocati
 		snprintf(out_text, room, "%s asked for, which takes %s; %s free, of which %s are guaranteed to other users",
 		         requested, granted, free_text, quota);
 	else if (refusal->kind == QUOTA_BLOCKS)
-		snprintf(out_text, room, "the quota of %s is %llu blocks, and it has %llu", whose,
-		         (unsigned long long)refusal->quota, (unsigned long long)refusal->used);
+		snprintf(out_text, room, "the quota of %s is %llu %s, and it has %llu", whose, (unsigned long long)refusal->quota,
+		         quota_kind_noun(QUOTA_BLOCKS, refusal->quota), (unsigned long long)refusal->used);
 	else
-		snprintf(out_text, room, "%s asked for, which takes %s; the quota of %s is %s, and %s are used, by %llu blocks",
-		         requested, granted, whose, quota, used, (unsigned long long)refusal->used_blocks);
+		snprintf(out_text, room, "%s asked for, which takes %s; the quota of %s is %s, and %s are used, by %llu %s",
+		         requested, granted, whose, quota, used, (unsigned long long)refusal->used_blocks,
+		         quota_kind_noun(QUOTA_BLOCKS, refusal->used_blocks));
 }
 
 static bool is_of_account(const struct allocation_refusal *refusal)
@@ -128,7 +130,8 @@ static void explain(const struct pool *pool, const struct allocation_refusal *re
 		snprintf(out_text, room, "%s asked for, and the kernel has no memory for it: /dev/shm has %s left", requested,
 		         kernel);
 	else if (refusal->limit == SHMBUDDY__V1__OUT_OF_MEMORY__LIMIT__BLOCKS)
-		snprintf(out_text, room, "the pool has %u blocks, as many as it takes", (unsigned)pool->blocks.table.capacity);
+		snprintf(out_text, room, "the pool has %u %s, as many as it takes", (unsigned)pool->blocks.table.capacity,
+		         quota_kind_noun(QUOTA_BLOCKS, pool->blocks.table.capacity));
 	else if (refusal->set_aside)
 		snprintf(out_text, room,
 		         "%s asked for, %s free, the longest free run is %s, and it is set aside for a request that came before and "
@@ -165,7 +168,7 @@ void out_of_memory_reply(struct connection *connection, const struct slot *slot,
 	Shmbuddy__V1__Reply reply = SHMBUDDY__V1__REPLY__INIT;
 	Shmbuddy__V1__OutOfMemory detail = SHMBUDDY__V1__OUT_OF_MEMORY__INIT;
 	Shmbuddy__V1__Usage usages[HOLDERS_MAX], *holders[HOLDERS_MAX];
-	char why[320], waited[80] = "", text[512];
+	char why[320], waited[80] = "", text[512], time[DURATION_TEXT_MAX];
 
 	pool_count(&pool->counters->refusals, 1);
 	if (refusal->limit == SHMBUDDY__V1__OUT_OF_MEMORY__LIMIT__KERNEL)
@@ -198,8 +201,9 @@ void out_of_memory_reply(struct connection *connection, const struct slot *slot,
 		explain_account(session, refusal, &detail, why, sizeof why);
 	else
 		explain(pool, refusal, &detail, why, sizeof why);
+	duration_format(refusal->waited_ms, time);
 	if (refusal->waited_ms)
-		snprintf(waited, sizeof waited, ", and that has not changed within %u ms", (unsigned)refusal->waited_ms);
+		snprintf(waited, sizeof waited, ", and that has not changed within %s", time);
 	snprintf(text, sizeof text, "%s%s: %s", why, waited, remedy(refusal));
 
 	reply.slot = slot->index;

@@ -112,29 +112,30 @@ static int make_tables(struct pool *pool, const struct pool_options *options)
 static int check_units(const struct pool *pool, const struct pool_options *options)
 {
 	uint64_t wrong = options->size % options->unit ? options->size : options->max_size;
-	char unit[SIZE_TEXT_MAX];
+	char size[SIZE_EXACT_MAX], unit[SIZE_EXACT_MAX];
 
 	if (wrong % options->unit == 0)
 		return 0;
-	size_format(options->unit, unit);
-	log_error("pool %s: a size of %" PRIu64
-	          " is no multiple of the smallest piece, %s: choose another --size, or say --min-block",
-	          pool->name, wrong, unit);
+	size_format_exact(wrong, size);
+	size_format_exact(options->unit, unit);
+	log_error("pool %s: a size of %s is no multiple of the smallest piece, %s: choose another --size, or say --min-block",
+	          pool->name, size, unit);
 	return -EINVAL;
 }
 
 /* What is guaranteed must be there to be given. */
 static int check_guarantees(const struct pool *pool, const struct pool_options *options, uint64_t size)
 {
-	char guaranteed[SIZE_TEXT_MAX], there[SIZE_TEXT_MAX];
+	char guaranteed[SIZE_EXACT_MAX], there[SIZE_EXACT_MAX];
 
 	if (!options->quotas || options->quotas->guaranteed <= size)
 		return 0;
-	size_format(options->quotas->guaranteed, guaranteed);
-	size_format(size, there);
-	log_error("pool %s: %s (%" PRIu64 " bytes) are guaranteed to users, and the pool has %s (%" PRIu64
-	          "): guarantee less, or choose a larger --size",
-	          pool->name, guaranteed, options->quotas->guaranteed, there, size);
+	size_format_exact(options->quotas->guaranteed, guaranteed);
+	size_format_exact(size, there);
+	log_error(
+		"pool %s: --guarantee: all users together are guaranteed %s, more than the pool has, which is %s: guarantee %s "
+		"or less in all, or choose a --size of %s or more",
+		pool->name, guaranteed, there, there, guaranteed);
 	return -EINVAL;
 }
 

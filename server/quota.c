@@ -16,14 +16,16 @@
 #define PIECE_MAX 64
 
 static const char *const words[] = {
-#define WORD(constant, word, sentence) word,
+#define WORD(constant, word, noun) word,
 	QUOTA_KINDS(WORD)
 #undef WORD
 };
-static const char *const sentences[] = {
-#define SENTENCE(constant, word, sentence) sentence,
-	QUOTA_KINDS(SENTENCE)
-#undef SENTENCE
+static const struct {
+	const char *one, *many;
+} nouns[] = {
+#define NOUN(constant, word, noun) noun,
+	QUOTA_KINDS(NOUN)
+#undef NOUN
 };
 
 const char *quota_kind_word(enum quota_kind kind)
@@ -31,9 +33,9 @@ const char *quota_kind_word(enum quota_kind kind)
 	return words[kind];
 }
 
-const char *quota_kind_sentence(enum quota_kind kind)
+const char *quota_kind_noun(enum quota_kind kind, uint64_t count)
 {
-	return sentences[kind];
+	return count == 1 ? nouns[kind].one : nouns[kind].many;
 }
 
 __attribute__((format(printf, 2, 3))) static int wrong(char out_why[QUOTA_TEXT_MAX], const char *format, ...)
@@ -229,6 +231,19 @@ static void fill_in(struct quota *quota, unsigned given, const struct quota *eve
 	}
 }
 
+/* More is kept for the user than it may have. */
+static int contradicts(const struct quota_entry *entry, char out_why[QUOTA_TEXT_MAX])
+{
+	char guarantee[SIZE_EXACT_MAX], limit[SIZE_EXACT_MAX];
+
+	size_format_exact(entry->guarantee, guarantee);
+	size_format_exact(entry->user.limit[QUOTA_BYTES], limit);
+	return wrong(out_why,
+	             "user %u is guaranteed %s, more than the %s that --quota lets it have: guarantee %s or less, or give it a "
+	             "--quota of %s or more (user:%u:bytes=%s)",
+	             (unsigned)entry->uid, guarantee, limit, limit, guarantee, (unsigned)entry->uid, guarantee);
+}
+
 int quotas_resolve(struct quotas *quotas, char out_why[QUOTA_TEXT_MAX])
 {
 	for (size_t i = 0; i < quotas->count; i++) {
@@ -236,8 +251,7 @@ int quotas_resolve(struct quotas *quotas, char out_why[QUOTA_TEXT_MAX])
 		fill_in(&entry->user, entry->user_given, &quotas->user);
 		fill_in(&entry->session, entry->session_given, &quotas->session);
 		if (entry->guarantee > entry->user.limit[QUOTA_BYTES])
-			return wrong(out_why, "user %u is guaranteed %llu bytes, and may have %llu", (unsigned)entry->uid,
-			             (unsigned long long)entry->guarantee, (unsigned long long)entry->user.limit[QUOTA_BYTES]);
+			return contradicts(entry, out_why);
 	}
 	return 0;
 }

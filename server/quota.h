@@ -9,18 +9,22 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* The kinds of things that are counted: X(constant, word of the command line, in a sentence). */
+/* The kinds of things that are counted: X(constant, word of the command line, noun in a sentence). */
 #define QUOTA_KINDS(X)                                                                                                      \
-	X(BYTES, "bytes", "bytes of memory")                                                                                    \
-	X(BLOCKS, "blocks", "blocks")                                                                                           \
-	X(NAMES, "names", "names")                                                                                              \
-	X(TICKETS, "tickets", "tickets")                                                                                        \
-	X(LINKS, "links", "links")                                                                                              \
-	X(WAITERS, "waiters", "requests that wait")                                                                             \
-	X(SESSIONS, "sessions", "sessions")
+	X(BYTES, "bytes", QUOTA_NOUN("byte of memory", "bytes of memory"))                                                      \
+	X(BLOCKS, "blocks", QUOTA_NOUN("block", "blocks"))                                                                      \
+	X(NAMES, "names", QUOTA_NOUN("name", "names"))                                                                          \
+	X(TICKETS, "tickets", QUOTA_NOUN("ticket", "tickets"))                                                                  \
+	X(LINKS, "links", QUOTA_NOUN("link", "links"))                                                                          \
+	X(WAITERS, "waiters", QUOTA_NOUN("request that waits", "requests that wait"))                                           \
+	X(SESSIONS, "sessions", QUOTA_NOUN("session", "sessions"))
+#define QUOTA_NOUN(one, many)                                                                                               \
+	{                                                                                                                       \
+		one, many                                                                                                           \
+	}
 
 enum quota_kind {
-#define QUOTA_KIND_CONSTANT(constant, word, sentence) QUOTA_##constant,
+#define QUOTA_KIND_CONSTANT(constant, word, noun) QUOTA_##constant,
 	QUOTA_KINDS(QUOTA_KIND_CONSTANT)
 #undef QUOTA_KIND_CONSTANT
 		QUOTA_KIND_COUNT
@@ -73,6 +77,8 @@ int quotas_resolve(struct quotas *quotas, char out_why[QUOTA_TEXT_MAX]);
 const struct quota_entry *quotas_find(const struct quotas *quotas, uint32_t uid);
 
 const char *quota_kind_word(enum quota_kind kind);
-const char *quota_kind_sentence(enum quota_kind kind);
+
+/* What `count` of them are called in a sentence: "name", "names". */
+const char *quota_kind_noun(enum quota_kind kind, uint64_t count);
 
 #endif

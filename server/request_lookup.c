@@ -13,6 +13,7 @@
 #include "acquisition.h"
 #include "charge.h"
 #include "connection.h"
+#include "duration.h"
 #include "errors.h"
 #include "name.h"
 
@@ -92,11 +93,13 @@ static void timed_out(struct name_waiter *waiter)
 {
 	struct lookup_wait *wait = (struct lookup_wait *)waiter;
 	const struct slot *slot = &wait->slot;
+	char time[DURATION_TEXT_MAX];
 
 	retire(wait);
+	duration_format(wait->wait_ms, time);
 	slot_refuse(slot, SLOT_LOOKUP, ERROR_NO_SUCH_NAME);
 	reply_status(slot->session->connection, slot->index, slot->sequence, ERROR_NO_SUCH_NAME,
-	             "nothing was published under this name within %u ms", (unsigned)wait->wait_ms);
+	             "nothing was published under this name within %s", time);
 	finish(wait);
 }
 

@@ -26,8 +26,8 @@ static int check(const struct request *request, char out_text[PUBLICATION_TEXT_M
 		return error;
 	uint64_t size = blocks_body(&request->pool->blocks, handle->index)->size;
 	if (message->offset >= size || message->length > size - message->offset) {
-		snprintf(out_text, PUBLICATION_TEXT_MAX, "the range does not lie within the block, which has %llu bytes",
-		         (unsigned long long)size);
+		snprintf(out_text, PUBLICATION_TEXT_MAX, "the range does not lie within the block, which has %llu %s",
+		         (unsigned long long)size, size == 1 ? "byte" : "bytes");
 		return ERROR_INVALID_ARGUMENT;
 	}
 	return 0;

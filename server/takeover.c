@@ -189,8 +189,8 @@ int takeover_run(struct pool *pool)
 	hold_page_remove_others(pool->name, has_hold_page, pool);
 	mend_counts(pool->counters, pool->block_count);
 	pool_publish_counters(pool);
-	log_info("pool %s: taken over: %" PRIu64 " blocks, %" PRIu64 " names, %" PRIu32 " sessions; %s%" PRIu64
-	         " records redone, %" PRIu64 " undone, %" PRIu64 " unheld blocks",
+	log_info("pool %s: taken over: blocks: %" PRIu64 ", names: %" PRIu64 ", sessions: %" PRIu32
+	         "; %srecords redone: %" PRIu64 ", undone: %" PRIu64 ", unheld blocks: %" PRIu64,
 	         pool->name, pool->block_count, pool->name_count, pool->sessions.count,
 	         recovery.open ? "one request was under way: " : "", recovery.redone, recovery.undone, recovery.unheld);
 	if (pool->ephemeral)

@@ -2,7 +2,9 @@
 /* Sizes from text and to text, by integers alone: nothing is lost above 2^53 and no locale has a say. */
 #include "size.h"
 
+#include <inttypes.h>
 #include <stddef.h>
+#include <stdio.h>
 
 static const char suffixes[] = "KMGTP"; /* the n-th, from 1, means 1024^n */
 
@@ -114,4 +116,17 @@ void size_format(uint64_t bytes, char out_text[SIZE_TEXT_MAX])
 	if (step > 0)
 		out_text[length++] = suffixes[step - 1];
 	out_text[length] = '\0';
+}
+
+void size_format_exact(uint64_t bytes, char out_text[SIZE_EXACT_MAX])
+{
+	uint64_t read;
+	unsigned step = 0; /* of suffixes: 0 is none */
+
+	size_format(bytes, out_text);
+	if (size_parse(out_text, &read) == 0 && read == bytes)
+		return;
+	for (; bytes % 1024 == 0; bytes /= 1024)
+		step++;
+	snprintf(out_text, SIZE_EXACT_MAX, "%" PRIu64 "%.1s", bytes, step > 0 ? &suffixes[step - 1] : "");
 }

@@ -30,6 +30,12 @@ int size_parse(const char *text, uint64_t *out_bytes);
  */
 void size_format(uint64_t bytes, char out_text[SIZE_TEXT_MAX]);
 
+/* Room for any result of size_format_exact, the NUL included. */
+#define SIZE_EXACT_MAX 24
+
+/* The same, but never rounded: "1088K" or "1048577", where that would be "1.1M" or "1M". For limits, and for what is typed in. */
+void size_format_exact(uint64_t bytes, char out_text[SIZE_EXACT_MAX]);
+
 /* 1, 2, 4 and so on; 0 is none. */
 static inline bool size_is_power_of_two(uint64_t value)
 {

@@ -397,7 +397,7 @@ static void test_refused(void **state)
 	        "1048640");
 	expect_size(128 * KIB);
 	refused(CANNOT_BE_SERVED, "was made with --max-size 1M, which stays", "--max-size", "2M");
-	refused(2, "--max-size 32768: must be at least --size, which is 64K", "--max-size", "32K");
+	refused(2, "--max-size 32K: must be at least --size, which is 64K", "--max-size", "32K");
 	expect_size(128 * KIB);
 	restart("128K");
 	open_other();

@@ -179,7 +179,7 @@ static void test_time_passes(void **state)
 	fill_pool();
 	post(&session, 1, 1, waiting_allocation(64, 20));
 	expect_text(&session, OUT_OF_MEMORY,
-	            "64 asked for, 0 free, the longest free run is 0, and that has not changed within 20 ms");
+	            "64 asked for, 0 free, the longest free run is 0, and that has not changed within 20ms");
 	post(&session, 1, 1, waiting_allocation(64, 20)); /* that is the outcome, though there is room now */
 	empty_pool();
 	expect(&session, 1, OUT_OF_MEMORY);
@@ -262,7 +262,7 @@ static void test_set_aside(void **state)
 	post(&other, 1, 1, raw_request_allocate(64, NULL));
 	expect_text(&other, OUT_OF_MEMORY, "it is set aside for a request that came before and waits: free blocks, or wait too");
 	post(&other, 2, 1, waiting_allocation(64, 20));
-	expect_text(&other, OUT_OF_MEMORY, "and waits, and that has not changed within 20 ms");
+	expect_text(&other, OUT_OF_MEMORY, "and waits, and that has not changed within 20ms");
 	post(&other, 3, 1, waiting_allocation(64, LONG));
 	expect_silence(&other);
 	assert_int_equal(raw_session_free(&other, &kept), OK);
@@ -363,7 +363,7 @@ static void test_name_in_no_time(void **state)
 {
 	(void)state;
 	post(&session, 1, 1, waiting_lookup("never", 20));
-	expect_text(&session, NO_SUCH_NAME, "nothing was published under this name within 20 ms");
+	expect_text(&session, NO_SUCH_NAME, "nothing was published under this name within 20ms");
 	post(&session, 2, 1, waiting_lookup("//", LONG));
 	expect(&session, 2, SHMBUDDY__V1__STATUS__BAD_NAME);
 	assert_int_equal(raw_session_allocate(&other, 64, "never", NULL), OK);

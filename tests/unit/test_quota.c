@@ -56,7 +56,9 @@ static void test_every_kind(void **state)
 	assert_int_equal(quotas.session.limit[QUOTA_BLOCKS], 1);
 	assert_int_equal(quotas.session.limit[QUOTA_NAMES], QUOTA_NONE);
 	assert_string_equal(quota_kind_word(QUOTA_LINKS), "links");
-	assert_string_equal(quota_kind_sentence(QUOTA_WAITERS), "requests that wait");
+	assert_string_equal(quota_kind_noun(QUOTA_WAITERS, 0), "requests that wait");
+	assert_string_equal(quota_kind_noun(QUOTA_WAITERS, 1), "request that waits");
+	assert_string_equal(quota_kind_noun(QUOTA_NAMES, 2), "names");
 }
 
 /* What is said of one user, before or after what is said of all, by name and by number. */
@@ -178,7 +180,8 @@ static void test_contradiction(void **state)
 	assert_int_equal(quotas_resolve(&quotas, why), 0);
 	assert_int_equal(quotas_guarantee(&quotas, "user:9=1025K", why), 0);
 	assert_int_equal(quotas_resolve(&quotas, why), -EINVAL);
-	assert_non_null(strstr(why, "user 9 is guaranteed 1049600 bytes, and may have 1048576"));
+	assert_non_null(
+		strstr(why, "user 9 is guaranteed 1025K, more than the 1M that --quota lets it have: guarantee 1M or less, or "));
 }
 
 #define TEST(function) cmocka_unit_test_setup_teardown(function, setup, teardown)

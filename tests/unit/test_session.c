@@ -172,7 +172,8 @@ static void test_arguments(void **state)
 	uint32_t before = fake.shared->requests;
 	char name[300];
 	const shmb_alloc_options odd = {.alignment = 3}, huge = {.alignment = SHMB_ALIGNMENT_MAX * 2},
-							 tag = {.tag = "sixteen bytes..."}, named = {.name = "//x"};
+							 large = {.alignment = SHMB_ALIGNMENT_MAX}, tag = {.tag = "sixteen bytes..."},
+							 named = {.name = "//x"};
 	const shmb_connect_options pool = {.socket_path = fake.path, .pool = "-"}, program = {.program = "a\nb"},
 							   nowhere = {.socket_path = ""}, access = {.access = (enum shmb_access)9};
 
@@ -184,6 +185,9 @@ static void test_arguments(void **state)
 	assert_int_equal(shmb_alloc(session, 1, NULL, NULL), -SHMB_E_INVALID_ARGUMENT);
 	assert_int_equal(shmb_alloc(session, 1, &odd, &block), -SHMB_E_INVALID_ARGUMENT);
 	assert_int_equal(shmb_alloc(session, 1, &huge, &block), -SHMB_E_INVALID_ARGUMENT);
+	assert_says("an alignment is a power of two up to 1G, which 2G is not");
+	assert_int_equal(shmb_alloc(session, 1, &large, &block), -SHMB_E_INVALID_ARGUMENT);
+	assert_says("the largest alignment is 2M, not 1G");
 	assert_int_equal(shmb_alloc(session, 1, &tag, &block), -SHMB_E_INVALID_ARGUMENT);
 	assert_int_equal(shmb_alloc(session, 1, &named, &block), -SHMB_E_BAD_NAME);
 	assert_int_equal(shmb_free(session, none), -SHMB_E_INVALID_ARGUMENT);
@@ -275,7 +279,7 @@ static void test_no_daemon(void **state)
 	assert_int_equal(listen(fd, 0), 0);
 	options.timeout_ms = 50;
 	assert_int_equal(shmb_connect(&options, &session), -SHMB_E_TIMEOUT); /* takes the place in the queue, is not answered */
-	assert_says("did not answer");
+	assert_says("did not answer within 50ms: it hangs, is stopped");
 	assert_int_equal(shmb_connect(&options, &session), -SHMB_E_TIMEOUT);
 	assert_says("too many are waiting");
 	close(fd);
@@ -491,7 +495,7 @@ static void test_late_replies(void **state)
 	session = impatient(20);
 	fake.shared->mode = FAKE_SILENT;
 	assert_int_equal(shmb_alloc(session, 10, NULL, blocks), -SHMB_E_TIMEOUT);
-	assert_says("20 ms");
+	assert_says("20ms");
 	assert_int_equal(shmb_alloc_batch(session, sizes, 5, NULL, blocks), -SHMB_E_TIMEOUT);
 	assert_int_equal(shmb_lookup(session, "name", blocks), -SHMB_E_TIMEOUT);
 	fake.shared->mode = FAKE_SERVE;
@@ -578,7 +582,7 @@ static void test_silent_at_hello(void **state)
 	(void)state;
 	fake.shared->mode = FAKE_SILENT;
 	assert_int_equal(try_connect(30, &session), -SHMB_E_TIMEOUT);
-	assert_says("30 ms");
+	assert_says("30ms");
 }
 
 /* Longer than the patient receive, so that poll does the rest. */

@@ -212,6 +212,34 @@ static void test_format_then_parse(void **state)
 	}
 }
 
+static void test_format_exact(void **state)
+{
+	static const struct {
+		uint64_t bytes;
+		const char *text;
+	} cases[] = {
+		{0, "0"},
+		{1000, "1000"},
+		{64 << 10, "64K"},
+		{3 << 19, "1.5M"},
+		{(1 << 20) + 1, "1048577"}, /* which size_format calls 1M */
+		{1088 << 10, "1088K"},      /* 1.0625M */
+		{UINT64_C(1025) << 50, "1025P"},
+		{(UINT64_C(1) << 40) + (1 << 20), "1048577M"},
+		{UINT64_MAX, "18446744073709551615"},
+	};
+	char text[SIZE_EXACT_MAX];
+	uint64_t read = 0;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		size_format_exact(cases[i].bytes, text);
+		assert_string_equal(text, cases[i].text);
+		assert_int_equal(size_parse(text, &read), 0);
+		assert_true(read == cases[i].bytes);
+	}
+}
+
 static void test_powers_of_two(void **state)
 {
 	(void)state;
@@ -261,9 +289,10 @@ static void test_round_up(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_parse),         cmocka_unit_test(test_parse_refuses),
-		cmocka_unit_test(test_format),        cmocka_unit_test(test_format_then_parse),
-		cmocka_unit_test(test_powers_of_two), cmocka_unit_test(test_round_up),
+		cmocka_unit_test(test_parse),        cmocka_unit_test(test_parse_refuses),
+		cmocka_unit_test(test_format),       cmocka_unit_test(test_format_then_parse),
+		cmocka_unit_test(test_format_exact), cmocka_unit_test(test_powers_of_two),
+		cmocka_unit_test(test_round_up),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
