@@ -443,6 +443,28 @@ bad 2 'renew: say which block' renew --ttl 1s
 bad 1 'renew: block 999999: ' renew 999999 --ttl 1s
 empty_pool "after times to live"
 
+echo "== quotas"
+stop_daemon
+start_daemon --size 64M --quota 'user:*:bytes=16M,names=1' --quota user:nobody:waiters=7
+good users
+says '^USER +BYTES MAX-BYTES BLOCKS NAMES MAX-NAMES TICKETS LINKS WAITERS MAX-WAITERS SESSIONS$'
+good users --sort max-waiters:desc --no-headings -o user,max_names,max-bytes
+says "^nobody +1 +16M$"
+json users
+says '"max_bytes": 16777216'
+says '"max_links": null'
+good alloc 1M --name one
+id=$(cat "$folder/out")
+bad 1 "name: .* is 1 name, and 1 is used, by a session that has ended: give some back, or have the quota raised" name "$id" two
+helps 'shmbuddy users'
+bad 1 'alloc: .* the quota of user .* is 16M, and 1M are used, by 1 block: ' alloc 16M --ttl 1h
+helps 'quota: 1M of 16M used, by 1 block$'
+good free --name one
+stop_daemon
+start_daemon --size 64M
+good users
+says '^USER +BYTES BLOCKS NAMES TICKETS LINKS WAITERS SESSIONS$'
+
 echo "== circles of links"
 good gc
 says '^freed       0 blocks, 0$'
@@ -600,6 +622,7 @@ fi
 [ "$(field names status)" = "$number" ] || wrong "$number names were given"
 for verb in status ping ls names clients users map; do
 	json "$verb"
+	! grep -q '"[a-z0-9_]*-[a-z0-9_-]*":' "$folder/out" || wrong "a dash in a key of $verb --json"
 done
 json ls -o id,size
 json show "$("$shmbuddy" ls --no-headings -o id | head -1 | tr -d ' ')"
