@@ -154,7 +154,7 @@ const struct verb verb_names = {
 			"\n"
 			"      --prefix P      only names that start with P\n"
 			"      --wait NAME     wait for this name, and list no other\n"
-			"      --timeout T     for so long, such as 500ms or 1m; default: 30s\n",
+			"      --timeout T     for so long, such as 500ms or 1m, up to 1000h; default: 30s\n",
 	.listing = &listing,
 	.offline = true,
 	.run = names_run,
