@@ -3,10 +3,12 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "duration.h"
 #include "help.h"
@@ -15,6 +17,9 @@
 
 /* The longest wait: 1000 hours, which fit 32 bits of milliseconds. */
 #define WAIT_MAX_MS (UINT64_C(1000) * 3600 * 1000)
+
+/* Seconds without an answer after which a terminal is told. */
+#define SILENCE_S 2
 
 static const char *name_of_verb(const struct command *command)
 {
@@ -73,6 +78,32 @@ int command_check(const struct command *command)
 	                    "clients, hands out blocks and takes them back");
 }
 
+static void say_waiting(int signal)
+{
+	static const char text[] = "  waiting for the daemon to answer\n";
+
+	(void)signal;
+	if (write(STDERR_FILENO, text, sizeof(text) - 1) < 0)
+		return; /* who would be told? */
+}
+
+/* The daemon has half a minute to let this command in: somebody at a terminal is told why nothing happens. */
+static int connect_visibly(const shmb_connect_options *options, shmb_session **out_session)
+{
+	struct sigaction waiting = {.sa_handler = say_waiting}, before;
+	int result;
+
+	if (isatty(STDERR_FILENO) != 1)
+		return shmb_connect(options, out_session);
+	sigemptyset(&waiting.sa_mask);
+	sigaction(SIGALRM, &waiting, &before);
+	alarm(SILENCE_S);
+	result = shmb_connect(options, out_session);
+	alarm(0);
+	sigaction(SIGALRM, &before, NULL);
+	return result;
+}
+
 int command_connect(struct command *command, enum shmb_access access, shmb_session **out_session)
 {
 	shmb_connect_options options = {
@@ -80,7 +111,7 @@ int command_connect(struct command *command, enum shmb_access access, shmb_sessi
 		.pool = command->pool,
 		.access = command->offline ? SHMB_OFFLINE : access,
 	};
-	int result = shmb_connect(&options, out_session), status;
+	int result = connect_visibly(&options, out_session), status;
 
 	if (result == 0)
 		return EXIT_DONE;
@@ -111,9 +142,14 @@ static bool parse_number(const char *text, uint64_t max, uint64_t *out_number)
 	return true;
 }
 
+bool command_is_id(const char *text, uint64_t *out_id)
+{
+	return parse_number(text, UINT64_MAX, out_id);
+}
+
 int command_block_id(struct command *command, const char *text, uint64_t *out_id)
 {
-	if (parse_number(text, UINT64_MAX, out_id))
+	if (command_is_id(text, out_id))
 		return EXIT_DONE;
 	return report_usage(command->verb->name,
 	                    "'%s' is no block: a block is its id, a decimal number that `shmbuddy ls` shows", text);
@@ -155,24 +191,27 @@ int command_count(struct command *command, const char *what, const char *text, u
 	return EXIT_DONE;
 }
 
-int command_duration(struct command *command, const char *what, const char *text, uint64_t *out_ms)
+/* `range` is what is allowed, in words. */
+static int read_span(struct command *command, const char *what, const char *text, uint64_t max_ms, const char *range,
+                     uint64_t *out_ms)
 {
 	int result = duration_parse(text, out_ms);
 
-	if (result == -ERANGE)
-		return report_usage(command->verb->name, "the %s '%s' does not fit 64 bits", what, text);
+	if (result == -ERANGE || (result == 0 && *out_ms > max_ms))
+		return report_usage(command->verb->name, "the %s '%s' is too long: allowed is %s", what, text, range);
 	if (result < 0)
-		return report_usage(command->verb->name, "the %s '%s' is not a time such as 500ms, 2s or 1m", what, text);
+		return report_usage(
+			command->verb->name,
+			"the %s '%s' is not a time: say a number and its unit, such as 500ms, 2s, 1m or 12h; allowed is %s", what, text,
+			range);
 	return EXIT_DONE;
 }
 
 int command_wait(struct command *command, const char *what, const char *text, uint32_t *out_ms)
 {
 	uint64_t ms = 0;
-	int status = command_duration(command, what, text, &ms);
+	int status = read_span(command, what, text, WAIT_MAX_MS, "0, or from 1ms to 1000h", &ms);
 
-	if (status == EXIT_DONE && ms > WAIT_MAX_MS)
-		return report_usage(command->verb->name, "the %s '%s' is too long: 1000h at most", what, text);
 	if (status == EXIT_DONE)
 		*out_ms = (uint32_t)ms;
 	return status;
@@ -180,13 +219,14 @@ int command_wait(struct command *command, const char *what, const char *text, ui
 
 int command_ttl(struct command *command, bool or_none, const char *text, uint64_t *out_ms)
 {
-	uint64_t ms;
-	int status = command_duration(command, "time to live", text, &ms);
+	const char *range = or_none ? "from 1ms to 720h (30 days), or 0 for none" : "from 1ms to 720h (30 days)";
+	uint64_t ms = 0;
+	int status = read_span(command, "time to live", text, SHMB_TTL_MAX_MS, range, &ms);
 
 	if (status != EXIT_DONE)
 		return status;
-	if (ms > SHMB_TTL_MAX_MS || (ms == 0 && !or_none))
-		return report_usage(command->verb->name, "the time to live must be from 1ms to 720h, which are 30 days");
+	if (ms == 0 && !or_none)
+		return report_usage(command->verb->name, "the time to live '%s' is too short: allowed is %s", text, range);
 	*out_ms = ms;
 	return EXIT_DONE;
 }

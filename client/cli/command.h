@@ -60,6 +60,9 @@ int command_check(const struct command *command);
 /* Opens a session with the options of the command line, offline where they say so. Reports what fails. Returns an exit status. */
 int command_connect(struct command *command, enum shmb_access access, shmb_session **out_session);
 
+/* Whether the text can be a block's id, and which. */
+bool command_is_id(const char *text, uint64_t *out_id);
+
 /* Reads an operand that is a block's id. Returns an exit status, having reported what is wrong with it. */
 int command_block_id(struct command *command, const char *text, uint64_t *out_id);
 
@@ -72,11 +75,9 @@ int command_size(struct command *command, const char *what, const char *text, ui
 /* Reads an option that is a number, 1 or more. As above. */
 int command_count(struct command *command, const char *what, const char *text, uint64_t *out_count);
 
-/* Reads an operand or option that is a span of time, in milliseconds. As above. */
-int command_duration(struct command *command, const char *what, const char *text, uint64_t *out_ms);
-
-/* The same for how long to wait: 1000 hours at most. */
+/* Reads an option that says how long to wait, in milliseconds: 1000 hours at most. As above. */
 int command_wait(struct command *command, const char *what, const char *text, uint32_t *out_ms);
+
 /* Reads an option that is a time to live, in milliseconds: 30 days at most, and 0 only where `or_none`. As above. */
 int command_ttl(struct command *command, bool or_none, const char *text, uint64_t *out_ms);
 

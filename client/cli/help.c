@@ -10,6 +10,12 @@
 /* The columns of a listing, and the options that choose among them. */
 static void print_listing(const struct listing *listing)
 {
+	static const char *const where[] = {
+		[TABLE_ALWAYS] = "",
+		[TABLE_IF_ANY] = " (where there is any, with -o, or in JSON)",
+		[TABLE_ON_WISH] = " (only with -o, or in JSON)",
+	};
+
 	printf("\nColumns:\n");
 	for (size_t i = 0; i < listing->count; i++) {
 		const struct table_column *column = &listing->columns[i];
@@ -19,13 +25,14 @@ static void print_listing(const struct listing *listing)
 		for (; column->name[length] && length + 1 < sizeof(name); length++)
 			name[length] = (char)tolower((unsigned char)column->name[length]);
 		name[length] = '\0';
-		printf("  %-13s%s%s\n", name, column->help, column->extra ? " (only with -o, or in JSON)" : "");
+		printf("  %-13s%s%s\n", name, column->help, where[column->show]);
 	}
 	printf("\nOptions:\n"
 	       "  -o, --output COL,…  show these columns, in this order\n"
 	       "      --sort COL      sort by a column; COL:desc turns the order round\n"
 	       "      --no-headings   leave out the headings\n"
-	       "      --json          print JSON, with all columns unless -o chooses\n");
+	       "      --json          print JSON, with all columns unless -o chooses; keys have an\n"
+	       "                      underscore where a column has a dash\n");
 }
 
 static void print_verb(const struct verb *verb)

@@ -54,6 +54,15 @@ size_t name_list_of_block(const struct name_list *list, uint64_t block, size_t *
 	return low - first;
 }
 
+const shmb_name_info *name_list_find(const struct name_list *list, const char *name)
+{
+	for (size_t i = 0; i < list->count; i++) {
+		if (strcmp(list->items[i].name, name) == 0)
+			return &list->items[i];
+	}
+	return NULL;
+}
+
 bool name_list_is_range(const shmb_name_info *name, const shmb_block_info *block)
 {
 	return name->offset != 0 || name->length != block->size;

@@ -28,6 +28,9 @@ void name_list_sort(struct name_list *list);
 /* How many names the block has; they stand one after the other from `*out_first` on, which may lie behind the last. */
 size_t name_list_of_block(const struct name_list *list, uint64_t block, size_t *out_first);
 
+/* What the name stands for; NULL: nothing. */
+const shmb_name_info *name_list_find(const struct name_list *list, const char *name);
+
 /* Does the name stand for less than the whole of its block? */
 bool name_list_is_range(const shmb_name_info *name, const shmb_block_info *block);
 

@@ -9,6 +9,9 @@
 #include "name.h"
 #include "shmbuddy.h"
 #include "size.h"
+#include "ticket_word.h"
+
+#define NAMES_REMEDY "`shmbuddy names` lists the names there are"
 
 /* Room for a sentence with a path and a name in it; what is longer is cut off. */
 #define REPORT_MAX 2048
@@ -32,6 +35,7 @@ static void print_clean(const char *prefix, const char *verb, const char *text)
 	char clean[REPORT_MAX];
 
 	name_clean(text, strlen(text), sizeof(clean), clean);
+	ticket_word_hide(clean);
 	fprintf(stderr, "%s%s%s%s\n", prefix, verb ? verb : "", verb ? ": " : "", clean);
 }
 
@@ -100,7 +104,8 @@ static void report_quota(const shmb_oom *oom)
 	size_format(oom->quota, quota);
 	size_format(oom->quota_used, used);
 	if (oom->quota_of_blocks)
-		report_remedy("quota: %" PRIu64 " of %" PRIu64 " blocks used", oom->quota_used, oom->quota);
+		report_remedy("quota: %" PRIu64 " of %" PRIu64 " %s used", oom->quota_used, oom->quota,
+		              oom->quota == 1 ? "block" : "blocks");
 	else
 		report_remedy("quota: %s of %s used, by %" PRIu64 " %s", used, quota, oom->quota_blocks,
 		              oom->quota_blocks == 1 ? "block" : "blocks");
@@ -109,7 +114,7 @@ static void report_quota(const shmb_oom *oom)
 /* Who holds what and what to do about it, below the message. */
 static void report_out_of_memory(const shmb_oom *oom)
 {
-	char requested[SIZE_TEXT_MAX], granted[SIZE_TEXT_MAX], available[SIZE_TEXT_MAX], longest[SIZE_TEXT_MAX],
+	char requested[SIZE_TEXT_MAX], granted[SIZE_TEXT_MAX], available[SIZE_TEXT_MAX], longest[SIZE_EXACT_MAX],
 		bytes[SIZE_TEXT_MAX];
 	/* the share of the free bytes that the longest request cannot reach */
 	double fragmentation = oom->free ? 1.0 - (double)oom->longest_free / (double)oom->free : 0.0;
@@ -117,10 +122,9 @@ static void report_out_of_memory(const shmb_oom *oom)
 	size_format(oom->requested, requested);
 	size_format(oom->granted, granted);
 	size_format(oom->free, available);
-	size_format(oom->longest_free, longest);
-	report_remedy("requested %s (%" PRIu64 " bytes), which would take %s; free %s, longest run %s, fragmentation %.2f",
-	              requested, oom->requested, oom->granted ? granted : "more than this pool has", available, longest,
-	              fragmentation);
+	size_format_exact(oom->longest_free, longest);
+	report_remedy("requested %s, which would take %s; free %s, longest run %s, fragmentation %.2f", requested,
+	              oom->granted ? granted : "more than this pool has", available, longest, fragmentation);
 	report_remedy("limit: %s", limit_sentence(oom));
 	if (oom->limit == SHMB_OOM_KERNEL) {
 		size_format(oom->kernel_free, bytes);
@@ -151,12 +155,42 @@ static void report_out_of_memory(const shmb_oom *oom)
 	else if (oom->set_aside)
 		report_remedy("try: --wait, to stand in the same line, or free what `shmbuddy ls --sort granted:desc` shows");
 	else if (oom->longest_free > 0)
-		report_remedy("try: ask for %" PRIu64
-		              " bytes or less, free what `shmbuddy ls --sort granted:desc` shows, or start the "
-		              "daemon with a larger --size",
-		              oom->longest_free);
+		report_remedy(
+			"try: ask for %s or less, free what `shmbuddy ls --sort granted:desc` shows, or start the daemon with a "
+			"larger --size",
+			longest);
 	else
 		report_remedy("try: free what `shmbuddy ls --sort granted:desc` shows, or start the daemon with a larger --size");
+}
+
+/* The daemon is there and says nothing. What it does only its machine knows. */
+static void report_silence(void)
+{
+	report_remedy(
+		"see what it does: `ps -o pid,stat,wchan:24,args -C shmbuddyd`; with T in STAT it is stopped (kill -CONT PID), with "
+		"D it waits for the kernel");
+	report_remedy(
+		"try: later again; or kill -9 PID and start it anew, which goes on with the pool, programs and all, unless it is "
+		"--ephemeral");
+}
+
+static void report_what_helps(int result)
+{
+	switch (result) {
+	case -SHMB_E_LIMIT: report_remedy("what each user has and may have: `shmbuddy users`"); break;
+	case -SHMB_E_SESSION_ENDED: report_remedy("try: run the command again, which opens a session of its own"); break;
+	case -SHMB_E_NO_SUCH_BLOCK: report_remedy("`shmbuddy ls` lists the blocks there are"); break;
+	case -SHMB_E_NO_SUCH_NAME: report_remedy(NAMES_REMEDY); break;
+	case -SHMB_E_TIMEOUT: report_silence(); break;
+	default: break;
+	}
+}
+
+int report_no_name(const char *verb, const char *name)
+{
+	report(verb, "name '%s': %s", name, shmb_error_text(SHMB_E_NO_SUCH_NAME));
+	report_remedy(NAMES_REMEDY);
+	return EXIT_REFUSED;
 }
 
 int report_failure(const char *verb, int result, const char *format, ...)
@@ -170,10 +204,8 @@ int report_failure(const char *verb, int result, const char *format, ...)
 	va_end(arguments);
 	if (has_detail)
 		report_out_of_memory(&oom);
-	else if (result == -SHMB_E_LIMIT)
-		report_remedy("what each user has and may have: `shmbuddy users`");
-	else if (result == -SHMB_E_SESSION_ENDED)
-		report_remedy("try: run the command again, which opens a session of its own");
+	else
+		report_what_helps(result);
 	return (int)report_status(result);
 }
 

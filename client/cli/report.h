@@ -35,6 +35,9 @@ int report_usage(const char *verb, const char *format, ...) REPORT_FORMAT(2);
  */
 int report_failure(const char *verb, int result, const char *format, ...) REPORT_FORMAT(3);
 
+/* Nothing is published under the name, as was found without a call of the library. Returns EXIT_REFUSED. */
+int report_no_name(const char *verb, const char *name);
+
 /* A system call failed with `error`, an errno: what was tried, then its text. Returns EXIT_REFUSED. */
 int report_system(const char *verb, int error, const char *format, ...) REPORT_FORMAT(3);
 

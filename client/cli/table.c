@@ -15,6 +15,9 @@
 /* Longest text of a cell; names of blocks are shorter. */
 #define CELL_MAX 512
 
+/* Room for the heading of a column. */
+#define HEADING_MAX 32
+
 /* More columns than any listing has. */
 #define COLUMNS_MAX 32
 
@@ -23,6 +26,7 @@ struct table {
 	const struct table_column *columns;
 	size_t count;
 	bool json;
+	bool by_default; /* nobody chose the columns: those that are shown where there is any are hidden until then */
 	struct libscols_table *scols;
 	struct libscols_column *shown[COLUMNS_MAX]; /* NULL: neither shown nor sorted by */
 	struct libscols_column *sort;               /* NULL: as it comes */
@@ -43,11 +47,25 @@ void table_option(struct table_view *view, int option)
 	}
 }
 
+/* In JSON a name has underscores for its dashes; both are understood. */
+static bool is_name(const char *name, const char *text, size_t length)
+{
+	if (strlen(name) != length)
+		return false;
+	for (size_t i = 0; i < length; i++) {
+		int letter = text[i] == '_' ? '-' : text[i];
+
+		if (strncasecmp(&name[i], &(char){(char)letter}, 1) != 0)
+			return false;
+	}
+	return true;
+}
+
 /* The number of the column called text[0..length-1], or -1. */
 static int find_column(const struct table *table, const char *text, size_t length)
 {
 	for (size_t i = 0; i < table->count; i++) {
-		if (strlen(table->columns[i].name) == length && strncasecmp(table->columns[i].name, text, length) == 0)
+		if (is_name(table->columns[i].name, text, length))
 			return (int)i;
 	}
 	return -1;
@@ -71,10 +89,14 @@ static int show_column(struct table *table, size_t index, int flags)
 {
 	const struct table_column *column = &table->columns[index];
 	struct libscols_column *shown;
+	char name[HEADING_MAX];
 
+	snprintf(name, sizeof(name), "%s", column->name);
+	for (char *dash = name; table->json && (dash = strchr(dash, '-'));)
+		*dash = '_';
 	if (column->kind == TABLE_NUMBER)
 		flags |= SCOLS_FL_RIGHT;
-	shown = scols_table_new_column(table->scols, column->name, 0, flags);
+	shown = scols_table_new_column(table->scols, name, 0, flags);
 	if (shown == NULL)
 		return report_system(table->command->verb->name, ENOMEM, "making a table");
 	if (column->kind == TABLE_NUMBER)
@@ -90,8 +112,10 @@ static int choose_columns(struct table *table, const char *output)
 	int status = EXIT_DONE;
 
 	for (size_t i = 0; output == NULL && i < table->count && status == EXIT_DONE; i++) {
-		if (table->json || !table->columns[i].extra)
+		if (table->json || table->columns[i].show == TABLE_ALWAYS)
 			status = show_column(table, i, 0);
+		else if (table->columns[i].show == TABLE_IF_ANY)
+			status = show_column(table, i, SCOLS_FL_HIDDEN);
 	}
 	while (output && status == EXIT_DONE) {
 		size_t length = strcspn(output, ",");
@@ -160,6 +184,7 @@ int table_new(struct command *command, const char *name, const struct table_colu
 	table->columns = columns;
 	table->count = count < COLUMNS_MAX ? count : COLUMNS_MAX;
 	table->json = view->json;
+	table->by_default = !view->json && view->output == NULL;
 	table->scols = scols_new_table();
 	if (table->scols == NULL || scols_table_set_name(table->scols, name) < 0) {
 		table_free(table);
@@ -202,6 +227,8 @@ static void set_cell(struct table *table, size_t column, const char *text, uint6
 		table->error = -ENOMEM;
 	else
 		scols_cell_set_userdata(cell, (void *)(uintptr_t)value);
+	if (table->by_default && table->columns[column].show == TABLE_IF_ANY)
+		scols_column_set_flags(table->shown[column], scols_column_get_flags(table->shown[column]) & ~SCOLS_FL_HIDDEN);
 }
 
 void table_text(struct table *table, size_t column, const char *text)

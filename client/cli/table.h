@@ -19,10 +19,18 @@ enum table_kind {
 	TABLE_BOOL,   /* yes or no; in JSON true or false */
 };
 
+/* When a column is shown where --output does not choose. JSON has all of them. */
+enum table_show {
+	TABLE_ALWAYS,
+	TABLE_IF_ANY,  /* where any line has something in it */
+	TABLE_ON_WISH, /* only with --output */
+};
+
 struct table_column {
-	const char *name; /* the heading, in capitals; --output, --sort and JSON take it in small letters */
+	const char *
+		name; /* the heading, in capitals with dashes; --output and --sort take small letters; JSON has small ones and underscores */
 	enum table_kind kind;
-	bool extra; /* only where it is asked for, and in JSON */
+	enum table_show show;
 	const char *help;
 };
 

@@ -8,6 +8,7 @@
 
 #include "input.h"
 #include "report.h"
+#include "ticket_word.h"
 
 /* All there is, up to `capacity`, without the white space around it. */
 static int read_word(const char *verb, const char *path, size_t capacity, char *out_text)
@@ -37,11 +38,23 @@ static int read_word(const char *verb, const char *path, size_t capacity, char *
 	return EXIT_DONE;
 }
 
+int ticket_file_refuse_word(const char *verb)
+{
+	report(verb,
+	       "a ticket is no argument, for everybody on this machine sees those: say the file that has it, or - for standard "
+	       "input");
+	report_remedy("who saw it can use it, until it is used, taken back (`shmbuddy revoke FROM`) or expires");
+	return EXIT_USAGE;
+}
+
 int ticket_file_read(const char *verb, const char *path, shmb_ticket *out_ticket)
 {
 	char text[256];
-	int status = read_word(verb, path, sizeof(text), text), result;
+	int status, result;
 
+	if (ticket_word_is(path))
+		return ticket_file_refuse_word(verb);
+	status = read_word(verb, path, sizeof(text), text);
 	if (status != EXIT_DONE)
 		return status;
 	result = shmb_ticket_parse(text, out_ticket);

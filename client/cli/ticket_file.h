@@ -8,4 +8,7 @@
 /* Reads the ticket in the file, or on standard input where `path` is -. An enum exit_status; what failed was reported for `verb`. */
 int ticket_file_read(const char *verb, const char *path, shmb_ticket *out_ticket);
 
+/* Reports that a ticket was given as an argument. Returns EXIT_USAGE. */
+int ticket_file_refuse_word(const char *verb);
+
 #endif

@@ -22,18 +22,18 @@ enum column {
 };
 
 static const struct table_column columns[COLUMN_COUNT] = {
-	[SESSION] = {"SESSION", TABLE_NUMBER, false, "number of the session"},
-	[PID] = {"PID", TABLE_NUMBER, false, "process"},
-	[USER] = {"USER", TABLE_TEXT, false, "user it runs as"},
-	[UID] = {"UID", TABLE_NUMBER, true, "the same as a number"},
-	[GID] = {"GID", TABLE_NUMBER, true, "its group as a number"},
-	[PROGRAM] = {"PROGRAM", TABLE_TEXT, false, "what it calls itself"},
-	[ACCESS] = {"ACCESS", TABLE_TEXT, false, "rw, or r: it may only read"},
-	[CONNECTED] = {"CONNECTED", TABLE_BOOL, false, "no: the connection was lost, the process lives"},
-	[BLOCKS] = {"BLOCKS", TABLE_NUMBER, false, "blocks it holds"},
-	[BYTES] = {"BYTES", TABLE_NUMBER, false, "set aside for what it allocated and holds"},
-	[REQUESTS] = {"REQUESTS", TABLE_NUMBER, false, "requests answered"},
-	[AGE] = {"AGE", TABLE_NUMBER, false, "since it connected"},
+	[SESSION] = {"SESSION", TABLE_NUMBER, TABLE_ALWAYS, "number of the session"},
+	[PID] = {"PID", TABLE_NUMBER, TABLE_ALWAYS, "process"},
+	[USER] = {"USER", TABLE_TEXT, TABLE_ALWAYS, "user it runs as"},
+	[UID] = {"UID", TABLE_NUMBER, TABLE_ON_WISH, "the same as a number"},
+	[GID] = {"GID", TABLE_NUMBER, TABLE_ON_WISH, "its group as a number"},
+	[PROGRAM] = {"PROGRAM", TABLE_TEXT, TABLE_ALWAYS, "what it calls itself"},
+	[ACCESS] = {"ACCESS", TABLE_TEXT, TABLE_ALWAYS, "rw, or r: it may only read"},
+	[CONNECTED] = {"CONNECTED", TABLE_BOOL, TABLE_ALWAYS, "no: the connection was lost, the process lives"},
+	[BLOCKS] = {"BLOCKS", TABLE_NUMBER, TABLE_ALWAYS, "blocks it holds"},
+	[BYTES] = {"BYTES", TABLE_NUMBER, TABLE_ALWAYS, "set aside for what it allocated and holds"},
+	[REQUESTS] = {"REQUESTS", TABLE_NUMBER, TABLE_ALWAYS, "requests answered"},
+	[AGE] = {"AGE", TABLE_NUMBER, TABLE_ALWAYS, "since it connected"},
 };
 
 static void add_client(struct table *table, const shmb_client_info *client, uint64_t now)

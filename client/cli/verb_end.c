@@ -33,7 +33,7 @@ struct order {
 	uint32_t number;
 	bool kill;
 	bool json;
-	uint64_t wait_ms;
+	uint32_t wait_ms;
 };
 
 /* 1 with the session of that number, 0 where there is none, or a negative SHMB_E_*. */
@@ -185,7 +185,7 @@ static int end_run(struct command *command, int argc, char **argv)
 		if (option == END_KILL)
 			order.kill = true;
 		else if (option == END_WAIT)
-			status = command_duration(command, "time to wait", optarg, &order.wait_ms);
+			status = command_wait(command, "time to wait", optarg, &order.wait_ms);
 		else
 			order.json = true;
 		if (status != EXIT_DONE)
@@ -215,7 +215,7 @@ const struct verb verb_end = {
 			"For sessions of one's own user, and for root and the daemon's user.\n"
 			"\n"
 			"      --kill          kill its process (SIGKILL), and so end all its sessions\n"
-			"      --wait TIME     wait that long for the end: 500ms, 2s, 1m; else 2s\n"
+			"      --wait TIME     wait that long for the end: 500ms, 2s, 1m, up to 1000h; else 2s\n"
 			"      --json          print JSON\n",
 	.run = end_run,
 };

@@ -59,7 +59,8 @@ static int next_event(shmb_session *session, const sigset_t *waiting, shmb_event
 static void report_lost(const shmb_event *event)
 {
 	if (event->lost != 0)
-		report("events", "%" PRIu64 " events were lost here: more came than could be written", event->lost);
+		report("events", "%" PRIu64 " %s lost here: more came than could be written", event->lost,
+		       event->lost == 1 ? "event was" : "events were");
 	else
 		report("events", "the daemon was lost for a while, and with it an unknown number of events");
 }

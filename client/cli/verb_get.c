@@ -5,6 +5,7 @@
  * the same; its file is opened before the ticket is used, and where writing fails later the ticket has been used all the same.
  */
 #include <errno.h>
+#include <inttypes.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
@@ -12,8 +13,10 @@
 
 #include "command.h"
 #include "copy.h"
+#include "name_list.h"
 #include "output.h"
 #include "ticket_file.h"
+#include "ticket_word.h"
 
 enum {
 	GET_WAIT = COMMAND_FIRST_FREE,
@@ -73,6 +76,27 @@ static int open_file(const char *path, struct output *output)
 	return result < 0 ? report_system("get", -result, "opening %s", path) : EXIT_DONE;
 }
 
+/* The name that there is not may be meant as the id of a block. */
+static void help_with_id(shmb_session *session, const char *text)
+{
+	struct name_list names = NAME_LIST_INIT;
+	shmb_block_info block;
+	uint64_t id;
+	size_t first;
+
+	if (!command_is_id(text, &id))
+		return;
+	if (shmb_find_block(session, id, &block) < 0 || name_list_load(session, &names) < 0)
+		report_remedy("get takes a name, not an id, and no live block has the id %" PRIu64, id);
+	else if (name_list_of_block(&names, id, &first) > 0)
+		report_remedy("get takes a name, not an id: block %" PRIu64 " has the name '%s'", id, names.items[first].name);
+	else
+		report_remedy("get takes a name, not an id, and block %" PRIu64 " has none: give it one, `shmbuddy name %" PRIu64
+		              " NAME`, or get it by a ticket, `shmbuddy share %" PRIu64 " | shmbuddy get --ticket -`",
+		              id, id, id);
+	name_list_deinit(&names);
+}
+
 static int get(shmb_session *session, const char *name, const char *path, uint32_t wait_ms)
 {
 	shmb_block block;
@@ -81,7 +105,7 @@ static int get(shmb_session *session, const char *name, const char *path, uint32
 	if (result < 0) {
 		status = report_failure("get", result, "name '%s'", name);
 		if (result == -SHMB_E_NO_SUCH_NAME)
-			report_remedy("`shmbuddy names` lists the names there are");
+			help_with_id(session, name);
 		return status;
 	}
 	/* Closing the session gives the reference back. */
@@ -139,6 +163,8 @@ static int get_run(struct command *command, int argc, char **argv)
 	names = from ? 0 : 1;
 	if (argc - optind < names || argc - optind > names + 1)
 		return report_usage("get", "say which name, or --ticket and where the ticket is, and perhaps a file");
+	if (!from && ticket_word_is(argv[optind]))
+		return ticket_file_refuse_word("get");
 	if (from && wait_ms)
 		return report_usage("get", "--wait is for names: a ticket's block is there");
 	if (from)
@@ -162,7 +188,7 @@ const struct verb verb_get = {
 			"complete; whatever fails before leaves what was there. Devices and pipes are\n"
 			"written to directly. A terminal gets text only, unless FILE is -.\n"
 			"\n"
-			"      --wait T        wait so long, such as 500ms or 1m, for the name\n"
+			"      --wait T        wait so long, such as 500ms or 1m, up to 1000h, for the name\n"
 			"      --ticket FROM   in place of a name: the block of the ticket in the file FROM,\n"
 			"                      or on standard input where that is -; uses the ticket up.\n"
 			"                      A ticket is no argument, for everybody sees those\n",

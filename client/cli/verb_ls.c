@@ -24,18 +24,18 @@ enum column {
 };
 
 static const struct table_column columns[COLUMN_COUNT] = {
-	[ID] = {"ID", TABLE_NUMBER, false, "the block's id"},
-	[OFFSET] = {"OFFSET", TABLE_NUMBER, false, "where it starts in the segment"},
-	[SIZE] = {"SIZE", TABLE_NUMBER, false, "bytes asked for"},
-	[GRANTED] = {"GRANTED", TABLE_NUMBER, false, "bytes set aside"},
-	[OWNER] = {"OWNER", TABLE_NUMBER, false, "session that allocated it and holds it"},
-	[USER] = {"USER", TABLE_TEXT, false, "user that allocated it"},
-	[UID] = {"UID", TABLE_NUMBER, true, "the same as a number"},
-	[AGE] = {"AGE", TABLE_NUMBER, false, "since it was allocated"},
-	[KIND] = {"KIND", TABLE_TEXT, true, "sealed, cached, or neither"},
-	[TAG] = {"TAG", TABLE_TEXT, false, "its label"},
-	[NAME] = {"NAME", TABLE_TEXT, false, "its first name, with [from+size] of a range, and how many more"},
-	[NAMES] = {"NAMES", TABLE_NUMBER, true, "how many names it has"},
+	[ID] = {"ID", TABLE_NUMBER, TABLE_ALWAYS, "the block's id"},
+	[OFFSET] = {"OFFSET", TABLE_NUMBER, TABLE_ALWAYS, "where it starts in the segment"},
+	[SIZE] = {"SIZE", TABLE_NUMBER, TABLE_ALWAYS, "bytes asked for"},
+	[GRANTED] = {"GRANTED", TABLE_NUMBER, TABLE_ALWAYS, "bytes set aside"},
+	[OWNER] = {"OWNER", TABLE_NUMBER, TABLE_ALWAYS, "session that allocated it and holds it"},
+	[USER] = {"USER", TABLE_TEXT, TABLE_ALWAYS, "user that allocated it"},
+	[UID] = {"UID", TABLE_NUMBER, TABLE_ON_WISH, "the same as a number"},
+	[AGE] = {"AGE", TABLE_NUMBER, TABLE_ALWAYS, "since it was allocated"},
+	[KIND] = {"KIND", TABLE_TEXT, TABLE_ON_WISH, "sealed, cached, or neither"},
+	[TAG] = {"TAG", TABLE_TEXT, TABLE_ALWAYS, "its label"},
+	[NAME] = {"NAME", TABLE_TEXT, TABLE_ALWAYS, "its first name, with [from+size] of a range, and how many more"},
+	[NAMES] = {"NAMES", TABLE_NUMBER, TABLE_ON_WISH, "how many names it has"},
 };
 
 /* For people; JSON has the bare name, and `names` and `show` all about it. */

@@ -30,15 +30,12 @@ static int name_block(shmb_session *session, uint64_t id, const char *name, cons
 {
 	shmb_block_info info = {0};
 	shmb_block block = {0};
-	int result = shmb_find_block(session, id, &info), status;
+	int result = shmb_find_block(session, id, &info);
 
 	if (result == 0)
 		result = shmb_acquire(session, info.handle, &block);
-	if (result < 0) {
-		status = report_failure("name", result, "block %" PRIu64, id);
-		report_remedy("`shmbuddy ls` lists the blocks there are");
-		return status;
-	}
+	if (result < 0)
+		return report_failure("name", result, "block %" PRIu64, id);
 	return publish(session, &block, name, options); /* closing the session gives the reference back */
 }
 

@@ -18,13 +18,13 @@ enum column {
 };
 
 static const struct table_column columns[COLUMN_COUNT] = {
-	[NAME] = {"NAME", TABLE_TEXT, false, "the name"},
-	[BLOCK] = {"BLOCK", TABLE_NUMBER, false, "id of its block"},
-	[OFFSET] = {"OFFSET", TABLE_NUMBER, true, "where it starts in the block"},
-	[SIZE] = {"SIZE", TABLE_NUMBER, false, "bytes that it stands for"},
-	[USER] = {"USER", TABLE_TEXT, false, "user that published it"},
-	[UID] = {"UID", TABLE_NUMBER, true, "the same as a number"},
-	[AGE] = {"AGE", TABLE_NUMBER, false, "since it was published"},
+	[NAME] = {"NAME", TABLE_TEXT, TABLE_ALWAYS, "the name"},
+	[BLOCK] = {"BLOCK", TABLE_NUMBER, TABLE_ALWAYS, "id of its block"},
+	[OFFSET] = {"OFFSET", TABLE_NUMBER, TABLE_ON_WISH, "where it starts in the block"},
+	[SIZE] = {"SIZE", TABLE_NUMBER, TABLE_ALWAYS, "bytes that it stands for"},
+	[USER] = {"USER", TABLE_TEXT, TABLE_ALWAYS, "user that published it"},
+	[UID] = {"UID", TABLE_NUMBER, TABLE_ON_WISH, "the same as a number"},
+	[AGE] = {"AGE", TABLE_NUMBER, TABLE_ALWAYS, "since it was published"},
 };
 
 enum {
@@ -154,7 +154,7 @@ const struct verb verb_names = {
 			"\n"
 			"      --prefix P      only names that start with P\n"
 			"      --wait NAME     wait for this name, and list no other\n"
-			"      --timeout T     for so long, such as 500ms or 1m; default: 30s\n",
+			"      --timeout T     for so long, such as 500ms or 1m, up to 1000h; default: 30s\n",
 	.listing = &listing,
 	.offline = true,
 	.run = names_run,

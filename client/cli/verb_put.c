@@ -333,7 +333,7 @@ const struct verb verb_put = {
 			"                      last program that holds it\n"
 			"      --tag T         label for listings, up to 15 bytes\n"
 			"      --meta M        metadata, up to 256 bytes: a text, or with @FILE what is in it\n"
-			"      --wait T        wait so long, such as 500ms or 1m, until there is room\n"
+			"      --wait T        wait so long, such as 500ms or 1m, up to 1000h, until there is room\n"
 			"      --json          print JSON\n",
 	.run = put_run,
 };

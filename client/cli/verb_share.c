@@ -19,16 +19,11 @@ enum {
 static int take_hold(shmb_session *session, const char *name, uint64_t id, shmb_block *out_block)
 {
 	shmb_block_info info;
-	int result, status;
+	int result;
 
 	if (name) {
 		result = shmb_lookup(session, name, out_block);
-		if (result == 0)
-			return EXIT_DONE;
-		status = report_failure("share", result, "name '%s'", name);
-		if (result == -SHMB_E_NO_SUCH_NAME)
-			report_remedy("`shmbuddy names` lists the names there are");
-		return status;
+		return result == 0 ? EXIT_DONE : report_failure("share", result, "name '%s'", name);
 	}
 	result = shmb_find_block(session, id, &info);
 	if (result == 0)

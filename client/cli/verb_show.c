@@ -13,6 +13,10 @@
 #include "name_list.h"
 #include "user.h"
 
+enum {
+	SHOW_NAME = COMMAND_FIRST_FREE,
+};
+
 /* All that is known of one block. */
 struct portrait {
 	shmb_block_info block;
@@ -31,30 +35,43 @@ static void portrait_deinit(struct portrait *portrait)
 	free(portrait->holders);
 }
 
-static int portrait_load(shmb_session *session, uint64_t id, bool offline, struct portrait *out_portrait)
+/* All but the names. */
+static int load_block(shmb_session *session, uint64_t id, struct portrait *portrait)
 {
-	struct portrait portrait = {.holders_known = !offline};
-	int result = shmb_find_block(session, id, &portrait.block);
+	int result = shmb_find_block(session, id, &portrait->block);
 
 	if (result < 0)
 		return report_failure("show", result, "block %" PRIu64, id);
-	result = shmb_get_metadata(session, portrait.block.handle, portrait.meta.bytes, sizeof(portrait.meta.bytes),
-	                           &portrait.meta.size);
+	result = shmb_get_metadata(session, portrait->block.handle, portrait->meta.bytes, sizeof(portrait->meta.bytes),
+	                           &portrait->meta.size);
 	if (result < 0)
 		return report_failure("show", result, "the metadata of block %" PRIu64, id);
-	if (portrait.holders_known)
-		result = shmb_list_holders(session, id, &portrait.holders, &portrait.holder_count);
-	if (portrait.holders_known && result == 0)
-		result = shmb_get_lifetime(session, id, &portrait.lifetime);
-	if (result < 0) {
-		int status = report_failure("show", result, "cannot list the holders of block %" PRIu64, id);
+	if (portrait->holders_known)
+		result = shmb_list_holders(session, id, &portrait->holders, &portrait->holder_count);
+	if (portrait->holders_known && result == 0)
+		result = shmb_get_lifetime(session, id, &portrait->lifetime);
+	return result < 0 ? report_failure("show", result, "cannot list the holders of block %" PRIu64, id) : EXIT_DONE;
+}
+
+/*
+ * `name`: of the block, or NULL, where it is `id`. It is looked for in the view: looked up, this command would hold the block and be
+ * one of those that it lists.
+ */
+static int portrait_load(shmb_session *session, const char *name, uint64_t id, bool offline, struct portrait *out_portrait)
+{
+	struct portrait portrait = {.holders_known = !offline, .names = NAME_LIST_INIT};
+	const shmb_name_info *found;
+	int result = name_list_load(session, &portrait.names), status;
+
+	if (result < 0)
+		return report_failure("show", result, "cannot read the names");
+	found = name ? name_list_find(&portrait.names, name) : NULL;
+	if (found)
+		id = found->block;
+	status = name && !found ? report_no_name("show", name) : load_block(session, id, &portrait);
+	if (status != EXIT_DONE) {
 		portrait_deinit(&portrait);
 		return status;
-	}
-	result = name_list_load(session, &portrait.names);
-	if (result < 0) {
-		portrait_deinit(&portrait);
-		return report_failure("show", result, "cannot read the names");
 	}
 	portrait.count = name_list_of_block(&portrait.names, id, &portrait.first);
 	*out_portrait = portrait;
@@ -112,7 +129,7 @@ static void print_lifetime(const struct portrait *portrait)
 	char left[AGE_TEXT_MAX];
 
 	if (lifetime->expires_ms) {
-		age_format(lifetime->expires_ms * UINT64_C(1000000), left);
+		age_format_left(lifetime->expires_ms, left);
 		printf("expires     in %s\n", left);
 	}
 	if (lifetime->tickets)
@@ -139,7 +156,8 @@ static void print_text(const struct command *command, const struct portrait *por
 	age_format(age_between(block->created_ns, command_now_ns()), age);
 	printf("block       %" PRIu64 "\n", block->handle.id);
 	printf("offset      %s (0x%" PRIx64 ")\n", command_format_size(command, block->offset, text), block->offset);
-	printf("size        %s (%" PRIu64 " bytes)\n", command_format_size(command, block->size, text), block->size);
+	printf("size        %s (%" PRIu64 " %s)\n", command_format_size(command, block->size, text), block->size,
+	       block->size == 1 ? "byte" : "bytes");
 	printf("granted     %s, %s lost to rounding\n", command_format_size(command, block->granted, text),
 	       command_format_size(command, block->granted - block->size, more));
 	printf("allocated   %s ago by user %s\n", age, user_name(block->uid));
@@ -255,27 +273,34 @@ static void print_json(const struct portrait *portrait)
 
 static int show_run(struct command *command, int argc, char **argv)
 {
-	static const struct option options[] = {{"json", no_argument, NULL, COMMAND_JSON}, COMMAND_OPTIONS};
+	static const struct option options[] = {
+		{"name", required_argument, NULL, SHOW_NAME}, {"json", no_argument, NULL, COMMAND_JSON}, COMMAND_OPTIONS};
 	struct portrait portrait = {0};
+	const char *name = NULL;
 	shmb_session *session;
 	bool json = false;
 	int option, status;
 	uint64_t id = 0;
 
 	while ((option = command_next_option(command, argc, argv, ":h", options)) != -1) {
-		if (option != COMMAND_JSON)
+		if (option == COMMAND_ENDED)
 			return command->status;
-		json = true;
+		if (option == SHOW_NAME)
+			name = optarg;
+		else
+			json = true;
 	}
-	if (argc - optind != 1)
-		return report_usage("show", "say which block: one id");
-	status = command_block_id(command, argv[optind], &id);
-	if (status != EXIT_DONE)
-		return status;
+	if (argc - optind != (name ? 0 : 1))
+		return report_usage("show", "say which block: either its id, or --name and one of its names");
+	if (name == NULL) {
+		status = command_block_id(command, argv[optind], &id);
+		if (status != EXIT_DONE)
+			return status;
+	}
 	status = command_connect(command, SHMB_READ_ONLY, &session);
 	if (status != EXIT_DONE)
 		return status;
-	status = portrait_load(session, id, command->offline, &portrait);
+	status = portrait_load(session, name, id, command->offline, &portrait);
 	shmb_close(session);
 	if (status != EXIT_DONE)
 		return status;
@@ -289,13 +314,14 @@ static int show_run(struct command *command, int argc, char **argv)
 
 const struct verb verb_show = {
 	.name = "show",
-	.synopsis = "BLOCK [--json]",
+	.synopsis = "BLOCK | --name N [--json]",
 	.summary = "show all about one block, and why it lives",
 	.help = "Shows one block: its place, its metadata, its names, the sessions that hold it,\n"
-			"and why it lives. BLOCK is an id as `shmbuddy ls` shows it. With --offline it cannot say\n"
-			"which sessions hold it.\n"
+			"and why it lives. BLOCK is an id as `shmbuddy ls` shows it. With --offline it\n"
+			"cannot say which sessions hold it.\n"
 			"\n"
-			"      --json          print JSON\n",
+			"      --name N        the block of this name, in place of an id\n"
+			"      --json          print JSON; sizes in bytes, times in seconds\n",
 	.offline = true,
 	.run = show_run,
 };

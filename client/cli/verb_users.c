@@ -28,23 +28,23 @@ enum column {
 };
 
 static const struct table_column columns[COLUMN_COUNT] = {
-	[USER] = {"USER", TABLE_TEXT, false, "name of the user"},
-	[UID] = {"UID", TABLE_NUMBER, true, "the same as a number"},
-	[BYTES] = {"BYTES", TABLE_NUMBER, false, "set aside for blocks that are charged to it"},
-	[MAX_BYTES] = {"MAX-BYTES", TABLE_NUMBER, false, "that it may have; empty: no limit, and so below"},
-	[GUARANTEE] = {"GUARANTEE", TABLE_NUMBER, false, "bytes that are kept for it"},
-	[BLOCKS] = {"BLOCKS", TABLE_NUMBER, false, "blocks that are charged to it"},
-	[MAX_BLOCKS] = {"MAX-BLOCKS", TABLE_NUMBER, true, "that it may have"},
-	[NAMES] = {"NAMES", TABLE_NUMBER, false, "names that it published"},
-	[MAX_NAMES] = {"MAX-NAMES", TABLE_NUMBER, true, "that it may publish"},
-	[TICKETS] = {"TICKETS", TABLE_NUMBER, false, "tickets that it made"},
-	[MAX_TICKETS] = {"MAX-TICKETS", TABLE_NUMBER, true, "that it may have"},
-	[LINKS] = {"LINKS", TABLE_NUMBER, false, "links that it made"},
-	[MAX_LINKS] = {"MAX-LINKS", TABLE_NUMBER, true, "that it may have"},
-	[WAITERS] = {"WAITERS", TABLE_NUMBER, true, "requests that wait"},
-	[MAX_WAITERS] = {"MAX-WAITERS", TABLE_NUMBER, true, "that may wait"},
-	[SESSIONS] = {"SESSIONS", TABLE_NUMBER, false, "sessions"},
-	[MAX_SESSIONS] = {"MAX-SESSIONS", TABLE_NUMBER, true, "that it may have"},
+	[USER] = {"USER", TABLE_TEXT, TABLE_ALWAYS, "name of the user"},
+	[UID] = {"UID", TABLE_NUMBER, TABLE_ON_WISH, "the same as a number"},
+	[BYTES] = {"BYTES", TABLE_NUMBER, TABLE_ALWAYS, "set aside for blocks that are charged to it"},
+	[MAX_BYTES] = {"MAX-BYTES", TABLE_NUMBER, TABLE_IF_ANY, "that it may have; empty: no limit; and so below"},
+	[GUARANTEE] = {"GUARANTEE", TABLE_NUMBER, TABLE_IF_ANY, "bytes that are kept for it"},
+	[BLOCKS] = {"BLOCKS", TABLE_NUMBER, TABLE_ALWAYS, "blocks that are charged to it"},
+	[MAX_BLOCKS] = {"MAX-BLOCKS", TABLE_NUMBER, TABLE_IF_ANY, "that it may have"},
+	[NAMES] = {"NAMES", TABLE_NUMBER, TABLE_ALWAYS, "names that it published"},
+	[MAX_NAMES] = {"MAX-NAMES", TABLE_NUMBER, TABLE_IF_ANY, "that it may publish"},
+	[TICKETS] = {"TICKETS", TABLE_NUMBER, TABLE_ALWAYS, "tickets that it made"},
+	[MAX_TICKETS] = {"MAX-TICKETS", TABLE_NUMBER, TABLE_IF_ANY, "that it may have"},
+	[LINKS] = {"LINKS", TABLE_NUMBER, TABLE_ALWAYS, "links that it made"},
+	[MAX_LINKS] = {"MAX-LINKS", TABLE_NUMBER, TABLE_IF_ANY, "that it may have"},
+	[WAITERS] = {"WAITERS", TABLE_NUMBER, TABLE_ALWAYS, "requests that wait"},
+	[MAX_WAITERS] = {"MAX-WAITERS", TABLE_NUMBER, TABLE_IF_ANY, "that may wait"},
+	[SESSIONS] = {"SESSIONS", TABLE_NUMBER, TABLE_ALWAYS, "sessions"},
+	[MAX_SESSIONS] = {"MAX-SESSIONS", TABLE_NUMBER, TABLE_IF_ANY, "that it may have"},
 };
 
 /* What is used, and behind it what may be. */
@@ -100,7 +100,8 @@ const struct verb verb_users = {
 	.synopsis = LISTING_SYNOPSIS,
 	.summary = "list what each user has, and may have",
 	.help = "Lists the users that have anything in the pool, or of which the daemon's command\n"
-			"line speaks: what is charged to all sessions of each together, and its quotas.\n",
+			"line speaks: what is charged to all sessions of each together. Beside what it has\n"
+			"stands its limit, the quota, where anybody has one of that kind.\n",
 	.listing = &listing,
 	.run = users_run,
 };

@@ -11,6 +11,7 @@ folder=$(mktemp -d /tmp/shmbuddy-cli-XXXXXX)
 pool=cli-$$
 daemon=
 holder=
+hung=
 failures=0
 lasts=--ephemeral
 export SHMBUDDY_SOCKET=$folder/socket
@@ -20,8 +21,9 @@ unset COLUMNS LINES
 clean_up() {
 	[ -z "$daemon" ] || kill "$daemon" 2>/dev/null
 	[ -z "$holder" ] || kill -9 "$holder" 2>/dev/null
+	[ -z "$hung" ] || kill -9 "$hung" 2>/dev/null
 	wait
-	rm -rf "$folder" /dev/shm/shmbuddy."$pool" /dev/shm/shmbuddy."$pool".*
+	rm -rf "$folder" /dev/shm/shmbuddy."$pool"{,-hung}{,.*}
 }
 trap clean_up EXIT
 trap 'exit 1' INT TERM
@@ -159,6 +161,20 @@ if have_python; then
 	wait
 fi
 
+# A daemon that is there and does not answer: the verdict takes half a minute, and is looked at in the end.
+SHMBUDDY_SOCKET=$folder/hung
+pool=$pool-hung
+start_daemon --size 1M
+SHMBUDDY_SOCKET=$folder/socket
+pool=cli-$$
+hung=$daemon
+kill -STOP "$hung"
+"$shmbuddy" --socket "$folder/hung" ls >"$folder/hung.out" 2>"$folder/hung.err" &
+asker=$!
+have_python && python3 -c 'import os, pty, sys; sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))' \
+	"$shmbuddy" --socket "$folder/hung" ping >"$folder/terminal" 2>/dev/null </dev/null &
+watcher=$!
+
 start_daemon --size 64M
 
 echo "== usage"
@@ -218,7 +234,10 @@ done
 for span in 2 -1s 1.5s '' s; do
 	bad 2 "end: the time to wait '$span' is not a time" end 1 --wait "$span"
 done
-bad 2 "end: the time to wait '.*' does not fit" end 1 --wait 18446744073709551615h
+for span in 18446744073709551615h 1001h; do
+	bad 2 "end: the time to wait '$span' is too long: allowed is 0, or from 1ms to 1000h" end 1 --wait $span
+done
+bad 2 "end: the time to wait '5' is not a time: say a number and its unit, .*; allowed is 0, or from 1ms to 1000h" end 1 --wait 5
 bad 1 'ping: cannot connect: .*serves the pool' --pool nowhere ping
 bad 2 'ping: ' --pool 'no/pool' ping
 empty_pool "after wrong usage"
@@ -238,6 +257,14 @@ says '^name +hand/made'
 says '^It lives because of what holds it: 1 name'
 good show "$id" --bytes
 says '^size +102400 '
+cp "$folder/out" "$folder/shown"
+good show --name hand/made --bytes
+diff <(sed 's/ [0-9]*s ago//' "$folder/shown") <(sed 's/ [0-9]*s ago//' "$folder/out") >/dev/null || wrong "by its name a block shows otherwise"
+json show --name hand/made
+says "\"id\": $id\b"
+bad 1 "show: name 'nobody': nothing is published under this name" show --name nobody
+helps 'shmbuddy names. lists'
+bad 2 'show: say which block' show --name hand/made "$id"
 good names
 says 'hand/made'
 good clients
@@ -281,6 +308,19 @@ bad 1 'free: block 999999: ' free 999999
 bad 1 "free: name 'nobody': " free --name nobody
 bad 1 "get: name 'nobody': " get nobody
 bad 1 'show: block 999999: ' show 999999
+helps 'shmbuddy ls. lists'
+# An id where a name belongs: what there is of it, and how to get at it.
+bad 1 "get: name '999999': " get 999999
+helps 'get takes a name, not an id, and no live block has the id 999999'
+bad 1 "get: name '$id': " get "$id"
+helps "get takes a name, not an id: block $id has the name 'hand/made'"
+good alloc 1 --ttl 1h
+nameless=$(cat "$folder/out")
+bad 1 "get: name '$nameless': " get "$nameless"
+helps "shmbuddy name $nameless NAME., or .* .shmbuddy share $nameless . shmbuddy get --ticket -"
+good show "$nameless"
+says '^size +1 .1 byte.$'
+good free "$nameless"
 bad 1 'alloc: 65M under the name .*: ' alloc 65M --name big
 grep -q 'free 63' "$folder/err" || wrong "out of memory does not say what is free"
 grep -q 'held by no session' "$folder/err" || wrong "out of memory does not say who holds"
@@ -298,6 +338,7 @@ bad 1 "names: waiting for 'later': nothing was published under this name within 
 bad 1 "get: name 'later': nothing was published under this name within 20ms" get later --wait 20ms
 bad 1 "alloc: .* within 20ms: free blocks" alloc 100K --name later --wait 20ms
 helps 'held by no session: 64M'
+helps 'requested 100K, which would take 128K'
 bad 1 "put: .* within 20ms: free blocks" put /etc/passwd --name later --wait 20ms
 bad 1 "alloc: .*would not fit an empty pool either" alloc 65M --name later --wait 1h
 bad 2 'names: --timeout is for --wait' names --timeout 1s
@@ -378,14 +419,26 @@ bad 2 'get: the ticket: the ticket was mistyped' get --ticket "$folder/mistyped"
 bad 2 'get: the ticket: that is no ticket' get --ticket /dev/null
 bad 1 'get: opening ' get --ticket "$folder/nowhere"
 bad 2 'get: say which name, or --ticket' get --ticket - one two
+# A ticket is a secret: where it stands wrongly it is not repeated, and it has not been used.
+secret=$(cat "$folder/ticket")
+hides() { ! grep -qi "${secret#shmb1-}" "$folder/err" || wrong "the message repeats the ticket"; }
+bad 2 'get: a ticket is no argument' get "$secret"; hides
+bad 2 'get: a ticket is no argument' get --ticket "$secret"; hides
+bad 2 'revoke: a ticket is no argument' revoke "$secret"; hides
+helps 'revoke FROM'
+bad 2 "there is no verb 'shmb1-…'" "$secret"; hides
+bad 2 "share: 'shmb1-…' is no block" share "$secret"; hides
+bad 2 "show: 'shmb1-…' is no block" show "$secret"; hides
+bad 1 "free: name 'shmb1-…': " free --name "$secret"; hides
+bad 1 'put: opening SHMB1-…: No such file' put "$(tr a-z A-Z <<<"$secret")" --name secret; hides
 bad 2 'share: say what' share
 bad 2 'share: say what' share --name bytes 1
 bad 1 'share: block 999999: ' share 999999
 bad 1 "share: name 'nobody': " share --name nobody
 bad 2 'share: there is no user ' share 1 --uid no-such-user
 bad 2 'share: there is no user ' share 1 --uid 4294967295
-bad 2 'share: the time to live must be' share 1 --ttl 0
-bad 2 'share: the time to live must be' share 1 --ttl 721h
+bad 2 'share: the time to live .0. is too short: allowed is from 1ms to 720h' share 1 --ttl 0
+bad 2 'share: the time to live .721h. is too long: allowed is from 1ms to 720h .30 days.' share 1 --ttl 721h
 good free --name bytes
 # Of the other user's ticket nobody knows but the daemon.
 stop_daemon
@@ -428,7 +481,7 @@ for _ in $(seq 1000); do
 	sleep 0.01
 done
 empty_pool "after what was put has expired"
-bad 2 'put: the time to live must be' put "$folder/bytes" --name brief --ttl 0
+bad 2 'put: the time to live .0. is too short' put "$folder/bytes" --name brief --ttl 0
 good alloc 100K --ttl 10m --name lasting
 id=$(cat "$folder/out")
 good renew "$id" --ttl 0
@@ -437,11 +490,34 @@ good show "$id"
 good free "$id"
 bad 2 'alloc: it needs --name or --ttl' alloc 64
 bad 2 "alloc: the time to live '5' is not a time" alloc 64 --ttl 5
-bad 2 'alloc: the time to live must be' alloc 64 --ttl 0
+bad 2 'alloc: the time to live .0. is too short' alloc 64 --ttl 0
 bad 2 'renew: say which block' renew 1
+bad 2 "renew: the time to live '721h' is too long: allowed is from 1ms to 720h .30 days., or 0 for none" renew 1 --ttl 721h
 bad 2 'renew: say which block' renew --ttl 1s
 bad 1 'renew: block 999999: ' renew 999999 --ttl 1s
 empty_pool "after times to live"
+
+echo "== quotas"
+stop_daemon
+start_daemon --size 64M --quota 'user:*:bytes=16M,names=1' --quota user:nobody:waiters=7
+good users
+says '^USER +BYTES MAX-BYTES BLOCKS NAMES MAX-NAMES TICKETS LINKS WAITERS MAX-WAITERS SESSIONS$'
+good users --sort max-waiters:desc --no-headings -o user,max_names,max-bytes
+says "^nobody +1 +16M$"
+json users
+says '"max_bytes": 16777216'
+says '"max_links": null'
+good alloc 1M --name one
+id=$(cat "$folder/out")
+bad 1 "name: .* is 1 name, and 1 is used, by a session that has ended: give some back, or have the quota raised" name "$id" two
+helps 'shmbuddy users'
+bad 1 'alloc: .* the quota of user .* is 16M, and 1M are used, by 1 block: ' alloc 16M --ttl 1h
+helps 'quota: 1M of 16M used, by 1 block$'
+good free --name one
+stop_daemon
+start_daemon --size 64M
+good users
+says '^USER +BYTES BLOCKS NAMES TICKETS LINKS WAITERS SESSIONS$'
 
 echo "== circles of links"
 good gc
@@ -600,6 +676,7 @@ fi
 [ "$(field names status)" = "$number" ] || wrong "$number names were given"
 for verb in status ping ls names clients users map; do
 	json "$verb"
+	! grep -q '"[a-z0-9_]*-[a-z0-9_-]*":' "$folder/out" || wrong "a dash in a key of $verb --json"
 done
 json ls -o id,size
 json show "$("$shmbuddy" ls --no-headings -o id | head -1 | tr -d ' ')"
@@ -833,6 +910,28 @@ else
 	empty_pool "after 300 MB"
 	stop_daemon
 fi
+
+echo "== a daemon that does not answer"
+wait "$asker"
+status=$?
+cp "$folder/hung.out" "$folder/out"
+cp "$folder/hung.err" "$folder/err"
+[ "$status" = 3 ] && [ ! -s "$folder/out" ] || wrong "a daemon that hangs: exit status $status"
+helps '^shmbuddy: ls: cannot connect: the daemon on .*/hung did not answer within 30s: it hangs, is stopped, or has too much to do$'
+helps 'kill -CONT PID'
+helps 'kill -9 PID and start it anew'
+helps 'try: --offline'
+if have_python; then
+	wait "$watcher"
+	status=$?
+	cp "$folder/terminal" "$folder/out"
+	[ "$status" = 3 ] || wrong "a daemon that hangs, at a terminal: exit status $status"
+	[ "$(sed -n 1p "$folder/terminal" | tr -d '\r')" = '  waiting for the daemon to answer' ] || wrong "a terminal is not told"
+fi
+kill -CONT "$hung"
+kill "$hung"
+wait "$hung"
+hung=
 
 left=$(find /dev/shm -name "shmbuddy.$pool" -o -name "shmbuddy.$pool.*")
 [ -z "$left" ] || wrong "left behind: $left"

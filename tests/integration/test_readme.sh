@@ -50,7 +50,7 @@ cmp "$folder/photo.jpg" "$folder/copy.jpg" || fail "the copy differs"
 kill "$daemon"
 wait "$daemon" || true
 start
-sed -n '/^## Who holds/,/^## /p' "$source/README.md" | sed -n '/^    \$ shmbuddy/,/no live block/p' | sed 's/^    //' >"$folder/session"
+sed -n '/^## Who holds/,/^## /p' "$source/README.md" | sed -n '/^    \$ shmbuddy/,/lists the blocks/p' | sed 's/^    //' >"$folder/session"
 grep '^\$ ' "$folder/session" | sed 's/^\$ //' >"$folder/commands"
 (cd "$folder" && bash commands) >"$folder/printed" 2>&1 || true
 grep -v '^\$ ' "$folder/session" | diff - "$folder/printed" || fail "< the README, > what was printed"

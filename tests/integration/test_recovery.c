@@ -443,7 +443,7 @@ static void test_discard(void **state)
 	/* Also what cannot be served. */
 	change_header(offsetof(struct state_header, boot_id), 16);
 	daemon_fixture_restart(&fixture, SMALL, "--discard", "--size", "128K", NULL);
-	assert_true(daemon_fixture_logged(&fixture, "discarded what a former daemon left of it: 1 block (1K), 1 name"));
+	assert_true(daemon_fixture_logged(&fixture, "discarded what a former daemon left of it: 1 block (1K), 1 name\n"));
 	open_other();
 	assert_int_equal(other.size, 128 << 10);
 	assert_int_equal(raw_session_lookup(&other, "gone", NULL), SHMBUDDY__V1__STATUS__NO_SUCH_NAME);

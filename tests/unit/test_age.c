@@ -38,11 +38,27 @@ static void test_format(void **state)
 	assert_string_equal(text, "213503d23h");
 }
 
+static void test_format_left(void **state)
+{
+	static const struct {
+		uint64_t ms;
+		const char *text;
+	} cases[] = {{0, "0s"}, {1, "1ms"}, {450, "450ms"}, {999, "999ms"}, {1000, "1s"}, {1999, "1s"}, {7505999, "2h05m"}};
+	char text[AGE_TEXT_MAX];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		age_format_left(cases[i].ms, text);
+		assert_string_equal(text, cases[i].text);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_between),
 		cmocka_unit_test(test_format),
+		cmocka_unit_test(test_format_left),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

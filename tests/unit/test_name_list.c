@@ -62,6 +62,9 @@ static void test_ranges(void **state)
 
 	(void)state;
 	name_list_sort(&list);
+	assert_ptr_equal(name_list_find(&list, "c"), &items[0]);
+	assert_ptr_equal(name_list_find(&list, "d"), &items[4]);
+	assert_null(name_list_find(&list, "f"));
 	for (size_t i = 0; i < 5; i++) {
 		assert_int_equal(items[i].name[0], "cebad"[i]);
 		assert_int_equal(name_list_is_range(&items[i], &block), i > 1);
