@@ -108,7 +108,9 @@ int address_connect(const struct sockaddr_un *address, bool given, int fd, int64
 		if (errno != EINTR && errno != EAGAIN)
 			return refused(address, given, errno);
 		if (deadline_passed(deadline))
-			return last_error_set(ERROR_TIMEOUT, "the daemon on %s takes no connection: too many are waiting already",
+			return last_error_set(ERROR_TIMEOUT,
+			                      "the daemon on %s takes no connection, too many are waiting already: it hangs, is "
+			                      "stopped, or has too much to do",
 			                      address->sun_path);
 	}
 }

@@ -90,9 +90,9 @@ static int take_welcome(struct call *call, const Shmbuddy__V1__Reply *reply)
 	if (reply->result_case != SHMBUDDY__V1__REPLY__RESULT_WELCOME)
 		return refuse(hello_call, "no welcome at all");
 	if (welcome->protocol_version != HELLO_PROTOCOL_VERSION) {
-		hello_call->result =
-			last_error_set(ERROR_VERSION, "the daemon on %s speaks version %u of the protocol, this library %d", hello->path,
-		                   welcome->protocol_version, HELLO_PROTOCOL_VERSION);
+		hello_call->result = last_error_set(
+			ERROR_VERSION, "the daemon on %s speaks version %u of the protocol, this library %d: install matching versions",
+			hello->path, welcome->protocol_version, HELLO_PROTOCOL_VERSION);
 		return 0;
 	}
 	if (welcome->token.len != sizeof hello->token || welcome->session == 0 || welcome->slots == 0 ||

@@ -226,8 +226,10 @@ int clone_begin(const struct slot *slot, const struct handle *held, uint32_t cou
 	int result = clone ? session_open_clone(parent, &clone->copy) : -ENOMEM;
 	if (result < 0) {
 		free(clone);
-		return result == -EDQUOT ? refuse(ERROR_LIMIT, "the pool has as many sessions as it takes (max-sessions)", out_text)
-		                         : refuse(ERROR_SYSTEM, "the daemon has no memory left for another session", out_text);
+		return result == -EDQUOT
+		           ? refuse(ERROR_LIMIT, "the pool has as many sessions as it takes (max-sessions): end some of them",
+		                    out_text)
+		           : refuse(ERROR_SYSTEM, "the daemon has no memory left for another session", out_text);
 	}
 	clone->slot = *slot;
 	clone->count = count;

@@ -77,7 +77,8 @@ int publication_prepare(struct pool *pool, const struct publication_wish *wish, 
 	if (error)
 		return error;
 	if (found == 0 && table_take(&pool->names.table, &index) < 0) {
-		snprintf(out_text, PUBLICATION_TEXT_MAX, "the pool has as many names as it takes, or no memory for another");
+		snprintf(out_text, PUBLICATION_TEXT_MAX,
+		         "the pool has as many names as it takes, or no memory for another: take some away");
 		return ERROR_LIMIT;
 	}
 	*out_publication = (struct publication){.name = index + 1, .replaces = found == 1};

@@ -233,7 +233,8 @@ void request_hello(struct request *request)
 		return;
 	}
 	if (has_many_lost(pool, connection->peer.pid)) {
-		refuse(request, ERROR_LIMIT, "too many sessions of this process have lost their connections");
+		refuse(request, ERROR_LIMIT,
+		       "too many sessions of this process have lost their connections: end the process, and start it anew");
 		return;
 	}
 	char text[CHARGE_TEXT_MAX];
@@ -251,7 +252,7 @@ void request_hello(struct request *request)
 	if (result < 0) {
 		log_warning("hello of pid %" PRIu32 " refused: %s", connection->peer.pid, strerror(-result));
 		refuse(request, result == -EDQUOT ? ERROR_LIMIT : ERROR_SYSTEM,
-		       result == -EDQUOT ? "the pool has as many sessions as it takes (max-sessions)"
+		       result == -EDQUOT ? "the pool has as many sessions as it takes (max-sessions): end some of them"
 		                         : "the daemon has no memory left for another session");
 		return;
 	}

@@ -149,7 +149,7 @@ static void report_out_of_memory(const shmb_oom *oom)
 		report_remedy("try: free blocks of yours (`shmbuddy users`, `shmbuddy ls`), or start the daemon with another %s",
 		              oom->limit == SHMB_OOM_GUARANTEE ? "--guarantee" : "--quota");
 	else if (oom->limit == SHMB_OOM_BLOCKS)
-		report_remedy("try: free blocks that are not needed (`shmbuddy ls`), or start the daemon with a larger table");
+		report_remedy("try: free blocks that are not needed (`shmbuddy ls`), or make a new pool with a larger --max-blocks");
 	else if (oom->limit == SHMB_OOM_KERNEL)
 		report_remedy("try: make room in /dev/shm (`df /dev/shm`), or enlarge it (mount -o remount,size=… /dev/shm)");
 	else if (oom->set_aside)
