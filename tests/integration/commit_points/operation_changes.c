@@ -20,6 +20,12 @@ static void prepare_with_metadata(void)
 	assert_int_equal(raw_session_call(&trial.mine, raw_request_set_metadata(&trial.block[0], "a shape", 7)), OK);
 }
 
+static void prepare_growing(void)
+{
+	prepare_owned();
+	trial.grows = 8192;
+}
+
 /* What it had is for others, and what lies behind it is not free: it cannot grow in its place. */
 static void prepare_hemmed_in(void)
 {
@@ -117,7 +123,7 @@ const struct operation operation_changes[] = {
 	{"shrink to a byte of a range", prepare_own_range, request_shrink_to_range, NULL},
 	{"shrink below a range", prepare_own_range, request_shrink, NULL},
 	{"grow", prepare_owned, request_grow, NULL},
-	{"grow what must be committed first", prepare_owned, request_grow_much, NULL},
+	{"grow what must be committed first", prepare_growing, request_grow_much, NULL},
 	{"grow into a new block", prepare_hemmed_in, request_grow, NULL},
 	{"grow into a new block, without its time to live", prepare_leased_and_hemmed_in, request_grow, NULL},
 	{NULL, NULL, NULL, NULL},

@@ -42,6 +42,9 @@ void outcome_keep_answer(struct outcome *outcome, const Shmbuddy__V1__Reply *rep
 	}
 }
 
+/* Places in `counted`. */
+enum { BLOCKS = 0, USED = 5, OWNED = 6 };
+
 void outcome_keep_tables(struct outcome *outcome)
 {
 	static struct recount recount;
@@ -53,6 +56,13 @@ void outcome_keep_tables(struct outcome *outcome)
 	                            recount.named,  recount.sealed, recount.cached,     recount.metadata};
 	_Static_assert(sizeof counted == sizeof outcome->counted, "all of them");
 	memcpy(outcome->counted, counted, sizeof counted);
+}
+
+void outcome_add_owned(struct outcome *outcome, uint64_t bytes)
+{
+	outcome->counted[BLOCKS]++;
+	outcome->counted[USED] += bytes;
+	outcome->counted[OWNED]++;
 }
 
 bool outcome_is_same(const struct outcome *one, const struct outcome *two)

@@ -20,6 +20,9 @@ void outcome_keep_answer(struct outcome *outcome, const Shmbuddy__V1__Reply *rep
 /* As a recount finds them; fails where they contradict each other. */
 void outcome_keep_tables(struct outcome *outcome);
 
+/* The session has another block of so many bytes. */
+void outcome_add_owned(struct outcome *outcome, uint64_t bytes);
+
 bool outcome_is_same(const struct outcome *one, const struct outcome *two);
 
 /* Fails unless a program learns the same from both, word by word. */

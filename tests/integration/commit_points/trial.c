@@ -30,6 +30,7 @@ void trial_become(uid_t uid)
 
 void trial_open(void)
 {
+	trial.grows = 0;
 	for (unsigned i = 0; i < TRIAL_BLOCKS; i++)
 		trial.block[i] = (Shmbuddy__V1__Handle)SHMBUDDY__V1__HANDLE__INIT;
 	trial.last_block = trial.block[0];

@@ -28,6 +28,11 @@ struct trial {
 	Shmbuddy__V1__Handle block[TRIAL_BLOCKS];
 	Shmbuddy__V1__Handle last_block; /* the block of the last answer that had one */
 	uint8_t ticket[16];              /* that was shared beforehand, or last */
+	/*
+	 * Bytes of a block that is to grow in its place. What a killed daemon had committed behind it is on its way back to the kernel for a moment: then
+	 * another block is made beside it. 0: the operation has one outcome.
+	 */
+	uint64_t grows;
 };
 extern struct trial trial;
 
