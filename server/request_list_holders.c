@@ -11,8 +11,8 @@
 /* Sessions on a page. */
 #define PAGE_HOLDERS 64
 
-/* Links that are counted, and no more. */
-#define LINKS_COUNTED 10000
+/* Links, and tickets, that are counted, and no more, as shmbuddy.h says: SHMB_COUNTED_MAX. */
+#define COUNTED_MAX 10000
 
 /* One holder of the page, as it is gathered. */
 struct gathered {
@@ -58,8 +58,7 @@ static uint32_t count_links(const struct pool *pool, uint32_t block)
 {
 	uint32_t count = 0;
 
-	for (uint32_t link = pool->blocks.links_to[block]; link && count < LINKS_COUNTED;
-	     link = pool->links.of_to[link - 1].next)
+	for (uint32_t link = pool->blocks.links_to[block]; link && count < COUNTED_MAX; link = pool->links.of_to[link - 1].next)
 		count++;
 	return count;
 }
@@ -79,7 +78,8 @@ static uint32_t count_tickets(const struct pool *pool, uint32_t block)
 {
 	uint32_t count = 0;
 
-	for (uint32_t link = pool->blocks.tickets[block]; link; link = pool->tickets.of_block[link - 1].next)
+	for (uint32_t link = pool->blocks.tickets[block]; link && count < COUNTED_MAX;
+	     link = pool->tickets.of_block[link - 1].next)
 		count++;
 	return count;
 }

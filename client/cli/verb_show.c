@@ -81,13 +81,19 @@ static int portrait_load(shmb_session *session, const char *name, uint64_t id, b
 /* Room for the kinds of holders there are, in words. */
 #define HOLDERS_TEXT_MAX 160
 
+/* Of tickets and links there may be more than were counted. */
+static const char *or_more(uint64_t counted)
+{
+	return counted >= SHMB_COUNTED_MAX ? " or more" : "";
+}
+
 /* Adds one kind, "3 tickets", to those that were named: "1 name, 2 sessions". */
-static void add_kind(char text[HOLDERS_TEXT_MAX], uint64_t count, const char *one, const char *many)
+static void add_kind(char text[HOLDERS_TEXT_MAX], uint64_t count, const char *more, const char *one, const char *many)
 {
 	size_t length = strlen(text);
 
 	if (count)
-		snprintf(text + length, HOLDERS_TEXT_MAX - length, "%s%" PRIu64 " %s", length ? ", " : "", count,
+		snprintf(text + length, HOLDERS_TEXT_MAX - length, "%s%" PRIu64 "%s %s", length ? ", " : "", count, more,
 		         count == 1 ? one : many);
 }
 
@@ -102,10 +108,10 @@ static void print_reason(const struct portrait *portrait)
 		return;
 	}
 	if (!timed && !cached)
-		add_kind(held, portrait->count, "name", "names");
-	add_kind(held, portrait->holder_count, "session", "sessions");
-	add_kind(held, portrait->lifetime.tickets, "ticket", "tickets");
-	add_kind(held, portrait->lifetime.links, "block, by a link", "blocks, by links");
+		add_kind(held, portrait->count, "", "name", "names");
+	add_kind(held, portrait->holder_count, "", "session", "sessions");
+	add_kind(held, portrait->lifetime.tickets, or_more(portrait->lifetime.tickets), "ticket", "tickets");
+	add_kind(held, portrait->lifetime.links, or_more(portrait->lifetime.links), "block, by a link", "blocks, by links");
 	if (cached && held[0])
 		printf("It lives because of what holds it: %s. When nothing does, it goes when its memory is needed%s.\n", held,
 		       timed ? ", or its time has passed" : "");
@@ -133,9 +139,9 @@ static void print_lifetime(const struct portrait *portrait)
 		printf("expires     in %s\n", left);
 	}
 	if (lifetime->tickets)
-		printf("tickets     %" PRIu64 "\n", lifetime->tickets);
+		printf("tickets     %" PRIu64 "%s\n", lifetime->tickets, or_more(lifetime->tickets));
 	if (lifetime->links)
-		printf("links       %" PRIu64 ", from the blocks that hold it\n", lifetime->links);
+		printf("links       %" PRIu64 "%s, from the blocks that hold it\n", lifetime->links, or_more(lifetime->links));
 }
 
 static void print_holder(const shmb_holder_info *holder)

@@ -652,11 +652,14 @@ typedef struct shmb_user_info {
  */
 SHMB_PUBLIC int shmb_list_users(shmb_session *session, shmb_user_info **out_users, size_t *out_count);
 
+/* Tickets and links of one block are counted up to this: it stands for as many or more. */
+#define SHMB_COUNTED_MAX 10000
+
 /* What holds a block besides sessions and names. */
 typedef struct shmb_lifetime {
 	uint64_t expires_ms; /* milliseconds that are left of its time to live, at least 1; 0: it has none */
-	uint64_t tickets;    /* for it, that can be redeemed */
-	uint64_t links;      /* by which other blocks hold it; 10,000 stands for as many or more */
+	uint64_t tickets;    /* for it, that can be redeemed: SHMB_COUNTED_MAX */
+	uint64_t links;      /* by which other blocks hold it: SHMB_COUNTED_MAX */
 } shmb_lifetime;
 
 /* One round trip. Errors: NO_SUCH_BLOCK. */

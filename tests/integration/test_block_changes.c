@@ -17,58 +17,20 @@
 
 #include "frame.h"
 #include "shmbuddy.h"
+#include "tests/integration/block_fixture.h"
 #include "tests/support/client_process.h"
-#include "tests/support/daemon_fixture.h"
-#include "tests/support/pattern.h"
-#include "tests/support/pool_session.h"
 #include "tests/support/raw_request.h"
 #include "tests/support/raw_session.h"
-#include "tests/support/recount.h"
 
-#define POOL (UINT64_C(16) << 20)
 #define HOLD_BY_PAGE 5 /* acquisitions, after which a session has a hold page */
 
-static struct daemon_fixture fixture;
-static shmb_session *session, *other;
-static shmb_block block;
 static struct raw_session raw = RAW_SESSION_CLOSED;
 static Shmbuddy__V1__Handle raw_block;
 
-static void start(void)
+static int close_all(void **state)
 {
-	daemon_fixture_start_lasting(&fixture, NULL);
-	session = pool_session_open(&fixture);
-	other = pool_session_open(&fixture);
-}
-
-static int tear_down(void **state)
-{
-	(void)state;
-	shmb_close(session);
-	shmb_close(other);
-	session = other = NULL;
 	raw_session_close(&raw);
-	daemon_fixture_stop(&fixture);
-	return 0;
-}
-
-static void restart(void)
-{
-	daemon_fixture_kill(&fixture);
-	daemon_fixture_restart(&fixture, NULL);
-}
-
-static void recount(void)
-{
-	static struct recount counted;
-
-	recount_pool(fixture.pool, &counted);
-}
-
-static void allocate(uint64_t size, const char *name)
-{
-	assert_ok(shmb_alloc(session, size, &(shmb_alloc_options){.name = name, .tag = "changes"}, &block));
-	pattern_write(block.data, block.size, block.handle.id);
+	return tear_down(state);
 }
 
 /* ---- Size ------------------------------------------------------------------------------------------------------- */
@@ -313,7 +275,7 @@ static void test_changes_while_committing(void **state)
 		raw_session_close(&raw);
 		pool_session_await_clients(session, 2);
 		pool_session_assert_empty(session, POOL);
-		tear_down(state);
+		close_all(state);
 	}
 }
 
@@ -451,7 +413,7 @@ static void test_zeroed(void **state)
 	assert_int_equal(((uint8_t *)resized.data)[4095], 0xff);
 }
 
-#define TEST(function) cmocka_unit_test_teardown(function, tear_down)
+#define TEST(function) cmocka_unit_test_teardown(function, close_all)
 
 int main(void)
 {

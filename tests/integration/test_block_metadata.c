@@ -7,45 +7,8 @@
 #include <cmocka.h>
 
 #include "shmbuddy.h"
+#include "tests/integration/block_fixture.h"
 #include "tests/support/client_process.h"
-#include "tests/support/daemon_fixture.h"
-#include "tests/support/pattern.h"
-#include "tests/support/pool_session.h"
-
-#define POOL (UINT64_C(16) << 20)
-
-static struct daemon_fixture fixture;
-static shmb_session *session, *other;
-static shmb_block block;
-
-static void start(void)
-{
-	daemon_fixture_start_lasting(&fixture, NULL);
-	session = pool_session_open(&fixture);
-	other = pool_session_open(&fixture);
-}
-
-static int tear_down(void **state)
-{
-	(void)state;
-	shmb_close(session);
-	shmb_close(other);
-	session = other = NULL;
-	daemon_fixture_stop(&fixture);
-	return 0;
-}
-
-static void restart(void)
-{
-	daemon_fixture_kill(&fixture);
-	daemon_fixture_restart(&fixture, NULL);
-}
-
-static void allocate(uint64_t size, const char *name)
-{
-	assert_ok(shmb_alloc(session, size, &(shmb_alloc_options){.name = name, .tag = "changes"}, &block));
-	pattern_write(block.data, block.size, block.handle.id);
-}
 
 static void expect_metadata(shmb_session *reader, shmb_handle handle, const void *expected, size_t size)
 {

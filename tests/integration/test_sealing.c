@@ -17,54 +17,10 @@
 #include <unistd.h>
 
 #include "shmbuddy.h"
+#include "tests/integration/block_fixture.h"
 #include "tests/support/client_process.h"
-#include "tests/support/daemon_fixture.h"
-#include "tests/support/pattern.h"
-#include "tests/support/pool_session.h"
-#include "tests/support/recount.h"
 
-#define POOL (UINT64_C(16) << 20)
 #define HOLD_BY_PAGE 5 /* acquisitions, after which a session has a hold page */
-
-static struct daemon_fixture fixture;
-static shmb_session *session, *other;
-static shmb_block block;
-
-static void start(void)
-{
-	daemon_fixture_start_lasting(&fixture, NULL);
-	session = pool_session_open(&fixture);
-	other = pool_session_open(&fixture);
-}
-
-static int tear_down(void **state)
-{
-	(void)state;
-	shmb_close(session);
-	shmb_close(other);
-	session = other = NULL;
-	daemon_fixture_stop(&fixture);
-	return 0;
-}
-
-static void restart(void)
-{
-	daemon_fixture_kill(&fixture);
-	daemon_fixture_restart(&fixture, NULL);
-}
-
-static void recount(void)
-{
-	static struct recount counted;
-
-	recount_pool(fixture.pool, &counted);
-}
-
-static void allocate(uint64_t size, const char *name)
-{
-	assert_ok(shmb_alloc(session, size, &(shmb_alloc_options){.name = name, .tag = "changes"}, &block));
-	pattern_write(block.data, block.size, block.handle.id);
-}
 
 /* Does this process get so far as to read, or write, a byte there? write(2) and read(2) say so without a signal. */
 static bool can_read(const void *address)

@@ -208,6 +208,25 @@ static void test_references_and_names(void **state)
 	pool_session_assert_empty(session, POOL);
 }
 
+/* What holds a block is told in bounded time, however much it is. */
+static void test_many_tickets(void **state)
+{
+	shmb_lifetime lifetime;
+	shmb_ticket ticket;
+
+	(void)state;
+	start();
+	assert_ok(shmb_alloc(session, 1000, NULL, &block));
+	for (unsigned i = 0; i < SHMB_COUNTED_MAX - 1; i++)
+		assert_ok(shmb_share(session, block.handle, NULL, &ticket));
+	assert_ok(shmb_get_lifetime(session, block.handle.id, &lifetime));
+	assert_int_equal(lifetime.tickets, SHMB_COUNTED_MAX - 1);
+	assert_ok(shmb_share(session, block.handle, NULL, &ticket));
+	assert_ok(shmb_share(session, block.handle, NULL, &ticket));
+	assert_ok(shmb_get_lifetime(session, block.handle.id, &lifetime));
+	assert_int_equal(lifetime.tickets, SHMB_COUNTED_MAX);
+}
+
 static void test_bad_arguments(void **state)
 {
 	static char long_name[SHMB_NAME_MAX + 2];
@@ -464,6 +483,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test_teardown(test_reader_cannot_write, tear_down),
 		cmocka_unit_test_teardown(test_stale_and_double_frees, tear_down),
 		cmocka_unit_test_teardown(test_references_and_names, tear_down),
+		cmocka_unit_test_teardown(test_many_tickets, tear_down),
 		cmocka_unit_test_teardown(test_bad_arguments, tear_down),
 		cmocka_unit_test_teardown(test_batches, tear_down),
 		cmocka_unit_test_teardown(test_alignments, tear_down),
